@@ -1,0 +1,144 @@
+"""The configuration: one frozen tree of plain values, whose attribute names are the TOML keys.
+
+Times are in seconds, sizes in bytes. The tree is made by ``config_file.load`` (TOML) and changed by the command line in ``tap``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Mapping, Optional, Tuple, Union
+
+import attr
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Networks = Tuple[Network, ...]
+
+
+def networks(*texts: str) -> Networks:
+    """Parse CIDR texts; raises ValueError."""
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+LOOPBACK = networks("127.0.0.0/8", "::1/128")
+
+
+@attr.frozen
+class Limits:
+    """What a client or a service may ask of us. ``[limits]``."""
+
+    request_line: int = 8192
+    """RFC 9112 section 3 recommends at least 8,000 octets; nginx large_client_header_buffers 8k. Past it: 414."""
+    header: int = 8192
+    """One header field line, as nginx's large_client_header_buffers. Past it: 431."""
+    head: int = 32768
+    """All header lines, as nginx's 4 buffers of 8k. Past it: 431."""
+    header_count: int = 100
+    """As HAProxy's tune.http.maxhdr (101). Past it: 431."""
+    body: int = 1024 * 1024 * 1024
+    """A whole request body; past it: 413."""
+    trailers: int = 8192
+    """All trailer lines."""
+    request_memory: int = 65536
+    """What one request body may hold in memory; the rest goes to an unlinked file."""
+    response_memory: int = 65536
+    """What one response may hold in memory for a slow client (nginx proxy_buffers 8 x 8k); the rest goes to a file."""
+    response_file: int = 1024 * 1024 * 1024
+    """nginx proxy_max_temp_file_size 1024m; past it the slot is read at the client's speed."""
+    discard: int = 1024 * 1024
+    """How much of a response is read on for a client that left, so that the slot stays good; past it the slot is closed."""
+    connections: int = 16384
+    """Client connections at once; one more is closed at once."""
+    max_attempts: int = 3
+    """How often one request may be sent, the first time included; HAProxy retries 3."""
+
+
+@attr.frozen
+class Timeouts:
+    """How long a client may take. ``[timeouts]``."""
+
+    head: float = 60.0
+    """From the first byte of a head to its end; nginx client_header_timeout 60s. Past it: 408."""
+    body: float = 60.0
+    """Between two reads of a body; nginx client_body_timeout 60s. Past it: 408."""
+    keep_alive: float = 75.0
+    """Idle between requests; nginx keepalive_timeout 75s."""
+    write: float = 60.0
+    """A client that takes no byte for this long is cut off; nginx send_timeout 60s."""
+    tunnel: float = 3600.0
+    """An upgraded connection with no byte either way; HAProxy's timeout tunnel is 1h in its examples."""
+
+
+@attr.frozen
+class Pool:
+    """The slots of one service. ``[pools.NAME]``."""
+
+    name: str
+    slots: Tuple[str, ...] = ()
+    """Twisted server endpoint descriptions where services register."""
+    registration: str = "auto"
+    """auto, raw, mxproxy or proxy."""
+    allow: Networks = LOOPBACK
+    """Who may register. Empty: nobody was named, which only a loopback or UNIX endpoint, a token or TLS makes acceptable."""
+    allow_given: bool = False
+    """Whether ``allow`` was written by the operator (a non-loopback endpoint needs that, a token or TLS)."""
+    token: str = ""
+    queue_limit: int = 1024
+    queue_timeout: float = 30.0
+    response_timeout: float = 60.0
+    max_slots: int = 16384
+    """Registered slots at once; one more is refused."""
+
+
+@attr.frozen
+class Route:
+    """Which requests go to which pool. ``[[routes]]``."""
+
+    host: str = "*"
+    path: str = "/"
+    methods: Tuple[str, ...] = ()
+    """Empty: every method."""
+    pool: str = "default"
+
+
+@attr.frozen
+class Proxy:
+    """Where clients arrive. ``[proxy]``."""
+
+    http: Tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
+    https: Tuple[str, ...] = ()
+    admin: str = "tcp:9901:interface=127.0.0.1"
+    """"none" switches it off."""
+    access_log: str = "-"
+    """A path, "-" (standard output) or "none"."""
+    access_log_format: str = "combined"
+    """combined or json."""
+    trusted_proxies: Networks = ()
+    """Whose X-Forwarded-* and PROXY headers are believed."""
+    drain_timeout: float = 30.0
+    name: str = "xproxy"
+    """The pseudonym in Via (RFC 9110 section 7.6.3)."""
+
+
+@attr.frozen
+class Acceptor:
+    """Where services register. ``[acceptor]``."""
+
+    handoff: str = ""
+    """The path of the handoff socket; empty: none."""
+    admin: str = "none"
+    registration_timeout: float = 5.0
+    """A slot that began a preamble must end it in this time."""
+
+
+@attr.frozen
+class Config:
+    """The whole tree."""
+
+    proxy: Proxy = Proxy()
+    acceptor: Acceptor = Acceptor()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    pools: Mapping[str, Pool] = attr.field(factory=lambda: {"default": Pool("default", slots=("tcp:9999:interface=127.0.0.1",))})
+    routes: Tuple[Route, ...] = (Route(),)
+    file: Optional[str] = None
+    """Where it was read from, for messages."""
