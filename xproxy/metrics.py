@@ -1,0 +1,146 @@
+"""The numbers a proxy keeps: plain integers and buckets that the hot path adds to and ``/metrics`` reads.
+
+Nothing here locks, allocates on the common path or knows Prometheus: ``admin.metrics`` turns these objects into its text format
+when somebody asks. One thread, the reactor's, touches them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Dict, List, Tuple
+
+SECONDS_BUCKETS: Tuple[float, ...] = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
+"""Upper bounds, in seconds: prometheus_client's default series (5 ms to 10 s), drawn out to what one core answers in (half a
+millisecond) and to the default timeouts (30 s in the line, 60 s for a response)."""
+
+
+class Histogram:
+    """How often values fell into each bucket, and their sum. A value on a bound belongs to that bucket (``le``, not ``lt``)."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Tuple[float, ...] = SECONDS_BUCKETS) -> None:
+        if not bounds or any(low >= high for low, high in zip(bounds, bounds[1:])):
+            raise ValueError("bounds must rise strictly, and there must be one")
+        self.bounds = bounds
+        self.counts: List[int] = [0] * (len(bounds) + 1)
+        """One count for each bound, and one, the last, for what lies past them all. Not cumulative."""
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self.counts)
+
+    def cumulative(self) -> List[Tuple[float, int]]:
+        """Each upper bound with how many values lay at or below it; the last bound is infinity."""
+        total = 0
+        pairs: List[Tuple[float, int]] = []
+        for bound, count in zip(self.bounds + (float("inf"),), self.counts):
+            total += count
+            pairs.append((bound, total))
+        return pairs
+
+
+class PoolCounts:
+    """What happened in one pool, as this proxy saw it."""
+
+    __slots__ = ("served", "in_flight", "most_in_flight", "codes", "retries", "queue_seconds", "response_seconds")
+
+    def __init__(self) -> None:
+        self.served = 0
+        """Exchanges whose response came whole from a slot."""
+        self.in_flight = 0
+        """Exchanges on a slot at this moment."""
+        self.most_in_flight = 0
+        """The highest ``in_flight`` so far."""
+        self.codes: Dict[int, int] = {}
+        """Final answers to clients by status code, our own (502, 503, 504 ...) included."""
+        self.retries: Dict[str, int] = {}
+        """Exchanges tried again, by reason."""
+        self.queue_seconds = Histogram()
+        """From the arrival in the line to the slot."""
+        self.response_seconds = Histogram()
+        """From the slot to the end of the service's response."""
+
+    def began(self) -> None:
+        """An exchange went onto a slot."""
+        self.in_flight = in_flight = self.in_flight + 1
+        if in_flight > self.most_in_flight:
+            self.most_in_flight = in_flight
+
+    def ended(self) -> None:
+        """An exchange left its slot, whatever became of it."""
+        self.in_flight -= 1
+
+    def answered(self, code: int) -> None:
+        """A client was given its final answer."""
+        codes = self.codes
+        codes[code] = codes.get(code, 0) + 1
+
+    def retried(self, reason: str) -> None:
+        """An exchange is tried again. The reasons are a fixed few words: they become label values."""
+        self.retries[reason] = self.retries.get(reason, 0) + 1
+
+
+class ProxyCounts:
+    """What happened in one proxy."""
+
+    __slots__ = ("pools", "connections", "connections_total", "refused", "routeless")
+
+    def __init__(self) -> None:
+        self.pools: Dict[str, PoolCounts] = {}
+        self.connections: Dict[str, int] = {"client": 0, "slot": 0}
+        """Open at this moment, by side."""
+        self.connections_total: Dict[str, int] = {"client": 0, "slot": 0}
+        """Opened so far, by side."""
+        self.refused: Dict[str, int] = {}
+        """Connections closed at once, by reason (a fixed few words)."""
+        self.routeless: Dict[int, int] = {}
+        """Answers given without a pool, by status code: bad requests, targets no route takes, redirects."""
+
+    def pool(self, name: str) -> PoolCounts:
+        """The counts of one pool, made when first asked for. Call it with configured names only."""
+        counts = self.pools.get(name)
+        if counts is None:
+            counts = self.pools[name] = PoolCounts()
+        return counts
+
+    def opened(self, side: str) -> None:
+        """A connection of ``side`` (client or slot) is open."""
+        self.connections[side] += 1
+        self.connections_total[side] += 1
+
+    def closed(self, side: str) -> None:
+        """A connection of ``side`` is gone."""
+        self.connections[side] -= 1
+
+    def refuse(self, reason: str) -> None:
+        """A connection was closed at once."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def answered(self, code: int) -> None:
+        """A client was given an answer that no pool stands behind."""
+        self.routeless[code] = self.routeless.get(code, 0) + 1
