@@ -21,6 +21,12 @@ def networks(*texts: str) -> Networks:
 
 LOOPBACK = networks("127.0.0.0/8", "::1/128")
 
+DEFAULT_POOL = "default"
+"""The pool that is there when the configuration names none, and that ``--slots`` and ``--allow`` are about."""
+
+DEFAULT_SLOTS = ("tcp:9999:interface=127.0.0.1",)
+"""Where services of the default pool register unless something else is said."""
+
 
 @attr.frozen
 class Limits:
@@ -35,11 +41,11 @@ class Limits:
     header_count: int = 100
     """As HAProxy's tune.http.maxhdr (101). Past it: 431."""
     body: int = 1024 * 1024 * 1024
-    """A whole request body; past it: 413."""
+    """A whole request body; past it: 413. 1 GiB; nginx's client_max_body_size is 1 MiB, HAProxy sets none."""
     trailers: int = 8192
-    """All trailer lines."""
+    """All trailer lines, as one header line. Past it: 400 to a client, 502 from a service."""
     request_memory: int = 65536
-    """What one request body may hold in memory; the rest goes to an unlinked file."""
+    """What one request body may hold in memory (nginx client_body_buffer_size 8k or 16k); the rest goes to an unlinked file."""
     response_memory: int = 65536
     """What one response may hold in memory for a slow client (nginx proxy_buffers 8 x 8k); the rest goes to a file."""
     response_file: int = 1024 * 1024 * 1024
@@ -82,22 +88,63 @@ class Pool:
     allow_given: bool = False
     """Whether ``allow`` was written by the operator (a non-loopback endpoint needs that, a token or TLS)."""
     token: str = ""
+    """When set, a slot must bring it."""
     queue_limit: int = 1024
+    """Waiting requests; one more is refused with 503 at once."""
     queue_timeout: float = 30.0
+    """A longer wait ends with 503."""
     response_timeout: float = 60.0
+    """No response head in this time: 504, and the slot is closed. nginx proxy_read_timeout 60s."""
     max_slots: int = 16384
     """Registered slots at once; one more is refused."""
 
 
 @attr.frozen
+class Redirect:
+    """An answer that sends the client elsewhere. ``redirect = { status = ..., location = ... }`` in a route."""
+
+    location: str
+    """The Location field (RFC 9110 section 10.2.2). ``{host}`` in it becomes the request's host without its port, ``{target}`` its
+    path and query as received."""
+    status: int = 302
+    """301, 302, 303, 307 or 308."""
+
+
+@attr.frozen
+class Respond:
+    """An answer that no service is asked for. ``respond = { status = ..., body = ..., content_type = ... }`` in a route."""
+
+    status: int = 200
+    """200 to 599; 204, 205 and 304 have no body."""
+    body: bytes = b""
+    """Written as text, sent as UTF-8."""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+@attr.frozen
 class Route:
-    """Which requests go to which pool. ``[[routes]]``."""
+    """Which requests go where: to a pool, elsewhere (``redirect``) or nowhere (``respond``). ``[[routes]]``."""
 
     host: str = "*"
+    """A name, ``*.example.com`` (any name below it) or ``*``, in lower case, without a port."""
     path: str = "/"
+    """A prefix that ends on a segment boundary: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``."""
     methods: Tuple[str, ...] = ()
-    """Empty: every method."""
+    """Empty: every method. Methods are case-sensitive (RFC 9110 section 9.1)."""
     pool: str = "default"
+    """Of no meaning when ``redirect`` or ``respond`` is set."""
+    strip_prefix: str = ""
+    """Taken off the front of the path before the request is sent on; ``path`` begins with it."""
+    set_host: str = ""
+    """The Host that the service sees; empty: as received."""
+    redirect: Optional[Redirect] = None
+    respond: Optional[Respond] = None
+    response_timeout: Optional[float] = None
+    """Instead of the pool's; None: the pool's."""
+    body_limit: Optional[int] = None
+    """Instead of ``limits.body``; None: that."""
+    buffering: bool = True
+    """``buffering = "on"`` or ``"off"``; off: bodies are streamed both ways and the slot is held while they are."""
 
 
 @attr.frozen
@@ -114,7 +161,12 @@ class Proxy:
     """combined or json."""
     trusted_proxies: Networks = ()
     """Whose X-Forwarded-* and PROXY headers are believed."""
+    forwarded: str = "x-forwarded"
+    """What tells the service who asked: x-forwarded (X-Forwarded-For, -Proto, -Host), forwarded (RFC 7239), both or none."""
+    error_pages: str = ""
+    """A directory with pages of one's own, by status (``502.html``, ``.json``, ``.txt``); empty: none."""
     drain_timeout: float = 30.0
+    """How long requests that run may go on once a stop was asked for."""
     name: str = "xproxy"
     """The pseudonym in Via (RFC 9110 section 7.6.3)."""
 
@@ -132,13 +184,13 @@ class Acceptor:
 
 @attr.frozen
 class Config:
-    """The whole tree."""
+    """The whole tree, checked: every route names a pool that exists."""
 
     proxy: Proxy = Proxy()
     acceptor: Acceptor = Acceptor()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
-    pools: Mapping[str, Pool] = attr.field(factory=lambda: {"default": Pool("default", slots=("tcp:9999:interface=127.0.0.1",))})
+    pools: Mapping[str, Pool] = attr.field(factory=lambda: {DEFAULT_POOL: Pool(DEFAULT_POOL, slots=DEFAULT_SLOTS)})
     routes: Tuple[Route, ...] = (Route(),)
     file: Optional[str] = None
     """Where it was read from, for messages."""
