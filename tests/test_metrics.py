@@ -29,7 +29,7 @@ class HistogramTests(TestCase):
 
     @settings(max_examples=60, deadline=None, derandomize=True)
     @given(st.lists(st.floats(min_value=0, max_value=100)))
-    def test_every_bucket_counts_what_lies_at_or_below_it(self, values: "list[float]") -> None:
+    def test_every_bucket_counts_what_lies_at_or_below_it(self, values: list[float]) -> None:
         histogram = Histogram()
         for value in values:
             histogram.observe(value)

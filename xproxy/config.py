@@ -1,17 +1,18 @@
 """The configuration: one frozen tree of plain values, whose attribute names are the TOML keys.
 
-Times are in seconds, sizes in bytes. The tree is made by ``config_file.load`` (TOML) and changed by the command line in ``tap``.
+Times are in seconds, sizes in bytes. ``config_file.load`` makes the tree from TOML, ``tap.options`` changes it by the command line.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Mapping, Optional, Tuple, Union
+from collections.abc import Mapping
+from typing import Optional, Union
 
 import attr
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
-Networks = Tuple[Network, ...]
+Networks = tuple[Network, ...]
 
 
 def networks(*texts: str) -> Networks:
@@ -79,7 +80,7 @@ class Pool:
     """The slots of one service. ``[pools.NAME]``."""
 
     name: str
-    slots: Tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
     """Twisted server endpoint descriptions where services register."""
     registration: str = "auto"
     """auto, raw, mxproxy or proxy."""
@@ -104,8 +105,8 @@ class Redirect:
     """An answer that sends the client elsewhere. ``redirect = { status = ..., location = ... }`` in a route."""
 
     location: str
-    """The Location field (RFC 9110 section 10.2.2). ``{host}`` in it becomes the request's host without its port, ``{target}`` its
-    path and query as received."""
+    """The Location field (RFC 9110 section 10.2.2). ``{host}`` in it becomes the request's host without its port, ``{target}``
+    its path and query as received."""
     status: int = 302
     """301, 302, 303, 307 or 308."""
 
@@ -129,7 +130,7 @@ class Route:
     """A name, ``*.example.com`` (any name below it) or ``*``, in lower case, without a port."""
     path: str = "/"
     """A prefix that ends on a segment boundary: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``."""
-    methods: Tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     """Empty: every method. Methods are case-sensitive (RFC 9110 section 9.1)."""
     pool: str = "default"
     """Of no meaning when ``redirect`` or ``respond`` is set."""
@@ -151,8 +152,8 @@ class Route:
 class Proxy:
     """Where clients arrive. ``[proxy]``."""
 
-    http: Tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
-    https: Tuple[str, ...] = ()
+    http: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
+    https: tuple[str, ...] = ()
     admin: str = "tcp:9901:interface=127.0.0.1"
     """"none" switches it off."""
     access_log: str = "-"
@@ -191,6 +192,6 @@ class Config:
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     pools: Mapping[str, Pool] = attr.field(factory=lambda: {DEFAULT_POOL: Pool(DEFAULT_POOL, slots=DEFAULT_SLOTS)})
-    routes: Tuple[Route, ...] = (Route(),)
+    routes: tuple[Route, ...] = (Route(),)
     file: Optional[str] = None
     """Where it was read from, for messages."""

@@ -7,9 +7,8 @@ when somebody asks. One thread, the reactor's, touches them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Dict, List, Tuple
 
-SECONDS_BUCKETS: Tuple[float, ...] = (
+SECONDS_BUCKETS: tuple[float, ...] = (
     0.0005,
     0.001,
     0.0025,
@@ -36,11 +35,11 @@ class Histogram:
 
     __slots__ = ("bounds", "counts", "sum")
 
-    def __init__(self, bounds: Tuple[float, ...] = SECONDS_BUCKETS) -> None:
+    def __init__(self, bounds: tuple[float, ...] = SECONDS_BUCKETS) -> None:
         if not bounds or any(low >= high for low, high in zip(bounds, bounds[1:])):
             raise ValueError("bounds must rise strictly, and there must be one")
         self.bounds = bounds
-        self.counts: List[int] = [0] * (len(bounds) + 1)
+        self.counts: list[int] = [0] * (len(bounds) + 1)
         """One count for each bound, and one, the last, for what lies past them all. Not cumulative."""
         self.sum = 0.0
 
@@ -54,11 +53,11 @@ class Histogram:
         """How many values were counted."""
         return sum(self.counts)
 
-    def cumulative(self) -> List[Tuple[float, int]]:
+    def cumulative(self) -> list[tuple[float, int]]:
         """Each upper bound with how many values lay at or below it; the last bound is infinity."""
         total = 0
-        pairs: List[Tuple[float, int]] = []
-        for bound, count in zip(self.bounds + (float("inf"),), self.counts):
+        pairs: list[tuple[float, int]] = []
+        for bound, count in zip((*self.bounds, float("inf")), self.counts):
             total += count
             pairs.append((bound, total))
         return pairs
@@ -76,9 +75,9 @@ class PoolCounts:
         """Exchanges on a slot at this moment."""
         self.most_in_flight = 0
         """The highest ``in_flight`` so far."""
-        self.codes: Dict[int, int] = {}
+        self.codes: dict[int, int] = {}
         """Final answers to clients by status code, our own (502, 503, 504 ...) included."""
-        self.retries: Dict[str, int] = {}
+        self.retries: dict[str, int] = {}
         """Exchanges tried again, by reason."""
         self.queue_seconds = Histogram()
         """From the arrival in the line to the slot."""
@@ -111,14 +110,14 @@ class ProxyCounts:
     __slots__ = ("pools", "connections", "connections_total", "refused", "routeless")
 
     def __init__(self) -> None:
-        self.pools: Dict[str, PoolCounts] = {}
-        self.connections: Dict[str, int] = {"client": 0, "slot": 0}
+        self.pools: dict[str, PoolCounts] = {}
+        self.connections: dict[str, int] = {"client": 0, "slot": 0}
         """Open at this moment, by side."""
-        self.connections_total: Dict[str, int] = {"client": 0, "slot": 0}
+        self.connections_total: dict[str, int] = {"client": 0, "slot": 0}
         """Opened so far, by side."""
-        self.refused: Dict[str, int] = {}
+        self.refused: dict[str, int] = {}
         """Connections closed at once, by reason (a fixed few words)."""
-        self.routeless: Dict[int, int] = {}
+        self.routeless: dict[int, int] = {}
         """Answers given without a pool, by status code: bad requests, targets no route takes, redirects."""
 
     def pool(self, name: str) -> PoolCounts:
