@@ -1,0 +1,159 @@
+"""Bodies (RFC 9112 sections 6 and 7): readers that say where a body ends, and the chunked coding on the way out."""
+
+from __future__ import annotations
+
+import re
+from typing import List, Optional, Tuple, Union
+
+from xproxy.http1 import grammar
+from xproxy.http1.errors import BadMessage
+from xproxy.http1.fields import check_block
+from xproxy.http1.limits import HeadLimits
+from xproxy.http1.trailers import may_be_forwarded
+
+
+class LengthBody:
+    """A body of known length. ``remaining`` is what is still to come, in bytes."""
+
+    __slots__ = ("remaining",)
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+
+    def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
+        """Take what was read. Returns (content, rest); rest is None while the body goes on, else what came after it."""
+        remaining = self.remaining
+        if len(data) < remaining:
+            self.remaining = remaining - len(data)
+            return data, None
+        self.remaining = 0
+        if len(data) == remaining:
+            return data, b""
+        return data[:remaining], data[remaining:]
+
+
+class CloseBody:
+    """A response body that ends with the connection."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
+        """Take what was read: all of it is content, always."""
+        return data, None
+
+
+_SIZE = rb"([0-9A-Fa-f]{1,15})"
+_EXTENSION = rb";" + grammar.TOKEN + rb"(?:=(?:" + grammar.TOKEN + rb"|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?"
+_chunk_line = re.compile(_SIZE + rb"(?:" + _EXTENSION + rb")*\r\n").match
+_begun_chunk_line = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*)?\r?)?").fullmatch
+
+MAX_OVERHEAD = 16384
+"""How much chunk framing may outweigh content, as Go's net/http (CVE-2023-39326): tiny chunks with long extensions cost more to
+read than they bring."""
+
+
+class ChunkedBody:
+    """A chunked body, decoded.
+
+    ``trailers`` are the trailer lines that may be forwarded, each ended by CRLF, once the body has ended.
+    """
+
+    __slots__ = ("trailers", "_limits", "_pending", "_left", "_in_trailers", "_overhead")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self.trailers = b""
+        self._limits = limits
+        self._pending = b""
+        """What was read of a line that is not complete."""
+        self._left = 0
+        """What is still to come of this chunk's data and the CRLF after it."""
+        self._in_trailers = False
+        self._overhead = 0
+
+    def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
+        """Take what was read. Returns (content, rest); rest is None while the body goes on, else what came after it.
+
+        :raises BadMessage: 400, or 431 for trailers.
+        """
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        pieces: List[bytes] = []
+        position = 0
+        while not self._in_trailers:
+            if self._left:
+                position = self._chunk_data(data, position, pieces)
+                if self._left:
+                    return b"".join(pieces), None
+            match = _chunk_line(data, position)
+            if match is None:
+                self._pending = self._begun_line(data, position)
+                return b"".join(pieces), None
+            length = match.end() - position
+            if length > self._limits.chunk_line:
+                raise BadMessage(400, "chunk-line-too-long")
+            position += length
+            size = int(match[1], 16)
+            if not size:
+                self._in_trailers = True
+                break
+            self._overhead = max(0, self._overhead + length - 16 - 2 * size)
+            if self._overhead > MAX_OVERHEAD:
+                raise BadMessage(400, "chunk-overhead")
+            self._left = size + 2
+        return b"".join(pieces), self._end(data, position)
+
+    def _chunk_data(self, data: bytes, position: int, pieces: List[bytes]) -> int:
+        """Take what is there of a chunk's data and its CRLF; returns where it ends."""
+        content = self._left - 2
+        if content > 0:
+            piece = data[position : position + content]
+            pieces.append(piece)
+            self._left -= len(piece)
+            position += len(piece)
+        for _ in range(2):
+            if position < len(data) and self._left <= 2:
+                if data[position] != b"\n\r"[self._left - 1]:
+                    raise BadMessage(400, "chunk-end")
+                self._left -= 1
+                position += 1
+        return position
+
+    def _begun_line(self, data: bytes, position: int) -> bytes:
+        begun = data[position:]
+        if len(begun) > self._limits.chunk_line:
+            raise BadMessage(400, "chunk-line-too-long")
+        if _begun_chunk_line(begun) is None:
+            raise BadMessage(400, "chunk-size")
+        return begun
+
+    def _end(self, data: bytes, position: int) -> Optional[bytes]:
+        """The trailer section: lines, then an empty one."""
+        if data.startswith(b"\r\n", position):
+            return data[position + 2 :]
+        end = data.find(b"\r\n\r\n", position)
+        if end < 0:
+            self._pending = data[position:]
+            if len(self._pending) > self._limits.trailers + 2:
+                raise BadMessage(431, "trailers-too-large")
+            broken = grammar.broken_text.search(self._pending)
+            if broken is not None and broken.end() < len(self._pending):
+                raise BadMessage(400, "trailers")
+            return None
+        block = data[position : end + 2]
+        check_block(block, self._limits, self._limits.trailers)
+        self.trailers = may_be_forwarded(block)
+        return data[end + 4 :]
+
+
+BodyReader = Union[LengthBody, ChunkedBody, CloseBody]
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """One chunk; nothing for no data, which would be the last chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def last_chunk(trailers: bytes = b"") -> bytes:
+    """The end of a chunked body. ``trailers`` are lines ended by CRLF, as ``ChunkedBody.trailers``."""
+    return b"0\r\n" + trailers + b"\r\n"

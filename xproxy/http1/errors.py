@@ -1,0 +1,22 @@
+"""What every parser of this package raises, and nothing else."""
+
+from __future__ import annotations
+
+
+class BadMessage(Exception):
+    """A message that is not forwarded.
+
+    From a client it becomes a response with ``status`` and the end of the connection; from a service it becomes a 502 and the
+    end of the slot, whatever ``status`` says.
+
+    :ivar status: 400, or the more exact 413, 414, 417, 431, 501, 505.
+    :ivar reason: a short stable label such as ``"bare-lf"``, for logs and metrics; never a byte of what was received.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}"

@@ -1,0 +1,200 @@
+"""One header block: checked as a whole, the few fields that matter to a proxy looked at, the rest left as bytes.
+
+A block comes from ``request.parse_request_head`` or ``response.parse_response_head``; what becomes of it is written by
+``forward``. A Fields is immutable, so messages share it.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+from xproxy.http1 import grammar
+from xproxy.http1.errors import BadMessage
+from xproxy.http1.limits import HeadLimits
+from xproxy.http1.names import PLAIN, Names
+from xproxy.http1.target import checked_host
+
+MAX_LENGTH_DIGITS = 18
+"""Longer lengths do not fit the 64-bit integers of the parsers behind us; 18 digits are more than any body."""
+
+
+class Fields:
+    """The checked fields of one head. Values are without the whitespace around them.
+
+    :ivar block: the header lines as received, each ended by CRLF.
+    :ivar content_length: -1 when absent.
+    :ivar chunked: Transfer-Encoding is exactly ``chunked`` (RFC 9112 section 6.1).
+    :ivar close: Connection says ``close``.
+    :ivar keep_alive: Connection says ``keep-alive``.
+    :ivar upgrade: the value of Upgrade when Connection names it and no protocol in it is h2c, else empty.
+    :ivar host: empty when absent; as received else.
+    :ivar expect_continue: Expect is ``100-continue``; means nothing in HTTP/1.0 (RFC 9110 section 10.1.1).
+    :ivar passed_on: the lines that go on to the other side: neither hop-by-hop (RFC 9110 section 7.6.1) nor written by us.
+    :ivar special: what was received of the fields that the proxy knows, by lower-case name, lines joined with ``", "``.
+    :ivar secret: a credential is among the fields, so the block is not remembered beyond its connection.
+    """
+
+    __slots__ = (
+        "block", "content_length", "chunked", "close", "keep_alive", "upgrade", "host", "expect_continue", "passed_on",
+        "special", "secret", "_pairs",
+    )  # fmt: skip
+
+    block: bytes
+    content_length: int
+    chunked: bool
+    close: bool
+    keep_alive: bool
+    upgrade: bytes
+    host: bytes
+    expect_continue: bool
+    passed_on: bytes
+    special: Mapping[bytes, bytes]
+    secret: bool
+    _pairs: Optional[Tuple[Tuple[bytes, bytes], ...]]
+
+    def pairs(self) -> Tuple[Tuple[bytes, bytes], ...]:
+        """Every line as (lower-case name, value), in the order received; worked out when first asked for."""
+        if self._pairs is None:
+            split = (line.partition(b":") for line in self.block.split(b"\r\n")[:-1])
+            self._pairs = tuple((name.lower(), value.strip(b" \t")) for name, _, value in split)
+        return self._pairs
+
+    def get(self, name: bytes) -> Optional[bytes]:
+        """The value of the field with this lower-case name, several lines joined with ``", "`` (RFC 9110 section 5.3)."""
+        values = [value for key, value in self.pairs() if key == name]
+        return b", ".join(values) if values else None
+
+
+def check_block(block: bytes, limits: HeadLimits, size: int) -> None:
+    """Check the syntax and the sizes of header or trailer lines.
+
+    :param size: how many bytes they may have together.
+    :raises BadMessage: 431 for sizes, 400 for syntax.
+    """
+    if len(block) > size:
+        raise BadMessage(431, "head-too-large")
+    if block.count(b"\n") > limits.header_count:
+        raise BadMessage(431, "too-many-headers")
+    if len(block) > limits.header and max(map(len, block.split(b"\r\n"))) + 2 > limits.header:
+        raise BadMessage(431, "header-too-large")
+    if grammar.header_block(block) is None:
+        raise BadMessage(400, _fault(block))
+
+
+def _fault(block: bytes) -> str:
+    """What is wrong with a block that is not one, for the log."""
+    broken = grammar.broken_text.search(block)
+    if broken is not None:
+        return {b"\r": "bare-cr", b"\n": "bare-lf", b"\0": "nul"}.get(broken[0], "control-character")
+    for line in block.split(b"\r\n")[:-1]:
+        if line[:1] in (b" ", b"\t"):
+            return "folding"
+        name, colon, _ = line.partition(b":")
+        if not colon:
+            return "no-colon"
+        if grammar.token(name) is None:
+            return "space-before-colon" if grammar.token(name.rstrip(b" \t")) else "header-name"
+    return "header"
+
+
+def parse_fields(block: bytes, limits: HeadLimits, names: Names) -> Fields:
+    """Check and understand a header block.
+
+    :param block: whole lines, each ended by CRLF, without the empty line that ends the head.
+    :param names: what the names mean on this side: ``names.REQUEST`` or ``names.RESPONSE``.
+    :raises BadMessage: 400, 417 or 431.
+    """
+    check_block(block, limits, limits.head)
+    kept: List[bytes] = []
+    special: Dict[bytes, bytes] = {}
+    for line in block.split(b"\r\n")[:-1]:
+        colon = line.index(b":")
+        raw = line[:colon]
+        name = names.known.get(raw)
+        if name is None:
+            name = names.look_up(raw)
+        if name is PLAIN:
+            kept.append(line)
+            continue
+        value = line[colon + 1 :]
+        if name in names.single:
+            if name in special:
+                raise BadMessage(400, "repeated-" + name.decode("ascii"))
+            special[name] = value
+        else:
+            value = value.strip(b" \t")
+            special[name] = special[name] + b", " + value if name in special else value
+        if name in names.kept:
+            kept.append(line)
+    return _understood(block, special, kept, names)
+
+
+def _understood(block: bytes, special: Dict[bytes, bytes], kept: List[bytes], names: Names) -> Fields:
+    fields = Fields()
+    fields.block = block
+    fields.special = special
+    fields._pairs = None
+    fields.content_length = _content_length(special[b"content-length"]) if b"content-length" in special else -1
+    fields.chunked = b"transfer-encoding" in special
+    if fields.chunked:
+        _check_coding(special[b"transfer-encoding"])
+        if fields.content_length >= 0:
+            raise BadMessage(400, "te-and-cl")
+    fields.close = fields.keep_alive = False
+    fields.upgrade = b""
+    if b"connection" in special:
+        kept = _apply_connection(fields, special, kept)
+    fields.host = checked_host(special[b"host"].strip(b" \t")) if b"host" in special else b""
+    fields.expect_continue = False
+    if b"expect" in special:
+        if special[b"expect"].lower() != b"100-continue":
+            raise BadMessage(417, "expect")
+        fields.expect_continue = True
+    fields.secret = not names.secret.isdisjoint(special)
+    kept.append(b"")
+    fields.passed_on = b"\r\n".join(kept)
+    return fields
+
+
+def _content_length(value: bytes) -> int:
+    """RFC 9110 section 8.6, and stricter: at most one space before the digits, nothing after, no leading zero."""
+    digits = value[1:] if value[:1] == b" " else value
+    if not digits.isdigit() or len(digits) > MAX_LENGTH_DIGITS or (digits[:1] == b"0" and digits != b"0"):
+        raise BadMessage(400, "content-length")
+    return int(digits)
+
+
+def _check_coding(value: bytes) -> None:
+    """RFC 9112 section 6.1, and stricter: nothing but ``chunked``, with at most one space before it."""
+    if (value[1:] if value[:1] == b" " else value).lower() != b"chunked":
+        raise BadMessage(400, "transfer-encoding")
+
+
+def _apply_connection(fields: Fields, special: Mapping[bytes, bytes], kept: List[bytes]) -> List[bytes]:
+    """RFC 9110 section 7.6.1: the fields that Connection names go no further. Those that we write ourselves are not affected."""
+    tokens = frozenset(item.strip(b" \t") for item in special[b"connection"].lower().split(b",")) - {b""}
+    if not all(map(grammar.token, tokens)):
+        raise BadMessage(400, "connection")
+    fields.close = b"close" in tokens
+    fields.keep_alive = b"keep-alive" in tokens
+    if b"upgrade" in tokens and b"upgrade" in special:
+        fields.upgrade = _upgrade(special[b"upgrade"])
+    return _without(kept, tokens)
+
+
+def _without(lines: List[bytes], names: FrozenSet[bytes]) -> List[bytes]:
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]
+
+
+def _upgrade(value: bytes) -> bytes:
+    """The protocols a client would switch to (RFC 9110 section 7.8).
+
+    h2c is dropped, with all it was offered with: a tunnel of HTTP/2 would carry requests that no rule of ours has seen ("h2c
+    Smuggling: Request Smuggling Via HTTP/2 Cleartext", Bishop Fox, 2020).
+    """
+    protocols = [item.strip(b" \t").lower() for item in value.split(b",")]
+    for protocol in protocols:
+        name, slash, version = protocol.partition(b"/")
+        if name == b"h2c" or not grammar.token(name) or (slash and not grammar.token(version)):
+            return b""
+    return value

@@ -1,0 +1,43 @@
+"""How large the parts of a head, a trailer section and a chunk line may be, and what was parsed under these limits before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict
+
+import attr
+
+if TYPE_CHECKING:
+    from xproxy.http1.fields import Fields
+    from xproxy.http1.response import ResponseHead
+
+MEMO_ENTRIES = 512
+"""A memo that has so many entries is emptied. The blocks of 512 busy clients; at most about 3 MB with ``MEMO_BYTES``."""
+MEMO_BYTES = 2048
+"""What is longer is not remembered: it is rare, and parsing it costs little beside moving it."""
+
+
+@attr.frozen
+class HeadLimits:
+    """Sizes are in bytes, the line ends included. Past ``request_line``: 414; past the others: 431 (in a response: 502).
+
+    The two memos belong to the limits because what they hold was checked under them: other limits, other memos. They hold
+    immutable values only and no head that carries a credential (see ``docs/architecture/http1.md``).
+    """
+
+    request_line: int = 8192
+    """RFC 9112 section 3 recommends at least 8,000 octets; nginx large_client_header_buffers 8k."""
+    header: int = 8192
+    """One header line, as nginx's large_client_header_buffers."""
+    head: int = 32768
+    """All header lines together, as nginx's 4 buffers of 8k."""
+    header_count: int = 100
+    """As HAProxy's tune.http.maxhdr (101)."""
+    trailers: int = 8192
+    """All trailer lines together; one of them is bounded by ``header``, their number by ``header_count``."""
+    chunk_line: int = 256
+    """A chunk size with its extensions; llhttp and Go allow 16k for all of them, nobody uses them."""
+
+    request_memo: Dict[bytes, Fields] = attr.field(init=False, factory=dict, eq=False, repr=False)
+    """Header blocks of requests."""
+    response_memo: Dict[bytes, ResponseHead] = attr.field(init=False, factory=dict, eq=False, repr=False)
+    """Heads of responses."""

@@ -1,0 +1,92 @@
+"""What a field name means to a proxy, on the request side and on the response side."""
+
+from __future__ import annotations
+
+from typing import Dict, FrozenSet, Iterable
+
+from xproxy.http1.errors import BadMessage
+
+PLAIN = b""
+"""An end-to-end field that we neither read nor write."""
+CONFUSABLE = b"-"
+"""A field that others may take for one that we write: it goes no further, and its value is not looked at."""
+
+_FOLD = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+_KNOWN_NAMES = 4096
+"""How many spellings are remembered; a client that sends new ones for ever only makes itself slower."""
+_KNOWN_NAME_BYTES = 64
+
+_COMMON = (
+    b"Accept", b"Accept-Encoding", b"Accept-Language", b"Cache-Control", b"Content-Encoding", b"Content-Type", b"ETag",
+    b"If-Modified-Since", b"If-None-Match", b"Last-Modified", b"Location", b"Origin", b"Pragma", b"Range", b"Referer",
+    b"Server", b"User-Agent", b"Vary", b"accept", b"accept-encoding", b"content-type", b"user-agent",
+)  # fmt: skip
+
+
+class Names:
+    """The field names of one side.
+
+    :param taken: fields that end here: hop-by-hop, or written by the proxy itself.
+    :param kept: fields that are looked at and go on as they are.
+    :param single: fields that may come once only (400 ``repeated-…``), kept with the whitespace around their value.
+    :param prefix: every name that begins so is taken.
+    """
+
+    def __init__(self, taken: Iterable[bytes], kept: Iterable[bytes], single: Iterable[bytes], prefix: bytes) -> None:
+        self.taken = frozenset(taken) | {CONFUSABLE}
+        self.kept = frozenset(kept)
+        self.single = frozenset(single)
+        self.secret: FrozenSet[bytes] = self.kept & {b"authorization", b"cookie", b"set-cookie"}
+        self.known: Dict[bytes, bytes] = {}
+        """From a spelling to the lower-case name, PLAIN or CONFUSABLE."""
+        self._prefix = prefix
+        for name in (*_COMMON, *self.taken, *self.kept):
+            self.look_up(name)
+            self.look_up(name.title())
+
+    def look_up(self, raw: bytes) -> bytes:
+        """What this spelling means: a name in ``taken`` or ``kept``, PLAIN or CONFUSABLE; remembered in ``known``.
+
+        CGI and WSGI know ``X-Forwarded-For`` and ``X_Forwarded_For`` by one name, HTTP_X_FORWARDED_FOR, and some servers fold
+        other punctuation too; so a name that folds to one of ours is treated as it.
+
+        :raises BadMessage: 400 for one that could be taken for a framing field.
+        """
+        name = raw.lower()
+        meaning = self._meaning(name)
+        if meaning is PLAIN:
+            folded = name.translate(_FOLD)
+            if folded != name and self._meaning(folded) in self.taken:
+                if folded in (b"content-length", b"transfer-encoding"):
+                    raise BadMessage(400, "confusable-" + folded.decode("ascii"))
+                meaning = CONFUSABLE
+        if len(self.known) < _KNOWN_NAMES and len(raw) <= _KNOWN_NAME_BYTES:
+            self.known[raw] = meaning
+        return meaning
+
+    def _meaning(self, name: bytes) -> bytes:
+        if name in self.taken or name in self.kept or (self._prefix and name.startswith(self._prefix)):
+            return name
+        return PLAIN
+
+
+_HOP_BY_HOP = (
+    b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"http2-settings",
+    b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info",
+)  # fmt: skip
+
+BELIEVED = (b"forwarded", b"x-real-ip")
+"""With every ``x-forwarded-…``: what only a trusted proxy may say about where a request came from."""
+
+REQUEST = Names(
+    taken=(*_HOP_BY_HOP, *BELIEVED, b"content-length", b"host", b"expect", b"x-request-id", b"proxy"),
+    kept=(b"authorization", b"cookie", b"max-forwards"),
+    single=(b"content-length", b"transfer-encoding", b"host"),
+    prefix=b"x-forwarded-",
+)
+RESPONSE = Names(
+    taken=(*_HOP_BY_HOP, b"content-length", b"xproxy-slot", b"x-accel-buffering"),
+    kept=(b"content-type", b"date", b"set-cookie"),
+    single=(b"content-length", b"transfer-encoding"),
+    prefix=b"",
+)

@@ -1,0 +1,86 @@
+"""The head of a response (RFC 9112 section 4): from the bytes of a service to what the proxy decides by."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional, Tuple
+
+from xproxy.http1 import names
+from xproxy.http1.body import BodyReader, ChunkedBody, CloseBody, LengthBody
+from xproxy.http1.errors import BadMessage
+from xproxy.http1.fields import Fields, parse_fields
+from xproxy.http1.limits import MEMO_BYTES, MEMO_ENTRIES, HeadLimits
+
+_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?").fullmatch
+
+
+class ResponseHead:
+    """One checked response head; immutable, so responses share it.
+
+    :ivar minor: 0 or 1, the version being HTTP/1.x.
+    :ivar slot_closing: ``Xproxy-Slot: closing``: the service did not and will not serve the request that this crossed.
+    :ivar unbuffered: ``X-Accel-Buffering: no``, or ``text/event-stream``: the client wants each piece at once.
+    :ivar keep_alive: the slot may be used again, as far as the head says (RFC 9112 section 9.3). A body that ends with the
+        connection says otherwise: see ``response_body``.
+    """
+
+    __slots__ = ("status", "minor", "reason", "fields", "slot_closing", "unbuffered", "keep_alive", "client_head")
+
+    def __init__(self, status: int, minor: int, reason: bytes, fields: Fields) -> None:
+        special = fields.special
+        self.status = status
+        self.minor = minor
+        self.reason = reason
+        self.fields = fields
+        self.slot_closing = special.get(b"xproxy-slot", b"").lower() == b"closing"
+        self.unbuffered = (
+            special.get(b"x-accel-buffering", b"").lower() == b"no"
+            or special.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
+        )
+        self.keep_alive = not fields.close and (minor == 1 or fields.keep_alive)
+        self.client_head: Optional[Tuple[bytes, bytes]] = None
+        """Where ``forward.client_head`` keeps the commonest variant of what the client gets."""
+
+
+def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:
+    """Parse and check a head.
+
+    :param head: all of it, the empty line included.
+    :raises BadMessage: the status means nothing here, the caller answers 502.
+    """
+    known = limits.response_memo.get(head)
+    if known is not None:
+        return known
+    end = head.find(b"\r\n")
+    match = _line(head[:end])
+    if match is None or end + 2 > limits.request_line:
+        raise BadMessage(400, "status-line")
+    fields = parse_fields(head[end + 2 : -2], limits, names.RESPONSE)
+    minor, status = int(match[1]), int(match[2])
+    if fields.chunked and not minor:
+        raise BadMessage(400, "te-in-http-1.0")
+    if (status < 200 or status == 204) and (fields.chunked or fields.content_length > 0):
+        raise BadMessage(400, "body-not-allowed")
+    parsed = ResponseHead(status, minor, match[3] or b"", fields)
+    if len(head) <= MEMO_BYTES and not fields.secret:
+        if len(limits.response_memo) >= MEMO_ENTRIES:
+            limits.response_memo.clear()
+        limits.response_memo[head] = parsed
+    return parsed
+
+
+def response_body(head: ResponseHead, method: bytes, limits: HeadLimits = HeadLimits()) -> Optional[BodyReader]:
+    """The reader of a response's body (RFC 9112 section 6.3), None when there is none.
+
+    A CloseBody means that the slot ends with this response.
+
+    :param method: of the request that it answers.
+    """
+    status, fields = head.status, head.fields
+    if status < 200 or status in (204, 304) or method == b"HEAD" or (method == b"CONNECT" and status < 300):
+        return None
+    if fields.chunked:
+        return ChunkedBody(limits)
+    if fields.content_length < 0:
+        return CloseBody()
+    return LengthBody(fields.content_length) if fields.content_length else None

@@ -1,0 +1,96 @@
+"""Request targets (RFC 9112 section 3.2), hosts (RFC 3986 section 3.2.2), and the path that routes are matched against."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Tuple
+
+from xproxy.http1.errors import BadMessage
+
+_host = re.compile(rb"(?:([A-Za-z0-9._~-]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?").fullmatch
+_origin_form = re.compile(rb"/[!-\"$->@-\[\]-~]*(?:\?[!-\"$-~]*)?").fullmatch
+_absolute_form = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)").fullmatch
+
+
+def checked_host(host: bytes) -> bytes:
+    """A Host or the authority of a target, when it is a name or an address with or without a port.
+
+    Stricter than RFC 3986: no user (RFC 9110 section 4.2.4), no percent-encoding or sub-delims in a name, no empty name or
+    port, no zone in an IPv6 address.
+
+    :raises BadMessage: 400.
+    """
+    match = _host(host)
+    if match is None or (match[3] is not None and int(match[3]) > 65535):
+        raise BadMessage(400, "host")
+    if match[2] is not None:
+        try:
+            ipaddress.IPv6Address(match[2].decode("ascii"))
+        except ValueError:
+            raise BadMessage(400, "host") from None
+    return host
+
+
+def split_target(method: bytes, target: bytes, host: bytes) -> Tuple[bytes, bytes]:
+    """The effective authority and the origin-form of a target in any of the four forms.
+
+    :param host: the Host received, which only an authority in the target overrules (RFC 9112 section 3.2.2).
+    :returns: (authority, path with query); the path is ``*`` for the asterisk-form and empty for CONNECT.
+    :raises BadMessage: 400.
+    """
+    if method == b"CONNECT":
+        authority = checked_host(target)
+        if authority.endswith(b"]") or b":" not in authority:
+            raise BadMessage(400, "target")
+        return authority, b""
+    if _origin_form(target):
+        return host, target
+    if target == b"*" and method == b"OPTIONS":
+        return host, target
+    absolute = _absolute_form(target)
+    if absolute is None:
+        raise BadMessage(400, "target")
+    rest = absolute[2]
+    if not rest and method == b"OPTIONS":
+        path = b"*"
+    elif rest[:1] == b"/":
+        path = rest
+    else:
+        path = b"/" + rest
+    if path != b"*" and not _origin_form(path):
+        raise BadMessage(400, "target")
+    return checked_host(absolute[1]), path
+
+
+_escape = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def _unescape(match: "re.Match[bytes]") -> bytes:
+    code = int(match[1], 16)
+    return bytes((code,)) if code in _UNRESERVED else match[0].upper()
+
+
+def match_path(path: bytes) -> bytes:
+    """The path as routes see it: without the query, unreserved characters decoded, dot segments removed.
+
+    RFC 3986 sections 6.2.2 and 5.2.4. Slashes are left as they are, escaped or repeated, and so is an escape that is none.
+    What is forwarded is never this, but what was received.
+    """
+    path = path.partition(b"?")[0]
+    if b"%" in path:
+        path = _escape.sub(_unescape, path)
+    if b"/." not in path:
+        return path
+    kept = []
+    segments = path.split(b"/")
+    for segment in segments[1:]:
+        if segment == b"..":
+            if kept:
+                kept.pop()
+        elif segment != b".":
+            kept.append(segment)
+    if segments[-1] in (b".", b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept)
