@@ -171,7 +171,7 @@ def _check_coding(value: bytes) -> None:
 
 
 def _apply_connection(fields: Fields, special: Mapping[bytes, bytes], kept: List[bytes]) -> List[bytes]:
-    """RFC 9110 section 7.6.1: the fields that Connection names go no further. Those that we write ourselves are not affected."""
+    """RFC 9110 section 7.6.1: what Connection names goes no further. What we write ourselves is not affected."""
     tokens = frozenset(item.strip(b" \t") for item in special[b"connection"].lower().split(b",")) - {b""}
     if not all(map(grammar.token, tokens)):
         raise BadMessage(400, "connection")

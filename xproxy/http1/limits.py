@@ -41,3 +41,6 @@ class HeadLimits:
     """Header blocks of requests."""
     response_memo: Dict[bytes, ResponseHead] = attr.field(init=False, factory=dict, eq=False, repr=False)
     """Heads of responses."""
+
+
+DEFAULT_LIMITS = HeadLimits()

@@ -56,7 +56,7 @@ class Names:
         meaning = self._meaning(name)
         if meaning is PLAIN:
             folded = name.translate(_FOLD)
-            if folded != name and self._meaning(folded) in self.taken:
+            if folded != name and self._meaning(folded) not in (PLAIN, *self.kept):
                 if folded in (b"content-length", b"transfer-encoding"):
                     raise BadMessage(400, "confusable-" + folded.decode("ascii"))
                 meaning = CONFUSABLE

@@ -9,7 +9,7 @@ from xproxy.http1 import names
 from xproxy.http1.body import BodyReader, ChunkedBody, CloseBody, LengthBody
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.fields import Fields, parse_fields
-from xproxy.http1.limits import MEMO_BYTES, MEMO_ENTRIES, HeadLimits
+from xproxy.http1.limits import DEFAULT_LIMITS, MEMO_BYTES, MEMO_ENTRIES, HeadLimits
 
 _line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?").fullmatch
 
@@ -69,7 +69,7 @@ def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:
     return parsed
 
 
-def response_body(head: ResponseHead, method: bytes, limits: HeadLimits = HeadLimits()) -> Optional[BodyReader]:
+def response_body(head: ResponseHead, method: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> Optional[BodyReader]:
     """The reader of a response's body (RFC 9112 section 6.3), None when there is none.
 
     A CloseBody means that the slot ends with this response.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Tuple
+from typing import List, Tuple
 
 from xproxy.http1.errors import BadMessage
 
@@ -67,7 +67,7 @@ _escape = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-def _unescape(match: "re.Match[bytes]") -> bytes:
+def _unescape(match: re.Match[bytes]) -> bytes:
     code = int(match[1], 16)
     return bytes((code,)) if code in _UNRESERVED else match[0].upper()
 
@@ -83,7 +83,7 @@ def match_path(path: bytes) -> bytes:
         path = _escape.sub(_unescape, path)
     if b"/." not in path:
         return path
-    kept = []
+    kept: List[bytes] = []
     segments = path.split(b"/")
     for segment in segments[1:]:
         if segment == b"..":
