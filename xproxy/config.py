@@ -1,6 +1,7 @@
 """The configuration: one frozen tree of plain values, whose attribute names are the TOML keys.
 
-Times are in seconds, sizes in bytes. ``config_file.load`` makes the tree from TOML, ``tap.options`` changes it by the command line.
+Times are in seconds, sizes in bytes. ``config_file.load`` makes the tree from TOML; ``tap.options`` changes it by the command
+line.
 """
 
 from __future__ import annotations
