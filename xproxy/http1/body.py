@@ -7,9 +7,9 @@ from typing import List, Optional, Tuple, Union
 
 from xproxy.http1 import grammar
 from xproxy.http1.errors import BadMessage
-from xproxy.http1.fields import check_block
+from xproxy.http1.fields import split_block
 from xproxy.http1.limits import HeadLimits
-from xproxy.http1.trailers import may_be_forwarded
+from xproxy.http1.trailers import may_be_trailer
 
 
 class LengthBody:
@@ -94,13 +94,18 @@ class ChunkedBody:
                 raise BadMessage(400, "chunk-line-too-long")
             position += length
             size = int(match[1], 16)
+            end = position + size
             if not size:
                 self._in_trailers = True
                 break
             self._overhead = max(0, self._overhead + length - 16 - 2 * size)
             if self._overhead > MAX_OVERHEAD:
                 raise BadMessage(400, "chunk-overhead")
-            self._left = size + 2
+            if data[end : end + 2] == b"\r\n":
+                pieces.append(data[position:end])
+                position = end + 2
+            else:
+                self._left = size + 2
         return b"".join(pieces), self._end(data, position)
 
     def _chunk_data(self, data: bytes, position: int, pieces: List[bytes]) -> int:
@@ -120,11 +125,12 @@ class ChunkedBody:
         return position
 
     def _begun_line(self, data: bytes, position: int) -> bytes:
-        begun = data[position:]
-        if len(begun) > self._limits.chunk_line:
-            raise BadMessage(400, "chunk-line-too-long")
+        """What is there of a chunk line, when it can still become one."""
+        begun = data[position : position + self._limits.chunk_line]
         if _begun_chunk_line(begun) is None:
             raise BadMessage(400, "chunk-size")
+        if len(begun) == self._limits.chunk_line:
+            raise BadMessage(400, "chunk-line-too-long")
         return begun
 
     def _end(self, data: bytes, position: int) -> Optional[bytes]:
@@ -136,13 +142,13 @@ class ChunkedBody:
             self._pending = data[position:]
             if len(self._pending) > self._limits.trailers + 2:
                 raise BadMessage(431, "trailers-too-large")
-            broken = grammar.broken_text.search(self._pending)
-            if broken is not None and broken.end() < len(self._pending):
-                raise BadMessage(400, "trailers")
+            fault = grammar.fault(self._pending)
+            if fault:
+                raise BadMessage(400, fault)
             return None
         block = data[position : end + 2]
-        check_block(block, self._limits, self._limits.trailers)
-        self.trailers = may_be_forwarded(block)
+        lines = split_block(block, self._limits, self._limits.trailers)
+        self.trailers = b"".join(line for line, name in lines if may_be_trailer(name))
         return data[end + 4 :]
 
 

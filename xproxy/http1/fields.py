@@ -6,12 +6,13 @@ A block comes from ``request.parse_request_head`` or ``response.parse_response_h
 
 from __future__ import annotations
 
+import copy
 from typing import Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from xproxy.http1 import grammar
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.limits import HeadLimits
-from xproxy.http1.names import PLAIN, Names
+from xproxy.http1.names import Names
 from xproxy.http1.target import checked_host
 
 MAX_LENGTH_DIGITS = 18
@@ -39,18 +40,13 @@ class Fields:
         "special", "secret", "_pairs",
     )  # fmt: skip
 
-    block: bytes
-    content_length: int
-    chunked: bool
-    close: bool
-    keep_alive: bool
-    upgrade: bytes
-    host: bytes
-    expect_continue: bool
-    passed_on: bytes
-    special: Mapping[bytes, bytes]
-    secret: bool
-    _pairs: Optional[Tuple[Tuple[bytes, bytes], ...]]
+    def __init__(self, block: bytes, special: Mapping[bytes, bytes]) -> None:
+        self.block = block
+        self.special = special
+        self.content_length = -1
+        self.chunked = self.close = self.keep_alive = self.expect_continue = self.secret = False
+        self.upgrade = self.host = self.passed_on = b""
+        self._pairs: Optional[Tuple[Tuple[bytes, bytes], ...]] = None
 
     def pairs(self) -> Tuple[Tuple[bytes, bytes], ...]:
         """Every line as (lower-case name, value), in the order received; worked out when first asked for."""
@@ -64,36 +60,54 @@ class Fields:
         values = [value for key, value in self.pairs() if key == name]
         return b", ".join(values) if values else None
 
+    @property
+    def max_forwards(self) -> int:
+        """Max-Forwards, which only OPTIONS and TRACE obey (RFC 9110 section 7.6.2); -1: absent, or no number."""
+        value = self.special.get(b"max-forwards", b"")
+        return int(value) if value.isdigit() and len(value) <= MAX_LENGTH_DIGITS else -1
 
-def check_block(block: bytes, limits: HeadLimits, size: int) -> None:
-    """Check the syntax and the sizes of header or trailer lines.
+    def with_max_forwards(self, hops: int) -> Fields:
+        """The same fields, to be passed on with this Max-Forwards."""
+        changed = copy.copy(self)
+        lines = _without(self.passed_on.splitlines(keepends=True), frozenset((b"max-forwards",)))
+        changed.passed_on = b"".join(lines) + b"Max-Forwards: %d\r\n" % hops
+        return changed
 
+
+def split_block(block: bytes, limits: HeadLimits, size: int) -> List[Tuple[bytes, bytes]]:
+    """Check the syntax and the sizes of header or trailer lines, and split them.
+
+    :param block: whole lines, each ended by CRLF.
     :param size: how many bytes they may have together.
+    :returns: (line, name) of each, the line with its CRLF, the name as received.
     :raises BadMessage: 431 for sizes, 400 for syntax.
     """
     if len(block) > size:
         raise BadMessage(431, "head-too-large")
-    if block.count(b"\n") > limits.header_count:
+    count = block.count(b"\n")
+    if count > limits.header_count:
         raise BadMessage(431, "too-many-headers")
     if len(block) > limits.header and max(map(len, block.split(b"\r\n"))) + 2 > limits.header:
         raise BadMessage(431, "header-too-large")
-    if grammar.header_block(block) is None:
+    lines = grammar.header_lines(block)
+    if len(lines) != count or block[-1:] not in b"\n":
         raise BadMessage(400, _fault(block))
+    return lines
 
 
 def _fault(block: bytes) -> str:
     """What is wrong with a block that is not one, for the log."""
-    broken = grammar.broken_text.search(block)
-    if broken is not None:
-        return {b"\r": "bare-cr", b"\n": "bare-lf", b"\0": "nul"}.get(broken[0], "control-character")
+    fault = grammar.fault(block)
+    if fault:
+        return fault
     for line in block.split(b"\r\n")[:-1]:
         if line[:1] in (b" ", b"\t"):
             return "folding"
         name, colon, _ = line.partition(b":")
         if not colon:
             return "no-colon"
-        if grammar.token(name) is None:
-            return "space-before-colon" if grammar.token(name.rstrip(b" \t")) else "header-name"
+        if grammar.is_token(name) is None:
+            return "space-before-colon" if grammar.is_token(name.rstrip(b" \t")) else "header-name"
     return "header"
 
 
@@ -104,19 +118,17 @@ def parse_fields(block: bytes, limits: HeadLimits, names: Names) -> Fields:
     :param names: what the names mean on this side: ``names.REQUEST`` or ``names.RESPONSE``.
     :raises BadMessage: 400, 417 or 431.
     """
-    check_block(block, limits, limits.head)
     kept: List[bytes] = []
     special: Dict[bytes, bytes] = {}
-    for line in block.split(b"\r\n")[:-1]:
-        colon = line.index(b":")
-        raw = line[:colon]
-        name = names.known.get(raw)
+    known = names.known
+    for line, spelling in split_block(block, limits, limits.head):
+        name = known.get(spelling)
         if name is None:
-            name = names.look_up(raw)
-        if name is PLAIN:
+            name = names.look_up(spelling)
+        if not name:
             kept.append(line)
             continue
-        value = line[colon + 1 :]
+        value = line[len(spelling) + 1 : -2]
         if name in names.single:
             if name in special:
                 raise BadMessage(400, "repeated-" + name.decode("ascii"))
@@ -126,34 +138,34 @@ def parse_fields(block: bytes, limits: HeadLimits, names: Names) -> Fields:
             special[name] = special[name] + b", " + value if name in special else value
         if name in names.kept:
             kept.append(line)
-    return _understood(block, special, kept, names)
-
-
-def _understood(block: bytes, special: Dict[bytes, bytes], kept: List[bytes], names: Names) -> Fields:
-    fields = Fields()
-    fields.block = block
-    fields.special = special
-    fields._pairs = None
-    fields.content_length = _content_length(special[b"content-length"]) if b"content-length" in special else -1
-    fields.chunked = b"transfer-encoding" in special
-    if fields.chunked:
-        _check_coding(special[b"transfer-encoding"])
-        if fields.content_length >= 0:
-            raise BadMessage(400, "te-and-cl")
-    fields.close = fields.keep_alive = False
-    fields.upgrade = b""
+    fields = Fields(block, special)
+    _understand(fields)
+    fields.secret = not names.secret.isdisjoint(special)
     if b"connection" in special:
-        kept = _apply_connection(fields, special, kept)
-    fields.host = checked_host(special[b"host"].strip(b" \t")) if b"host" in special else b""
-    fields.expect_continue = False
-    if b"expect" in special:
-        if special[b"expect"].lower() != b"100-continue":
+        kept = _apply_connection(fields, kept)
+    fields.passed_on = b"".join(kept)
+    return fields
+
+
+def _understand(fields: Fields) -> None:
+    special = fields.special
+    length = special.get(b"content-length")
+    if length is not None:
+        fields.content_length = _content_length(length)
+    coding = special.get(b"transfer-encoding")
+    if coding is not None:
+        _check_coding(coding)
+        if length is not None:
+            raise BadMessage(400, "te-and-cl")
+        fields.chunked = True
+    host = special.get(b"host")
+    if host is not None:
+        fields.host = checked_host(host.strip(b" \t"))
+    expect = special.get(b"expect")
+    if expect is not None:
+        if expect.lower() != b"100-continue":
             raise BadMessage(417, "expect")
         fields.expect_continue = True
-    fields.secret = not names.secret.isdisjoint(special)
-    kept.append(b"")
-    fields.passed_on = b"\r\n".join(kept)
-    return fields
 
 
 def _content_length(value: bytes) -> int:
@@ -170,10 +182,11 @@ def _check_coding(value: bytes) -> None:
         raise BadMessage(400, "transfer-encoding")
 
 
-def _apply_connection(fields: Fields, special: Mapping[bytes, bytes], kept: List[bytes]) -> List[bytes]:
+def _apply_connection(fields: Fields, kept: List[bytes]) -> List[bytes]:
     """RFC 9110 section 7.6.1: what Connection names goes no further. What we write ourselves is not affected."""
+    special = fields.special
     tokens = frozenset(item.strip(b" \t") for item in special[b"connection"].lower().split(b",")) - {b""}
-    if not all(map(grammar.token, tokens)):
+    if not all(map(grammar.is_token, tokens)):
         raise BadMessage(400, "connection")
     fields.close = b"close" in tokens
     fields.keep_alive = b"keep-alive" in tokens
@@ -195,6 +208,6 @@ def _upgrade(value: bytes) -> bytes:
     protocols = [item.strip(b" \t").lower() for item in value.split(b",")]
     for protocol in protocols:
         name, slash, version = protocol.partition(b"/")
-        if name == b"h2c" or not grammar.token(name) or (slash and not grammar.token(version)):
+        if name == b"h2c" or not grammar.is_token(name) or (slash and not grammar.is_token(version)):
             return b""
     return value

@@ -8,7 +8,7 @@ from typing import List
 import attr
 
 from xproxy.http1.fields import Fields
-from xproxy.http1.grammar import token
+from xproxy.http1.grammar import is_token
 from xproxy.http1.response import ResponseHead
 
 _request_id = re.compile(rb"[!#-\[\]-~]{1,128}").fullmatch
@@ -45,7 +45,9 @@ def forwarding_block(
         before = believed.pop(b"x-forwarded-for", b"")
         lines.append(b"X-Forwarded-For: " + (before + b", " + source if before else source))
         lines.append(b"X-Forwarded-Proto: " + (believed.pop(b"x-forwarded-proto", b"") or scheme))
-        lines.append(b"X-Forwarded-Host: " + (believed.pop(b"x-forwarded-host", b"") or host))
+        original = believed.pop(b"x-forwarded-host", b"") or host
+        if original:
+            lines.append(b"X-Forwarded-Host: " + original)
     if marks.style in ("forwarded", "both"):
         before = believed.pop(b"forwarded", b"")
         element = _forwarded(peer, scheme, host)
@@ -63,10 +65,10 @@ def _vouched(name: bytes) -> bool:
 
 def _forwarded(peer: bytes, scheme: bytes, host: bytes) -> bytes:
     """One element (RFC 7239 section 4): IPv6 in brackets and quotes, a host with a port in quotes."""
-    source = b'"[' + peer + b']"' if b":" in peer else peer or b"unknown"
+    source = b'"[' + peer.partition(b"%")[0] + b']"' if b":" in peer else peer or b"unknown"
     element = b"for=" + source + b";proto=" + scheme
     if host:
-        element += b";host=" + (host if token(host) else b'"' + host + b'"')
+        element += b";host=" + (host if is_token(host) else b'"' + host + b'"')
     return element
 
 
@@ -121,19 +123,35 @@ def client_head(
     :param date: the value of Date, for a response that came without (RFC 9110 section 6.6.1).
     :param via: our pseudonym; empty: no Via.
     """
-    head_block = b"HTTP/1.1 %d %b\r\n%b" % (head.status, head.reason, head.fields.passed_on)
+    plain = minor == 1 and keep_alive and not chunked and length >= 0
+    common = head.common
+    if plain and common is not None and common[0] == length and common[1] is via:
+        block = common[2]
+    else:
+        block = _client_block(head, minor, keep_alive, length, chunked, via)
+        if plain:
+            head.common = (length, via, block)
+    if date and b"date" not in head.fields.special and head.status >= 200:
+        return b"%bDate: %b\r\n\r\n" % (block, date)
+    return block + b"\r\n"
+
+
+def _client_block(head: ResponseHead, minor: int, keep_alive: bool, length: int, chunked: bool, via: bytes) -> bytes:
+    """Everything but Date and the empty line."""
+    status = head.status
+    block = b"HTTP/1.1 %d %b\r\n%b" % (status, head.reason, head.fields.passed_on)
     if via:
-        head_block += b"Via: 1.%d %b\r\n" % (head.minor, via)
-    if chunked:
-        head_block += b"Transfer-Encoding: chunked\r\n"
-    elif length >= 0:
-        head_block += b"Content-Length: %d\r\n" % length
-    if head.fields.upgrade and head.status in (101, 426):
-        head_block += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.fields.upgrade
-    elif not keep_alive:
-        head_block += b"Connection: close\r\n"
-    elif not minor:
-        head_block += b"Connection: keep-alive\r\n"
-    if b"date" not in head.fields.special and date:
-        head_block += b"Date: %b\r\n" % date
-    return head_block + b"\r\n"
+        block += b"Via: 1.%d %b\r\n" % (head.minor, via)
+    if status >= 200 and status != 204:
+        if chunked:
+            block += b"Transfer-Encoding: chunked\r\n"
+        elif length >= 0:
+            block += b"Content-Length: %d\r\n" % length
+    if head.fields.upgrade and status in (101, 426):
+        tokens = b"Upgrade" if keep_alive or status == 101 else b"Upgrade, close"
+        return block + b"Connection: %b\r\nUpgrade: %b\r\n" % (tokens, head.fields.upgrade)
+    if status >= 200 and not keep_alive:
+        return block + b"Connection: close\r\n"
+    if status >= 200 and not minor:
+        return block + b"Connection: keep-alive\r\n"
+    return block

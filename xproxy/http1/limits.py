@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Dict, TypeVar
 
 import attr
 
 if TYPE_CHECKING:
-    from xproxy.http1.fields import Fields
+    from xproxy.http1.request import RequestHead
     from xproxy.http1.response import ResponseHead
 
 MEMO_ENTRIES = 512
-"""A memo that has so many entries is emptied. The blocks of 512 busy clients; at most about 3 MB with ``MEMO_BYTES``."""
+"""A memo that has so many entries is emptied. With ``MEMO_BYTES`` it takes 3 MB at most."""
 MEMO_BYTES = 2048
 """What is longer is not remembered: it is rare, and parsing it costs little beside moving it."""
 
@@ -37,10 +37,20 @@ class HeadLimits:
     chunk_line: int = 256
     """A chunk size with its extensions; llhttp and Go allow 16k for all of them, nobody uses them."""
 
-    request_memo: Dict[bytes, Fields] = attr.field(init=False, factory=dict, eq=False, repr=False)
-    """Header blocks of requests."""
+    request_memo: Dict[bytes, RequestHead] = attr.field(init=False, factory=dict, eq=False, repr=False)
+    """Heads of requests."""
     response_memo: Dict[bytes, ResponseHead] = attr.field(init=False, factory=dict, eq=False, repr=False)
     """Heads of responses."""
 
 
 DEFAULT_LIMITS = HeadLimits()
+
+_Head = TypeVar("_Head")
+
+
+def remember(memo: Dict[bytes, _Head], head: bytes, parsed: _Head) -> None:
+    """Keep what was parsed, in bounds: a full memo starts anew, which costs one parse for each head that is still in use."""
+    if len(head) <= MEMO_BYTES:
+        if len(memo) >= MEMO_ENTRIES:
+            memo.clear()
+        memo[head] = parsed

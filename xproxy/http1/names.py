@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Dict, FrozenSet, Iterable
 
 from xproxy.http1.errors import BadMessage
 
 PLAIN = b""
 """An end-to-end field that we neither read nor write."""
-CONFUSABLE = b"-"
+CONFUSABLE = b"?"
 """A field that others may take for one that we write: it goes no further, and its value is not looked at."""
+SECRET = b"*"
+"""A field that goes on as it is, and after whose name its value may be a credential."""
 
-_FOLD = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+FOLD = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+_credential = re.compile(rb"auth|cookie|credential|jwt|key|pass|secret|session|signature|token").search
 _KNOWN_NAMES = 4096
 """How many spellings are remembered; a client that sends new ones for ever only makes itself slower."""
 _KNOWN_NAME_BYTES = 64
@@ -34,18 +38,19 @@ class Names:
 
     def __init__(self, taken: Iterable[bytes], kept: Iterable[bytes], single: Iterable[bytes], prefix: bytes) -> None:
         self.taken = frozenset(taken) | {CONFUSABLE}
-        self.kept = frozenset(kept)
+        self.kept = frozenset(kept) | {SECRET}
         self.single = frozenset(single)
-        self.secret: FrozenSet[bytes] = self.kept & {b"authorization", b"cookie", b"set-cookie"}
+        self.secret: FrozenSet[bytes] = frozenset((SECRET, b"proxy-authorization"))
+        """A block with one of these is not remembered beyond its connection."""
         self.known: Dict[bytes, bytes] = {}
-        """From a spelling to the lower-case name, PLAIN or CONFUSABLE."""
+        """From a spelling to the lower-case name, PLAIN, CONFUSABLE or SECRET."""
         self._prefix = prefix
         for name in (*_COMMON, *self.taken, *self.kept):
             self.look_up(name)
             self.look_up(name.title())
 
     def look_up(self, raw: bytes) -> bytes:
-        """What this spelling means: a name in ``taken`` or ``kept``, PLAIN or CONFUSABLE; remembered in ``known``.
+        """What this spelling means: a name in ``taken`` or ``kept``, PLAIN, CONFUSABLE or SECRET; remembered in ``known``.
 
         CGI and WSGI know ``X-Forwarded-For`` and ``X_Forwarded_For`` by one name, HTTP_X_FORWARDED_FOR, and some servers fold
         other punctuation too; so a name that folds to one of ours is treated as it.
@@ -55,11 +60,13 @@ class Names:
         name = raw.lower()
         meaning = self._meaning(name)
         if meaning is PLAIN:
-            folded = name.translate(_FOLD)
+            folded = name.translate(FOLD)
             if folded != name and self._meaning(folded) not in (PLAIN, *self.kept):
                 if folded in (b"content-length", b"transfer-encoding"):
                     raise BadMessage(400, "confusable-" + folded.decode("ascii"))
                 meaning = CONFUSABLE
+            elif _credential(name):
+                meaning = SECRET
         if len(self.known) < _KNOWN_NAMES and len(raw) <= _KNOWN_NAME_BYTES:
             self.known[raw] = meaning
         return meaning
@@ -80,13 +87,13 @@ BELIEVED = (b"forwarded", b"x-real-ip")
 
 REQUEST = Names(
     taken=(*_HOP_BY_HOP, *BELIEVED, b"content-length", b"host", b"expect", b"x-request-id", b"proxy"),
-    kept=(b"authorization", b"cookie", b"max-forwards"),
+    kept=(b"max-forwards",),
     single=(b"content-length", b"transfer-encoding", b"host"),
     prefix=b"x-forwarded-",
 )
 RESPONSE = Names(
     taken=(*_HOP_BY_HOP, b"content-length", b"xproxy-slot", b"x-accel-buffering"),
-    kept=(b"content-type", b"date", b"set-cookie"),
+    kept=(b"content-type", b"date"),
     single=(b"content-length", b"transfer-encoding"),
     prefix=b"",
 )

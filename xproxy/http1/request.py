@@ -9,13 +9,17 @@ from xproxy.http1 import grammar, names
 from xproxy.http1.body import BodyReader, ChunkedBody, LengthBody
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.fields import Fields, parse_fields
-from xproxy.http1.limits import MEMO_BYTES, MEMO_ENTRIES, HeadLimits
+from xproxy.http1.limits import HeadLimits, remember
 from xproxy.http1.target import split_target
 
 MAX_METHOD_BYTES = 32
 """The longest registered method has 18 (IANA: BASELINE-CONTROL 16, UPDATEREDIRECTREF 17, VERSION-CONTROL 15)."""
 
-_line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-\"$-~]+) HTTP/1\.([01])").fullmatch
+_METHOD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32})"
+_common_line = re.compile(_METHOD + rb" (/[!\"$->@-\[\]-~]*(?:\?[!\"$-~]*)?) HTTP/1\.([01])\r\n").match
+"""The origin-form, in one go. No fragment, as no server agrees on what it is in a target (CVE-2023-45539); no backslash in the
+path, which some take for a slash."""
+_line = re.compile(_METHOD + rb" ([!\"$-~]+) HTTP/1\.([01])").fullmatch
 _any_version = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]").fullmatch
 
 
@@ -39,6 +43,16 @@ class RequestHead:
         self.path = path
 
     @property
+    def expect_continue(self) -> bool:
+        """Whether the client waits for a 100 (RFC 9110 section 10.1.1: never in HTTP/1.0)."""
+        return self.fields.expect_continue and self.minor == 1
+
+    @property
+    def upgrade(self) -> bytes:
+        """The protocols the client would switch to; empty: none (RFC 9110 section 7.8: never in HTTP/1.0)."""
+        return self.fields.upgrade if self.minor else b""
+
+    @property
     def keep_alive(self) -> bool:
         """Whether the client wants its connection to go on (RFC 9112 section 9.3)."""
         fields = self.fields
@@ -51,19 +65,26 @@ def head_end(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int = 0
     :param searched: how much of the buffer an earlier call has looked at, which then is not looked at again.
     :raises BadMessage: as soon as no more bytes could make it a head: 400, 414, 431.
     """
-    end = buffer.find(b"\r\n\r\n", max(start, searched - 3))
+    end = buffer.find(b"\r\n\r\n", searched - 3 if searched > start + 3 else start)
     if end >= 0:
         return end + 4
-    broken = grammar.broken_text.search(buffer, max(start, searched - 2))
-    if broken is not None and not (broken[0] == b"\r" and broken.end() == len(buffer)):
-        raise BadMessage(400, {b"\r": "bare-cr", b"\n": "bare-lf", b"\0": "nul"}.get(bytes(broken[0]), "control-character"))
+    size = len(buffer)
+    if searched <= start:
+        searched = start
+    elif buffer[searched - 1] == 13:
+        searched -= 1
+    fault = grammar.fault(buffer, searched)
+    if fault:
+        raise BadMessage(400, fault)
     if buffer.startswith(b"\r\n", start):
         start += 2
-    size = len(buffer) - start
-    if size > limits.request_line and buffer.find(b"\r\n", start, start + limits.request_line) < 0:
+    first_line = buffer.find(b"\n", start) + 1
+    if (first_line or size) - start > limits.request_line:
         raise BadMessage(414, "request-line-too-long")
-    if size > limits.request_line + limits.head:
+    if first_line and size - first_line > limits.head:
         raise BadMessage(431, "head-too-large")
+    if first_line and size - buffer.rfind(b"\n") - 1 > limits.header:
+        raise BadMessage(431, "header-too-large")
     return 0
 
 
@@ -74,37 +95,53 @@ def parse_request_head(head: bytes, limits: HeadLimits, previous: Optional[Field
     :param previous: the fields of the request before on this connection: when the block is the same, they are used again.
     :raises BadMessage: 400, 414, 417, 431, 501 or 505.
     """
-    if head[:2] == b"\r\n":
-        head = head[2:]
-    end = head.find(b"\r\n")
-    line = head[:end]
-    block = head[end + 2 : -2]
-    match = _line(line)
-    if match is None or len(line) + 2 > limits.request_line:
-        raise _bad_line(line, limits)
+    known = limits.request_memo.get(head)
+    if known is not None:
+        return known
+    match = _common_line(head)
+    if match is None:
+        return _uncommon_head(head, limits)
+    method, target, digit = match.groups()
+    if match.end() > limits.request_line:
+        raise BadMessage(414, "request-line-too-long")
+    fields = _checked_fields(head, match.end(), digit == b"1", limits, previous)
+    if method == b"CONNECT":
+        raise BadMessage(400, "target")
+    parsed = RequestHead(method, target, 1 if digit == b"1" else 0, fields, fields.host, target)
+    if not fields.secret:
+        remember(limits.request_memo, head, parsed)
+    return parsed
+
+
+def _checked_fields(head: bytes, start: int, newest: bool, limits: HeadLimits, previous: Optional[Fields]) -> Fields:
+    """The fields of a head whose block begins at ``start``, and what the version (``newest``: HTTP/1.1) asks of them."""
+    if not head.endswith(b"\r\n\r\n"):
+        raise BadMessage(400, "no-empty-line")
+    block = head[start:-2]
     if previous is not None and previous.block == block:
         fields = previous
     else:
-        known = limits.request_memo.get(block)
-        fields = _new_fields(block, limits) if known is None else known
-    method, target, digit = match.groups()
-    minor = 1 if digit == b"1" else 0
-    host, path = split_target(method, target, fields.host)
-    if minor:
+        fields = parse_fields(block, limits, names.REQUEST)
+    if newest:
         if not fields.host:
             raise BadMessage(400, "no-host")
     elif fields.chunked:
         raise BadMessage(400, "te-in-http-1.0")
-    return RequestHead(method, target, minor, fields, host, path)
-
-
-def _new_fields(block: bytes, limits: HeadLimits) -> Fields:
-    fields = parse_fields(block, limits, names.REQUEST)
-    if len(block) <= MEMO_BYTES and not fields.secret:
-        if len(limits.request_memo) >= MEMO_ENTRIES:
-            limits.request_memo.clear()
-        limits.request_memo[block] = fields
     return fields
+
+
+def _uncommon_head(head: bytes, limits: HeadLimits) -> RequestHead:
+    """The other forms of a target, an empty line before the request line, and everything that is refused."""
+    start = 2 if head.startswith(b"\r\n") else 0
+    end = head.find(b"\r\n", start)
+    line = head[start : max(end, start)]
+    match = _line(line)
+    if match is None or len(line) + 2 > limits.request_line:
+        raise _bad_line(line, limits)
+    method, target, digit = match.groups()
+    fields = _checked_fields(head, end + 2, digit == b"1", limits, None)
+    host, path = split_target(method, target, fields.host)
+    return RequestHead(method, target, 1 if digit == b"1" else 0, fields, host, path)
 
 
 def _bad_line(line: bytes, limits: HeadLimits) -> BadMessage:
@@ -112,7 +149,7 @@ def _bad_line(line: bytes, limits: HeadLimits) -> BadMessage:
     if len(line) + 2 > limits.request_line:
         return BadMessage(414, "request-line-too-long")
     method = line.partition(b" ")[0]
-    if len(method) > MAX_METHOD_BYTES and grammar.token(method):
+    if len(method) > MAX_METHOD_BYTES and grammar.is_token(method):
         return BadMessage(501, "method-too-long")
     if _any_version(line) and line[-3:] not in (b"1.0", b"1.1"):
         return BadMessage(505, "version")

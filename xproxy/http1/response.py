@@ -9,9 +9,9 @@ from xproxy.http1 import names
 from xproxy.http1.body import BodyReader, ChunkedBody, CloseBody, LengthBody
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.fields import Fields, parse_fields
-from xproxy.http1.limits import DEFAULT_LIMITS, MEMO_BYTES, MEMO_ENTRIES, HeadLimits
+from xproxy.http1.limits import DEFAULT_LIMITS, HeadLimits, remember
 
-_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?").fullmatch
+_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?\r\n").match
 
 
 class ResponseHead:
@@ -24,7 +24,7 @@ class ResponseHead:
         connection says otherwise: see ``response_body``.
     """
 
-    __slots__ = ("status", "minor", "reason", "fields", "slot_closing", "unbuffered", "keep_alive", "client_head")
+    __slots__ = ("status", "minor", "reason", "fields", "slot_closing", "unbuffered", "keep_alive", "common")
 
     def __init__(self, status: int, minor: int, reason: bytes, fields: Fields) -> None:
         special = fields.special
@@ -38,8 +38,8 @@ class ResponseHead:
             or special.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
         )
         self.keep_alive = not fields.close and (minor == 1 or fields.keep_alive)
-        self.client_head: Optional[Tuple[bytes, bytes]] = None
-        """Where ``forward.client_head`` keeps the commonest variant of what the client gets."""
+        self.common: Optional[Tuple[int, bytes, bytes]] = None
+        """Length, Via and bytes of the commonest variant of what the client gets, kept by ``forward.client_head``."""
 
 
 def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:
@@ -51,21 +51,18 @@ def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:
     known = limits.response_memo.get(head)
     if known is not None:
         return known
-    end = head.find(b"\r\n")
-    match = _line(head[:end])
-    if match is None or end + 2 > limits.request_line:
+    match = _line(head)
+    if match is None or match.end() > limits.request_line or not head.endswith(b"\r\n\r\n"):
         raise BadMessage(400, "status-line")
-    fields = parse_fields(head[end + 2 : -2], limits, names.RESPONSE)
+    fields = parse_fields(head[match.end() : -2], limits, names.RESPONSE)
     minor, status = int(match[1]), int(match[2])
     if fields.chunked and not minor:
         raise BadMessage(400, "te-in-http-1.0")
     if (status < 200 or status == 204) and (fields.chunked or fields.content_length > 0):
         raise BadMessage(400, "body-not-allowed")
     parsed = ResponseHead(status, minor, match[3] or b"", fields)
-    if len(head) <= MEMO_BYTES and not fields.secret:
-        if len(limits.response_memo) >= MEMO_ENTRIES:
-            limits.response_memo.clear()
-        limits.response_memo[head] = parsed
+    if not fields.secret:
+        remember(limits.response_memo, head, parsed)
     return parsed
 
 

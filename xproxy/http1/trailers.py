@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xproxy.http1.names import PLAIN, REQUEST, RESPONSE
+from xproxy.http1.names import FOLD, REQUEST, RESPONSE
 
 _FORBIDDEN = frozenset((
     # message framing and routing are among the names taken by either side, and so is what only a trusted proxy may say
@@ -20,12 +20,7 @@ _FORBIDDEN = frozenset((
 ))  # fmt: skip
 
 
-def may_be_forwarded(block: bytes) -> bytes:
-    """The lines of a checked trailer section without those that a recipient could merge into the head to our cost."""
-    lines = [line for line in block.split(b"\r\n")[:-1] if not _forbidden(line.partition(b":")[0])]
-    return b"\r\n".join([*lines, b""])
-
-
-def _forbidden(raw: bytes) -> bool:
-    name = raw.lower().replace(b"_", b"-")
-    return name in _FORBIDDEN or REQUEST.look_up(name) is not PLAIN or RESPONSE.look_up(name) is not PLAIN
+def may_be_trailer(spelling: bytes) -> bool:
+    """Whether a trailer field with this name goes on. The others are dropped: a recipient could merge them into the head."""
+    name = spelling.lower().translate(FOLD)
+    return name not in _FORBIDDEN and not REQUEST.look_up(name) and not RESPONSE.look_up(name)
