@@ -1,0 +1,6 @@
+"""What an operator sees: status, metrics and health over HTTP, read only."""
+
+from .numbers import Sources
+from .site import admin_factory
+
+__all__ = ["Sources", "admin_factory"]

@@ -1,0 +1,120 @@
+"""The numbers in Prometheus' text format. Nothing of prometheus_client is touched until somebody scrapes."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
+
+from .. import __version__
+from ..metrics import Histogram, PoolCounts, ProxyCounts
+from .numbers import Picture
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+"""What ``generate_latest`` writes."""
+
+NO_POOL = ""
+"""The pool label of answers that no pool stands behind: to bad requests, to targets that no route takes, redirects."""
+
+
+class _Exposition:
+    """One scrape, as prometheus_client wants to be handed it."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, in the order of the documentation."""
+        picture = self.picture
+        info = GaugeMetricFamily("xproxy_info", "Which program answers.", labels=["program", "version", "python"])
+        info.add_metric([picture.program, __version__, f"{platform.python_implementation()} {platform.python_version()}"], 1)
+        yield info
+        yield GaugeMetricFamily("xproxy_ready", "1 when new work is taken, 0 while draining.", value=int(picture.ready))
+        if picture.census is not None:
+            yield _slots(picture.census)
+        if picture.registrations is not None:
+            family = CounterMetricFamily("xproxy_registrations", "Registrations of slots.", labels=["pool", "result"])
+            yield _by_pool(family, picture.registrations)
+        if picture.closings is not None:
+            family = CounterMetricFamily("xproxy_slots_closed", "Slots that ended.", labels=["pool", "reason"])
+            yield _by_pool(family, picture.closings)
+        if picture.requests is not None:
+            yield _queue_length(picture.requests)
+        if picture.counts is not None:
+            yield from _of_requests(picture.counts)
+
+
+def exposition(picture: Picture) -> bytes:
+    """The answer to one scrape."""
+    registry = CollectorRegistry()
+    registry.register(_Exposition(picture))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+def _slots(census: Mapping[str, Mapping[str, Any]]) -> Metric:
+    family = GaugeMetricFamily("xproxy_slots", "Registered slots.", labels=["pool", "state"])
+    for name, pool in sorted(census.items()):
+        for state in ("idle", "leased", "shared"):
+            family.add_metric([name, state], pool.get(state, 0))
+    return family
+
+
+def _queue_length(requests: Mapping[str, Mapping[str, Any]]) -> Metric:
+    family = GaugeMetricFamily("xproxy_queue_length", "Requests that wait for a slot.", labels=["pool"])
+    for name, pool in sorted(requests.items()):
+        family.add_metric([name], pool.get("queue_length", 0))
+    return family
+
+
+def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
+    """What a proxy knows."""
+    pools = sorted(counts.pools.items())
+    in_flight = GaugeMetricFamily("xproxy_in_flight", "Requests on a slot.", labels=["pool"])
+    requests = CounterMetricFamily("xproxy_requests", "Answers given to clients.", labels=["pool", "code"])
+    retries = CounterMetricFamily("xproxy_retries", "Requests sent again.", labels=["pool", "reason"])
+    for name, pool in pools:
+        in_flight.add_metric([name], pool.in_flight)
+        for code, count in sorted(pool.codes.items()):
+            requests.add_metric([name, str(code)], count)
+        for reason, count in sorted(pool.retries.items()):
+            retries.add_metric([name, reason], count)
+    for code, count in sorted(counts.routeless.items()):
+        requests.add_metric([NO_POOL, str(code)], count)
+    yield in_flight
+    yield requests
+    yield retries
+    yield _histogram("xproxy_queue_seconds", "How long requests waited for a slot.", pools, lambda pool: pool.queue_seconds)
+    yield _histogram("xproxy_response_seconds", "How long slots were held.", pools, lambda pool: pool.response_seconds)
+    yield _by_label(GaugeMetricFamily("xproxy_connections", "Open connections.", labels=["side"]), counts.connections)
+    opened = CounterMetricFamily("xproxy_connections_opened", "Connections opened so far.", labels=["side"])
+    yield _by_label(opened, counts.connections_total)
+    refused = CounterMetricFamily("xproxy_connections_refused", "Connections closed at once.", labels=["reason"])
+    yield _by_label(refused, counts.refused)
+
+
+def _histogram(name: str, meaning: str, pools: list[tuple[str, PoolCounts]], of: Callable[[PoolCounts], Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, meaning, labels=["pool"])
+    for pool, counts in pools:
+        histogram = of(counts)
+        buckets = [(floatToGoString(bound), float(count)) for bound, count in histogram.cumulative()]
+        family.add_metric([pool], buckets, histogram.sum)
+    return family
+
+
+def _by_label(family: Any, values: Mapping[str, int]) -> Metric:
+    for label, value in sorted(values.items()):
+        family.add_metric([label], value)
+    metric: Metric = family
+    return metric
+
+
+def _by_pool(family: CounterMetricFamily, values: Mapping[tuple[str, str], int]) -> Metric:
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    metric: Metric = family
+    return metric

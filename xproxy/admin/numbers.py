@@ -1,0 +1,135 @@
+"""Where the admin endpoint's numbers come from, and the one picture it makes of them.
+
+The acceptor knows slots (its census), the proxy knows requests (its ``status`` and counts). What nobody here knows is ``None``:
+an acceptor alone knows little of requests, a proxy whose acceptor does not answer knows nothing of slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Optional
+
+import attr
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.logger import Logger
+
+from .. import __version__
+from ..metrics import ProxyCounts
+
+CENSUS_TIMEOUT_S = 2.0
+"""An acceptor that has not answered by then is shown as unknown: Prometheus scrapes give up after 10 s by default."""
+
+SLOT_NUMBERS = ("slots", "idle", "leased", "shared", "waiting")
+"""What the acceptor knows of a pool; the same, but for ``waiting``, of each service."""
+
+REQUEST_NUMBERS = ("in_flight", "most_in_flight", "queue_length", "served")
+"""What the proxy knows of a pool; the same, but for ``queue_length``, of each service."""
+
+_SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased", "shared")
+_SERVICE_REQUEST_NUMBERS = ("in_flight", "most_in_flight", "served")
+
+Census = Mapping[str, Mapping[str, Any]]
+
+_log = Logger()
+
+
+@attr.frozen
+class Sources:
+    """Whom the admin endpoint asks; every call is cheap and made only when somebody looks."""
+
+    program: str
+    """xproxy or xacceptor."""
+    census: Callable[[], Deferred[Any]]
+    """The acceptor's counts by pool; may fail, may never fire."""
+    ready: Callable[[], bool]
+    """Whether new work is taken: False before everything listens and while draining."""
+    clock: Any
+    """IReactorTime, for the census' timeout."""
+    requests: Optional[Callable[[], Census]] = None
+    """The proxy's numbers by pool; None: there is no proxy in this process."""
+    counts: Optional[ProxyCounts] = None
+    """What the proxy counted; None as above."""
+    registrations: Optional[Mapping[tuple[str, str], int]] = None
+    """How registrations ended, by pool and result; None: there is no acceptor in this process."""
+    closings: Optional[Mapping[tuple[str, str], int]] = None
+    """Why slots ended, by pool and reason; None as above."""
+
+
+@attr.frozen
+class Picture:
+    """Everything that is known at one moment."""
+
+    program: str
+    ready: bool
+    census: Optional[Census]
+    """None: no acceptor answered."""
+    requests: Optional[Census]
+    counts: Optional[ProxyCounts]
+    registrations: Optional[Mapping[tuple[str, str], int]] = None
+    closings: Optional[Mapping[tuple[str, str], int]] = None
+
+    def pool_names(self) -> list[str]:
+        """Every pool that somebody knows."""
+        return sorted({*(self.census or {}), *(self.requests or {})})
+
+    def status(self) -> dict[str, Any]:
+        """The picture as ``/status`` shows it."""
+        return {
+            "program": self.program,
+            "version": __version__,
+            "ready": self.ready,
+            "acceptor": self.census is not None,
+            "connections": None if self.counts is None else dict(self.counts.connections),
+            "pools": {name: self.pool(name) for name in self.pool_names()},
+        }
+
+    def pool(self, name: str) -> dict[str, Any]:
+        """One pool, and its services by name."""
+        slots = None if self.census is None else self.census.get(name, {})
+        requests = None if self.requests is None else self.requests.get(name, {})
+        answered = None if requests is None else requests.get("services", {})
+        registered = None if slots is None else {service["name"]: service for service in slots.get("services", ())}
+        names = sorted({*(registered or {}), *(answered or {})})
+        numbers = {**_numbers(SLOT_NUMBERS, slots), **_numbers(REQUEST_NUMBERS, requests)}
+        if requests is None and slots is not None:
+            numbers["in_flight"] = slots.get("in_flight")  # An acceptor alone sees that on the boards of its proxies.
+        return {
+            **numbers,
+            "services": [
+                {
+                    "name": service,
+                    **_numbers(SLOT_NUMBERS[:-1], None if registered is None else registered.get(service, {})),
+                    **_numbers(
+                        ("in_flight", "most_in_flight", "served"), None if answered is None else answered.get(service, {})
+                    ),
+                }
+                for service in names
+            ],
+        }
+
+
+async def take(sources: Sources) -> Picture:
+    """Ask everybody. An acceptor that fails or is silent is logged at debug level and shown as unknown."""
+    census: Optional[Census]
+    try:
+        census = await sources.census().addTimeout(CENSUS_TIMEOUT_S, sources.clock)
+    except TimeoutError:
+        _log.debug("the acceptor did not answer within {seconds} s", seconds=CENSUS_TIMEOUT_S)
+        census = None
+    except Exception as error:  # noqa: BLE001 - the acceptor's or the connection's: whatever it is, its numbers are unknown
+        _log.debug("the acceptor gave no census: {error}", error=error)
+        census = None
+    return Picture(
+        program=sources.program,
+        ready=sources.ready(),
+        census=census,
+        requests=None if sources.requests is None else sources.requests(),
+        counts=sources.counts,
+        registrations=sources.registrations,
+        closings=sources.closings,
+    )
+
+
+def _numbers(names: Iterable[str], known: Optional[Mapping[str, Any]]) -> dict[str, Optional[int]]:
+    """Each number by name: 0 where it was not mentioned, None where nobody knows."""
+    return {name: None if known is None else known.get(name, 0) for name in names}

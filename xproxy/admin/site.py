@@ -1,0 +1,177 @@
+"""The admin endpoint: a ``twisted.web`` site that only reads.
+
+It has no password, so it listens on the loopback interface unless somebody writes another endpoint. Nothing can be changed
+through it, no request body is kept, and there are never more than ``MAX_CONNECTIONS`` connections.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Union
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+from twisted.protocols.policies import ThrottlingFactory
+from twisted.python.failure import Failure
+from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Request as SiteRequest
+
+from .exposition import CONTENT_TYPE, exposition
+from .numbers import Sources, take
+from .page import page
+
+MAX_CONNECTIONS = 64
+"""A few scrapers, a few people, and nobody who could use up our descriptors."""
+
+IDLE_TIMEOUT_S = 60.0
+"""A connection that says nothing for so long is closed; ``twisted.web``'s own default."""
+
+_TEXT = b"text/plain; charset=utf-8"
+_METHODS = (b"GET", b"HEAD")
+
+_log = Logger()
+
+
+def admin_factory(sources: Sources) -> IProtocolFactory:
+    """What listens on the admin endpoint."""
+    root = _Root()
+    root.putChild(b"", _Front(sources))
+    root.putChild(b"status", _Status(sources))
+    root.putChild(b"metrics", _Metrics(sources))
+    root.putChild(b"healthz", _Health(sources))
+    root.putChild(b"readyz", _Readiness(sources))
+    factory = ThrottlingFactory(_AdminSite(root, requestFactory=_AdminRequest, timeout=IDLE_TIMEOUT_S), MAX_CONNECTIONS)
+    factory.noisy = False
+    limited: IProtocolFactory = factory
+    return limited
+
+
+class _AdminSite(Site):
+    """A site that keeps quiet: a scrape every few seconds is not news."""
+
+    noisy = False
+    displayTracebacks = False
+
+    def log(self, request: Any) -> None:
+        """Log nothing."""
+
+
+class _AdminRequest(SiteRequest):
+    """A request whose body is dropped as it comes: no resource here reads one, and a large one would fill memory or disk."""
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Forget ``data``."""
+
+
+class _Unknown(Resource):
+    """No page of ours, nor below one."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        """404, whatever the method."""
+        return _plain(request, NOT_FOUND, b"there is no such page\n")
+
+
+class _Root(Resource):
+    """What has only the pages that were put below it."""
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        """Everything else."""
+        return _Unknown()
+
+
+class _Leaf(_Root):
+    """One page: GET and HEAD only, never cached, never framed, of one content type."""
+
+    content_type = _TEXT
+
+    def __init__(self, sources: Sources) -> None:
+        super().__init__()
+        self.sources = sources
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The status and the body."""
+        raise NotImplementedError
+
+    def render(self, request: Request) -> Union[int, bytes]:
+        """Answer, when the answer is there; a client that leaves before ends the asking."""
+        if request.method not in _METHODS:
+            request.setHeader(b"allow", b", ".join(_METHODS))
+            return _plain(request, NOT_ALLOWED, b"only GET and HEAD are understood here\n")
+        answer = Deferred.fromCoroutine(self.answer())
+        gone: list[Failure] = []
+
+        def left(failure: Failure) -> None:
+            gone.append(failure)
+            answer.cancel()
+
+        def send(result: tuple[int, bytes]) -> None:
+            if not gone:
+                code, body = result
+                request.write(_headed(request, code, self.content_type, body))
+                request.finish()
+
+        def fail(failure: Failure) -> None:
+            if not gone:
+                _log.failure("the admin page {path} failed", failure, path=request.path)
+                request.write(_plain(request, INTERNAL_SERVER_ERROR, b"this page failed, the log says why\n"))
+                request.finish()
+
+        request.notifyFinish().addErrback(left)
+        answer.addCallback(send).addErrback(fail)
+        return NOT_DONE_YET
+
+
+class _Front(_Leaf):
+    content_type = b"text/html; charset=utf-8"
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The numbers for people."""
+        return OK, page((await take(self.sources)).status())
+
+
+class _Status(_Leaf):
+    content_type = b"application/json"
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The numbers for programs."""
+        return OK, json.dumps((await take(self.sources)).status(), indent=1).encode("utf-8") + b"\n"
+
+
+class _Metrics(_Leaf):
+    content_type = CONTENT_TYPE
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The numbers for Prometheus."""
+        return OK, exposition(await take(self.sources))
+
+
+class _Health(_Leaf):
+    async def answer(self) -> tuple[int, bytes]:
+        """Whether the process runs: that it answers says so."""
+        return OK, b"ok\n"
+
+
+class _Readiness(_Leaf):
+    async def answer(self) -> tuple[int, bytes]:
+        """Whether to send it new work."""
+        return (OK, b"ready\n") if self.sources.ready() else (SERVICE_UNAVAILABLE, b"not ready\n")
+
+
+def _plain(request: Request, code: int, text: bytes) -> bytes:
+    return _headed(request, code, _TEXT, text)
+
+
+def _headed(request: Request, code: int, content_type: bytes, body: bytes) -> bytes:
+    """Set status and headers; returns the body."""
+    request.setResponseCode(code)
+    request.setHeader(b"content-type", content_type)
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.setHeader(b"cache-control", b"no-store")
+    request.setHeader(b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+    request.setHeader(b"x-content-type-options", b"nosniff")
+    return body
