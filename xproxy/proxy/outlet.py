@@ -1,0 +1,127 @@
+"""The write side of a connection: sends at once while nothing waits, and knows how much waits when the peer is slow.
+
+A transport's ``write`` arms the writer in epoll and sends in the next turn of the reactor: two system calls and a turn for each
+write. The common message fits into the kernel's buffer, so it is sent at once; only what the kernel did not take goes to
+``write``. What comes after that waits in a spool and follows piece by piece as the transport drains, which the transport tells
+its pull producer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Protocol
+
+from twisted.internet.interfaces import IPullProducer
+from twisted.internet.tcp import Connection
+from zope.interface import implementer
+
+from .spool import Spool
+
+UNPROVEN_BYTES = 64 * 1024
+"""How much is given to a transport that sends later (TLS) before it has to say that it is drained."""
+
+
+class OutletOwner(Protocol):
+    """Who is told how the writing goes, once something had to wait."""
+
+    def outlet_progress(self) -> None:
+        """The peer took something."""
+
+    def outlet_drained(self) -> None:
+        """The peer took everything."""
+
+
+@implementer(IPullProducer)
+class Outlet:
+    """Everything that is sent on one connection goes through here, in order.
+
+    :param transport: the connection's transport; this is its only writer.
+    :param memory_bytes: what may wait in memory; the rest waits in a file.
+    """
+
+    __slots__ = ("draining", "_transport", "_owner", "_send_now", "_spool", "_body", "_unproven", "_registering", "__weakref__")
+
+    def __init__(self, transport: Any, owner: OutletOwner, memory_bytes: int) -> None:
+        self._transport = transport
+        self._owner = owner
+        self._spool = Spool(memory_bytes)
+        self._body: Optional[Spool] = None
+        self._unproven = 0
+        self._registering = False
+        self.draining = False
+        """Whether something waits."""
+        # A TLS transport passes unknown attributes on to the TCP transport below it, so only the class tells them apart.
+        plain = isinstance(transport, Connection)
+        self._send_now: Callable[[bytes], int] = transport.getHandle().send if plain else self._send_later
+
+    def _send_later(self, data: bytes) -> int:
+        """For transports that keep what is written (TLS, tests): stop after UNPROVEN_BYTES until they say that they are drained."""
+        if self._unproven >= UNPROVEN_BYTES:
+            return 0
+        self._unproven += len(data)
+        self._transport.write(data)
+        return len(data)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here, beyond the one piece that the transport has."""
+        return self._spool.unread
+
+    def send(self, data: bytes) -> None:
+        """Send, now if nothing waits. Raises OSError when the disk is full."""
+        if self.draining:
+            self._spool.put(data)
+            return
+        try:
+            sent = self._send_now(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = 0  # The transport meets the same error in its doWrite and reports the connection as lost.
+        if sent < len(data):
+            self._wait(data[sent:] if sent else data)
+
+    def send_body(self, body: Spool) -> None:
+        """Send all that ``body`` holds, reading it as the peer takes it. Nothing else may be sent until it is drained."""
+        while not self.draining:
+            data = body.take()
+            if not data:
+                return
+            self.send(data)
+        self._body = body
+
+    def _wait(self, rest: bytes) -> None:
+        self.draining = True
+        self._transport.write(rest)
+        self._registering = True
+        self._transport.registerProducer(self, False)
+        self._registering = False
+
+    def resumeProducing(self) -> None:
+        """The transport has nothing more to send."""
+        if self._registering:  # A TCP transport asks at once, before it has sent anything.
+            return
+        data = self._spool.take() or (self._body.take() if self._body is not None else b"")
+        if data:
+            self._transport.write(data)
+            self._owner.outlet_progress()
+            return
+        self._drop()
+        self._unproven = 0
+        self._transport.unregisterProducer()
+        self._owner.outlet_drained()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self._drop()
+
+    def _drop(self) -> None:
+        self.draining = False
+        self._body = None
+        if self._spool.size:
+            self._spool.clear()
+
+    def close(self) -> None:
+        """Drop what waits: the connection is given up."""
+        if self.draining:
+            self._drop()
+            self._transport.unregisterProducer()

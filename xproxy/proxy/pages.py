@@ -1,0 +1,75 @@
+"""The one place that turns an error into what a client reads: HTML, JSON or text, as it accepts, or the operator's own page."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from pathlib import Path
+from typing import Dict, Tuple
+
+HTML, JSON, TEXT = "html", "json", "txt"
+
+CONTENT_TYPES = {
+    HTML: b"text/html; charset=utf-8",
+    JSON: b"application/json",
+    TEXT: b"text/plain; charset=utf-8",
+}
+
+MAX_PAGE_BYTES = 1024 * 1024
+"""A larger own page is refused at start: it is kept in memory."""
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status code."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Status"
+
+
+def preferred(accept: bytes) -> str:
+    """Which of the three a client would rather read (RFC 9110 section 12.5.1, by presence and order, not by weight)."""
+    accept = accept.lower()
+    html = accept.find(b"text/html")
+    json_at = min((at for at in (accept.find(b"application/json"), accept.find(b"+json")) if at >= 0), default=-1)
+    if html >= 0 and (json_at < 0 or html < json_at):
+        return HTML
+    return JSON if json_at >= 0 else TEXT
+
+
+class Pages:
+    """The error pages.
+
+    :param directory: own pages, ``502.html`` and so on, read once; empty: none.
+    :raises OSError: the directory or a page can't be read.
+    :raises ValueError: a page is larger than MAX_PAGE_BYTES.
+    """
+
+    def __init__(self, directory: str = "") -> None:
+        self._own: Dict[Tuple[int, str], bytes] = {}
+        if directory:
+            for path in sorted(Path(directory).iterdir()):
+                if path.stem.isdigit() and len(path.stem) == 3 and path.suffix[1:] in CONTENT_TYPES:
+                    if path.stat().st_size > MAX_PAGE_BYTES:
+                        raise ValueError(f"{path}: an error page may have {MAX_PAGE_BYTES} bytes at most")
+                    self._own[int(path.stem), path.suffix[1:]] = path.read_bytes()
+
+    def page(self, status: int, reason: str, accept: bytes) -> Tuple[bytes, bytes]:
+        """The content type and the content for an error.
+
+        :param reason: the short label of the cause.
+        """
+        kind = preferred(accept)
+        own = self._own.get((status, kind))
+        if own is None:
+            kind, own = next(((k, self._own[status, k]) for k in CONTENT_TYPES if (status, k) in self._own), (kind, None))
+        if own is not None:
+            return CONTENT_TYPES[kind], own
+        title = f"{status} {phrase(status)}"
+        if kind == HTML:
+            text = f"<!doctype html><title>{title}</title><h1>{title}</h1><p>{reason}</p>\n"
+        elif kind == JSON:
+            text = json.dumps({"status": status, "error": phrase(status), "reason": reason}) + "\n"
+        else:
+            text = f"{title}: {reason}\n"
+        return CONTENT_TYPES[kind], text.encode()

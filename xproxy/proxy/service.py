@@ -1,0 +1,139 @@
+"""The proxy as a service of a twistd application: its listening endpoints, its pools, its end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IAddress, IDelayedCall
+from zope.interface import implementer
+
+from .. import config as cfg
+from ..interfaces import ILeaseHolder, ISlotSource
+from ..metrics import ProxyCounts
+from ..startup import ListenService, StartupError, os_reason
+from .access_log import AccessLog
+from .front import HTTPFront
+from .gateway import Gateway
+
+
+def open_access_log(config: cfg.Proxy) -> Optional[AccessLog]:
+    """The access log that the configuration asks for. Raises StartupError when its file can't be opened."""
+    if config.access_log == "none":
+        return None
+    if config.access_log == "-":
+        return AccessLog(sys.stdout, config.access_log_format, owned=False)
+    try:
+        file = open(config.access_log, "a", encoding="utf-8")  # noqa: SIM115  # The AccessLog owns and closes it.
+    except OSError as error:
+        raise StartupError(f"access log {config.access_log}: {os_reason(error)}") from error
+    return AccessLog(file, config.access_log_format, owned=True)
+
+
+@implementer(ILeaseHolder)
+class ProxyService(MultiService):
+    """A proxy. Give it a slot source with ``attach`` before it starts.
+
+    :raises StartupError: from the constructor, for endpoints and files of the configuration that can't be used.
+    """
+
+    def __init__(self, reactor: Any, config: cfg.Config, monotonic: Callable[[], float]) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self.config = config
+        try:
+            self.gateway = Gateway(reactor, config, monotonic, open_access_log(config.proxy))
+        except (OSError, ValueError) as error:
+            raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
+        self.front = HTTPFront(self.gateway)
+        self._listening: List[ListenService] = []
+        for description in config.proxy.http:
+            listening = ListenService(reactor, description, self.front)
+            self._listening.append(listening)
+            listening.setServiceParent(self)
+        self._source: Optional[ISlotSource] = None
+        self._drained: Optional[Deferred[None]] = None
+        self._drain_timer: Optional[IDelayedCall] = None
+
+    @property
+    def metrics(self) -> ProxyCounts:
+        """The counts, for ``/metrics``."""
+        return self.gateway.counts
+
+    def attach(self, source: ISlotSource) -> None:
+        """Take slots from ``source``."""
+        self._source = source
+
+    def startService(self) -> None:
+        """Begin: the first ask is said when the first request comes."""
+        super().startService()
+        self.gateway.sweep.start()
+        if self._source is not None:
+            for pool in self.gateway.pools.values():
+                pool.attach(self._source)
+
+    def addresses(self) -> Sequence[IAddress]:
+        """Where it listens."""
+        return [listening.port.getHost() for listening in self._listening if listening.port is not None]
+
+    # -- ILeaseHolder
+
+    def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
+        """See ILeaseHolder."""
+        self.gateway.pools[pool].lease_granted(lease, descriptor, service)
+
+    def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
+        """See ILeaseHolder."""
+        self.gateway.pools[pool].leases_recalled(arrivals)
+
+    def acceptor_lost(self) -> None:
+        """See ILeaseHolder."""
+        for pool in self.gateway.pools.values():
+            pool.detach()
+
+    def acceptor_found(self) -> None:
+        """See ILeaseHolder."""
+        assert self._source is not None
+        for pool in self.gateway.pools.values():
+            pool.attach(self._source)
+
+    # -- the end
+
+    def drain(self) -> "Deferred[None]":
+        """Stop listening, finish what runs; fires when nothing runs any more or ``drain_timeout`` is over."""
+        if self._drained is not None:
+            return self._drained
+        self._drained = drained = Deferred()
+        self.gateway.draining = True
+        stopping = [maybeDeferred(listening.disownServiceParent) for listening in self._listening]
+        self._drain_timer = self._reactor.callLater(self.config.proxy.drain_timeout, self._end_drain)
+        DeferredList(stopping, consumeErrors=True).addCallback(lambda _: self._watch_clients())
+        return drained
+
+    def _watch_clients(self) -> None:
+        self.front.on_empty = self._end_drain
+        self.front.drain()
+        if not self.front.clients:
+            self._end_drain()
+
+    def _end_drain(self) -> None:
+        drained = self._drained
+        if drained is not None and not drained.called:
+            if self._drain_timer is not None and self._drain_timer.active():
+                self._drain_timer.cancel()
+            drained.callback(None)
+
+    def stopService(self) -> Any:
+        """Drop what still runs and give the leases back."""
+        self._end_drain()
+        self.gateway.draining = True
+        for client in list(self.front.clients):
+            client.transport.abortConnection()
+        self.gateway.stop()
+        return super().stopService()
+
+    def status(self) -> Dict[str, Any]:
+        """What ``/status`` says as far as the proxy knows: per pool, by name."""
+        return self.gateway.status()

@@ -1,0 +1,83 @@
+"""Bytes that wait: in memory up to a limit, then in an unlinked file.
+
+A request's body waits here for a slot (and is read again for a second attempt), a response waits here for a slow client.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO, List, Optional
+
+READ_BYTES = 128 * 1024
+"""How much is taken from a file at a time: Twisted's FileDescriptor.SEND_LIMIT."""
+
+
+class Spool:
+    """First in, first out, for one reader who may rewind. Nothing is freed before ``clear``, so the two places do not mix.
+
+    :param memory_bytes: what may be held in memory; from the piece that exceeds it on, everything goes to the file.
+    """
+
+    __slots__ = ("size", "taken", "_memory_bytes", "_memory", "_held", "_index", "_file")
+
+    def __init__(self, memory_bytes: int) -> None:
+        self.size = 0
+        """Bytes put in since the beginning or ``clear``."""
+        self.taken = 0
+        """Bytes taken since the beginning, ``clear`` or ``rewind``."""
+        self._memory_bytes = memory_bytes
+        self._memory: List[bytes] = []
+        self._held = 0
+        self._index = 0
+        self._file: Optional[IO[bytes]] = None
+
+    @property
+    def unread(self) -> int:
+        """Bytes put in and not yet taken."""
+        return self.size - self.taken
+
+    @property
+    def in_file(self) -> bool:
+        """Whether the memory was not enough."""
+        return self._file is not None
+
+    def put(self, data: bytes) -> None:
+        """Append. Raises OSError when the disk is full."""
+        if self._file is None:
+            if self._held + len(data) <= self._memory_bytes:
+                self._memory.append(data)
+                self._held += len(data)
+                self.size += len(data)
+                return
+            self._file = tempfile.TemporaryFile(prefix="xproxy-", buffering=0)
+        self._file.seek(0, 2)
+        view = memoryview(data)
+        while view:
+            written = self._file.write(view)
+            self.size += written
+            view = view[written:]
+
+    def take(self) -> bytes:
+        """The next bytes: one piece as it was put, or at most READ_BYTES of the file; empty when there are none."""
+        if self._index < len(self._memory):
+            data = self._memory[self._index]
+            self._index += 1
+        elif self._file is not None:
+            self._file.seek(self.taken - self._held)
+            data = self._file.read(READ_BYTES)
+        else:
+            return b""
+        self.taken += len(data)
+        return data
+
+    def rewind(self) -> None:
+        """Read from the beginning again."""
+        self._index = self.taken = 0
+
+    def clear(self) -> None:
+        """Drop everything and begin again, with memory."""
+        self._memory = []
+        self._held = self._index = self.size = self.taken = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,55 @@
+"""Deadlines without timers: a connection says until when it may go on, and one sweep a second looks.
+
+Starting and stopping a timer for each request costs as much as parsing it. Setting an attribute costs nothing, and a timeout
+that fires up to a second late does what it is for.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Protocol, Set
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+SWEEP_INTERVAL_S = 1.0
+"""How late a deadline may be noticed."""
+
+NEVER = float("inf")
+"""The deadline of what may take as long as it likes."""
+
+
+class Perishable(Protocol):
+    """Something with a deadline, in monotonic seconds."""
+
+    deadline: float
+
+    def deadline_passed(self, now: float) -> None:
+        """It is later than ``deadline``. Called again at each sweep until the deadline is set anew."""
+
+
+class Sweep:
+    """Looks at everything that has a deadline, once a second."""
+
+    def __init__(self, reactor: IReactorTime, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._members: Set[Perishable] = set()
+        self._call = LoopingCall(self.look)
+        self._call.clock = reactor  # type: ignore[assignment]
+        self.add = self._members.add
+        self.discard = self._members.discard
+        self.also: Optional[Callable[[float], None]] = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._call.start(SWEEP_INTERVAL_S, now=False)
+
+    def stop(self) -> None:
+        """End; what is swept keeps its deadlines."""
+        if self._call.running:
+            self._call.stop()
+
+    def look(self) -> None:
+        """Tell everything whose deadline has passed."""
+        now = self._monotonic()
+        for member in [member for member in self._members if member.deadline < now]:
+            member.deadline_passed(now)
