@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import IO, Any, List, Optional
+from datetime import datetime, timezone
+from typing import IO, List, Optional
 
 from twisted.logger import Logger
+
+from ..http1.request import RequestHead
 
 MAX_HELD_LINES = 512
 """Lines that may wait for the next sweep; more are written at once."""
@@ -34,37 +36,28 @@ class AccessLog:
         self._json = form == "json"
         self._owned = owned
         self._lines: List[str] = []
-        self._second = 0
-        self._stamp = ""
 
     def add(
-        self,
-        peer: str,
-        method: bytes,
-        target: bytes,
-        minor: int,
-        status: int,
-        sent_bytes: int,
-        seconds: float,
-        fields: Optional[Any],
-        pool: str,
-        request_id: bytes,
+        self, peer: str, head: Optional[RequestHead], status: int, sent_bytes: int, seconds: float, pool: str, request_id: bytes
     ) -> None:
-        """Log one answer. ``seconds`` from the whole head to the end of the answer."""
-        referer = (fields.get(b"referer") if fields is not None else None) or b"-"
-        agent = (fields.get(b"user-agent") if fields is not None else None) or b"-"
-        now = time.time()
-        if int(now) != self._second:
-            self._second = int(now)
-            self._stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
+        """Log one answer.
+
+        :param head: None for what was no request.
+        :param sent_bytes: of content.
+        :param seconds: from the whole head to the end of the answer.
+        """
+        method, target, version = (head.method, head.target, b"HTTP/1.%d" % head.minor) if head is not None else (b"", b"", b"")
+        referer = (head.fields.get(b"referer") if head is not None else None) or b"-"
+        agent = (head.fields.get(b"user-agent") if head is not None else None) or b"-"
+        now = datetime.now(timezone.utc)
         if self._json:
             line = json.dumps(
                 {
-                    "time": round(now, 3),
+                    "time": now.isoformat(timespec="milliseconds"),
                     "peer": peer,
                     "method": method.decode("latin-1"),
                     "target": target.decode("latin-1"),
-                    "version": f"1.{minor}",
+                    "version": version.decode("latin-1"),
                     "status": status,
                     "bytes": sent_bytes,
                     "seconds": round(seconds, 6),
@@ -75,8 +68,9 @@ class AccessLog:
                 }
             )
         else:
-            request = f"{_clean(method)} {_clean(target)} HTTP/1.{minor}" if method else "-"
-            line = f'{peer} - - [{self._stamp}] "{request}" {status} {sent_bytes} "{_clean(referer)}" "{_clean(agent)}"'
+            request = _clean(b" ".join((method, target, version))) if method else "-"
+            first = f'{peer} - - [{now:%d/%b/%Y:%H:%M:%S %z}] "{request}" {status} {sent_bytes}'
+            line = f'{first} "{_clean(referer)}" "{_clean(agent)}"'
         self._lines.append(line + "\n")
         if len(self._lines) >= MAX_HELD_LINES:
             self.flush()

@@ -5,8 +5,9 @@ Made by a caller (``front``, ``resource``) once the request is ready to go, give
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Protocol
+from typing import TYPE_CHECKING, Optional, Protocol
 
+from ..http1.body import BodyReader
 from ..http1.response import ResponseHead
 from .errors import Busy, ExchangeError, ServiceFailed
 from .spool import Spool
@@ -25,7 +26,7 @@ class Caller(Protocol):
     def response_hint(self, head: ResponseHead) -> None:
         """An interim response (1xx other than 100 and 101; RFC 9110 section 15.2)."""
 
-    def response_began(self, head: ResponseHead, content: bytes, body: Any, complete: bool) -> None:
+    def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
         """The final response's head and the first of its content; ``complete``: there is no more.
 
         :param body: the reader of the response's body, None when there is none (its trailers are there when it is complete).
@@ -41,16 +42,23 @@ class Caller(Protocol):
         """The response broke off after its head."""
 
     def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
-        """The service switched protocols (101): from here on bytes are relayed."""
-
-    def tunnel_received(self, data: bytes) -> None:
-        """The service sent ``data`` through the tunnel."""
-
-    def tunnel_ended(self, half: bool) -> None:
-        """The service closed its side of the tunnel (``half``), or the whole connection."""
+        """The service switched protocols (101): from here on ``Exchange.tunnel``, which must be set now, is told."""
 
     def request_drained(self) -> None:
         """The service took all that was sent so far: a caller that streams its request may read on."""
+
+
+class TunnelEnd(Protocol):
+    """Who is told what comes through a tunnel."""
+
+    def received(self, data: bytes) -> None:
+        """The service sent ``data``."""
+
+    def service_ended(self, half: bool) -> None:
+        """The service closed its side (``half``), or the whole connection."""
+
+    def request_drained(self) -> None:
+        """The service took all that was sent so far."""
 
 
 class Exchange:
@@ -75,14 +83,14 @@ class Exchange:
         "response_timeout",
         "slot",
         "began",
-        "_held",
+        "tunnel",
         "discarded",
     )
 
     def __init__(
         self,
         caller: Caller,
-        pool: "Pool",
+        pool: Pool,
         method: bytes,
         message: bytes,
         arrival: float,
@@ -101,10 +109,11 @@ class Exchange:
         self.arrival = arrival
         self.response_timeout = pool.config.response_timeout if response_timeout is None else response_timeout
         self.attempts = 0
-        self.slot: Optional["Slot"] = None
+        self.slot: Optional[Slot] = None
         self.began = False
         """A final response's head was seen: nothing can be tried again."""
-        self._held: Optional[bytes] = None
+        self.tunnel: Optional[TunnelEnd] = None
+        """Set once the service has switched protocols."""
         self.discarded = 0
         """Bytes of the response thrown away since the caller left."""
 
@@ -120,6 +129,7 @@ class Exchange:
     def abandon(self) -> None:
         """The caller has left: leave the line, or let the response run out."""
         self.caller = None
+        self.tunnel = None
         if self.slot is not None:
             self.slot.abandoned()
         else:
@@ -135,6 +145,12 @@ class Exchange:
         """The caller can take more."""
         if self.slot is not None:
             self.slot.resume()
+
+    def drained(self) -> None:
+        """The service took all that was sent so far."""
+        waiting = self.tunnel or self.caller
+        if waiting is not None:
+            waiting.request_drained()
 
     def close(self) -> None:
         """Drop the body. Done once the exchange is over, whichever way."""

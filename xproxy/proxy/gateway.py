@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import time
 from email.utils import formatdate
 from itertools import count
 from typing import Any, Callable, Dict, Mapping, Optional
@@ -20,7 +19,7 @@ from ..http1.limits import HeadLimits
 from ..metrics import PoolCounts, ProxyCounts
 from ..slots.access import allowed
 from .access_log import AccessLog
-from .pages import Pages
+from .answers import Pages
 from .pool import Pool
 from .routes import Router
 from .sweep import NEVER, Sweep
@@ -48,13 +47,15 @@ class Gateway:
     :param monotonic: seconds, one clock for all processes of the host.
     """
 
-    def __init__(self, reactor: Any, config: cfg.Config, monotonic: Callable[[], float], log: Optional[AccessLog] = None) -> None:
+    def __init__(
+        self, reactor: Any, config: cfg.Config, monotonic: Callable[[], float], access_log: Optional[AccessLog] = None
+    ) -> None:
         self.reactor = reactor
         self.config = config
         self.limits = config.limits
         self.timeouts = config.timeouts
         self.monotonic = monotonic
-        self.access_log = log
+        self.access_log = access_log
         self.counts = ProxyCounts()
         self.sweep = Sweep(reactor, monotonic)
         self.head_limits = HeadLimits(
@@ -83,9 +84,13 @@ class Gateway:
         pool = None if route.redirect is not None or route.respond is not None else self.pools[route.pool]
         return Destination(route, pool, self.limits)
 
+    def destination(self, pool: str) -> Destination:
+        """Where everything goes to one pool, whatever the routes say. Raises KeyError."""
+        return Destination(cfg.Route(pool=pool), self.pools[pool], self.limits)
+
     def deadline_passed(self, now: float) -> None:
         """At each sweep: the date of responses that come without one, and the access log."""
-        self.date = formatdate(time.time(), usegmt=True).encode()
+        self.date = formatdate(usegmt=True).encode()
         if self.access_log is not None:
             self.access_log.flush()
 

@@ -54,7 +54,7 @@ class Outlet:
         self._send_now: Callable[[bytes], int] = transport.getHandle().send if plain else self._send_later
 
     def _send_later(self, data: bytes) -> int:
-        """For transports that keep what is written (TLS, tests): stop after UNPROVEN_BYTES until they say that they are drained."""
+        """For transports that keep what is written (TLS): stop after UNPROVEN_BYTES until they say that they are drained."""
         if self._unproven >= UNPROVEN_BYTES:
             return 0
         self._unproven += len(data)

@@ -1,7 +1,7 @@
 """A pool in the proxy: the line of waiting exchanges, the slots this proxy leases, and the asks for more.
 
-Between the callers (``front``, ``resource``), which submit exchanges, and a slot source (an acceptor in this process or behind the
-handoff socket), which grants leases. Who is served next is decided by the pure ``slots.line``.
+Between the callers (``front``, ``resource``), which submit exchanges, and a slot source (an acceptor in this process or behind
+the handoff socket), which grants leases. Who is served next is decided by the pure ``slots.line``.
 """
 
 from __future__ import annotations

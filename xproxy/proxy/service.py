@@ -101,11 +101,12 @@ class ProxyService(MultiService):
 
     # -- the end
 
-    def drain(self) -> "Deferred[None]":
+    def drain(self) -> Deferred[None]:
         """Stop listening, finish what runs; fires when nothing runs any more or ``drain_timeout`` is over."""
         if self._drained is not None:
             return self._drained
-        self._drained = drained = Deferred()
+        drained: Deferred[None] = Deferred()
+        self._drained = drained
         self.gateway.draining = True
         stopping = [maybeDeferred(listening.disownServiceParent) for listening in self._listening]
         self._drain_timer = self._reactor.callLater(self.config.proxy.drain_timeout, self._end_drain)

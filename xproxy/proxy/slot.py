@@ -66,7 +66,7 @@ _IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = State
 class Slot(Protocol):
     """One slot. Owns the adopted transport; belongs to a Pool."""
 
-    def __init__(self, pool: "Pool", lease: int, service: str) -> None:
+    def __init__(self, pool: Pool, lease: int, service: str) -> None:
         self.pool = pool
         self.lease = lease
         self.service = service
@@ -135,8 +135,8 @@ class Slot(Protocol):
     def outlet_drained(self) -> None:
         """The service took everything."""
         self.outlet_progress()
-        if self.exchange is not None and self.exchange.caller is not None:
-            self.exchange.caller.request_drained()
+        if self.exchange is not None:
+            self.exchange.drained()
 
     # -- the response
 
@@ -151,8 +151,8 @@ class Slot(Protocol):
                 self._head_received(exchange, data)
             elif self.state is _BODY:
                 self._body_received(exchange, data)
-            elif exchange.caller is not None:
-                exchange.caller.tunnel_received(data)
+            elif exchange.tunnel is not None:
+                exchange.tunnel.received(data)
         except BadMessage as error:
             self._fail(ServiceFailed(error.reason), "bad-response")
 
@@ -193,6 +193,8 @@ class Slot(Protocol):
                 self.deadline = self.pool.monotonic() + exchange.response_timeout
                 if exchange.caller is not None:
                     exchange.caller.response_began(head, content, body, False)
+                else:
+                    self._discard_checked(exchange)
                 return
             rest = ended
         self._done(exchange, not rest)
@@ -286,8 +288,8 @@ class Slot(Protocol):
     def readConnectionLost(self) -> None:
         """EOF from the service."""
         exchange = self.exchange
-        if self.state is _TUNNEL and exchange is not None and exchange.caller is not None:
-            exchange.caller.tunnel_ended(True)
+        if self.state is _TUNNEL and exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.service_ended(True)
         else:
             self._ended(exchange, clean=True)
 
@@ -305,10 +307,10 @@ class Slot(Protocol):
         if exchange is None:
             self.close()
         elif self.state is _TUNNEL:
-            caller = exchange.caller
+            tunnel = exchange.tunnel
             self._done(exchange, False)
-            if caller is not None:
-                caller.tunnel_ended(False)
+            if tunnel is not None:
+                tunnel.service_ended(False)
         elif self.state is _BODY and isinstance(self._body, CloseBody) and clean:
             self._done(exchange, False)
             if exchange.caller is not None:
@@ -352,7 +354,7 @@ class Slot(Protocol):
             self.transport.resumeProducing()
 
     def close(self) -> None:
-        """The slot is not good any more: shut the socket down, which every copy of its descriptor shares, and tell the acceptor."""
+        """The slot is not good any more: shut the socket down, which all copies of its descriptor share; tell the acceptor."""
         if self.state is _CLOSED:
             return
         self.state = _CLOSED

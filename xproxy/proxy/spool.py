@@ -49,7 +49,7 @@ class Spool:
                 self._held += len(data)
                 self.size += len(data)
                 return
-            self._file = tempfile.TemporaryFile(prefix="xproxy-", buffering=0)
+            self._file = tempfile.TemporaryFile(prefix="xproxy-", buffering=0)  # noqa: SIM115  # Closed by clear.
         self._file.seek(0, 2)
         view = memoryview(data)
         while view:

@@ -1,17 +1,17 @@
-"""Deadlines without timers: a connection says until when it may go on, and one sweep a second looks.
+"""Deadlines without timers: a connection says until when it may go on, and one sweep looks now and then.
 
 Starting and stopping a timer for each request costs as much as parsing it. Setting an attribute costs nothing, and a timeout
-that fires up to a second late does what it is for.
+that fires a quarter of a second late does what it is for.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Protocol, Set
+from typing import Callable, Protocol, Set
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-SWEEP_INTERVAL_S = 1.0
+SWEEP_INTERVAL_S = 0.25
 """How late a deadline may be noticed."""
 
 NEVER = float("inf")
@@ -21,23 +21,24 @@ NEVER = float("inf")
 class Perishable(Protocol):
     """Something with a deadline, in monotonic seconds."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float:
+        """Until when it may go on."""
 
     def deadline_passed(self, now: float) -> None:
         """It is later than ``deadline``. Called again at each sweep until the deadline is set anew."""
 
 
 class Sweep:
-    """Looks at everything that has a deadline, once a second."""
+    """Looks at everything that has a deadline, every SWEEP_INTERVAL_S."""
 
     def __init__(self, reactor: IReactorTime, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._members: Set[Perishable] = set()
         self._call = LoopingCall(self.look)
-        self._call.clock = reactor  # type: ignore[assignment]
+        self._call.clock = reactor
         self.add = self._members.add
         self.discard = self._members.discard
-        self.also: Optional[Callable[[float], None]] = None
 
     def start(self) -> None:
         """Begin."""

@@ -1,11 +1,20 @@
-"""The one place that turns an error into what a client reads: HTML, JSON or text, as it accepts, or the operator's own page."""
+"""The answers that no service gives: errors, redirects, fixed responses.
+
+This is the one place that turns an error into what a client reads: HTML, JSON or text, as it accepts, or the operator's own
+page. The front writes an Answer as HTTP/1.1, the resource through twisted.web.
+"""
 
 from __future__ import annotations
 
 import json
 from http import HTTPStatus
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
+
+import attr
+
+from ..config import Redirect, Respond
+from ..http1.request import RequestHead
 
 HTML, JSON, TEXT = "html", "json", "txt"
 
@@ -17,6 +26,24 @@ CONTENT_TYPES = {
 
 MAX_PAGE_BYTES = 1024 * 1024
 """A larger own page is refused at start: it is kept in memory."""
+
+
+ALLOWED_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+"""What a 405 names (RFC 9110 section 10.2.1): every method but CONNECT and TRACE goes through; these are the common ones."""
+
+
+@attr.frozen
+class Answer:
+    """A whole answer. ``fields`` is without Date, Connection and Content-Length, which the way out knows best."""
+
+    status: int
+    fields: Tuple[Tuple[bytes, bytes], ...] = ()
+    content: bytes = b""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether such an answer has a body at all (RFC 9110 section 6.4.1)."""
+        return self.status >= 200 and self.status not in (204, 205, 304)
 
 
 def phrase(status: int) -> str:
@@ -73,3 +100,28 @@ class Pages:
         else:
             text = f"{title}: {reason}\n"
         return CONTENT_TYPES[kind], text.encode()
+
+    def error(self, status: int, reason: str, accept: bytes, retry_after_s: Optional[int] = None) -> Answer:
+        """The answer for an error.
+
+        :param retry_after_s: for Retry-After (RFC 9110 section 10.2.3).
+        """
+        kind, content = self.page(status, reason, accept)
+        fields = [(b"Content-Type", kind)]
+        if retry_after_s is not None:
+            fields.append((b"Retry-After", b"%d" % retry_after_s))
+        if status == 405:
+            fields.append((b"Allow", ALLOWED_METHODS))
+        return Answer(status, tuple(fields), content)
+
+
+def redirect(rule: Redirect, head: RequestHead) -> Answer:
+    """The answer of a route that sends clients elsewhere."""
+    host = head.host.partition(b"]")[0] + b"]" if head.host[:1] == b"[" else head.host.partition(b":")[0]
+    location = rule.location.encode("latin-1").replace(b"{host}", host).replace(b"{target}", head.path)
+    return Answer(rule.status, ((b"Location", location),))
+
+
+def respond(rule: Respond) -> Answer:
+    """The answer of a route that needs no service."""
+    return Answer(rule.status, ((b"Content-Type", rule.content_type.encode("latin-1")),), rule.body)

@@ -1,0 +1,79 @@
+"""A connection that switched protocols (101): bytes both ways, with backpressure, an idle timeout and half-close.
+
+The tunnel takes the place of the request as the caller of its exchange; the slot is held until either side closes, and is never
+used again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import ISSLTransport
+
+if TYPE_CHECKING:
+    from .client_request import ClientRequest
+    from .front import ClientConnection
+
+BACKLOG_BYTES = 64 * 1024
+"""What may wait for a slow client before the service is no longer read."""
+
+
+class Tunnel:
+    """Relays between a client's connection and the slot of its exchange."""
+
+    __slots__ = ("_connection", "_request", "_half_closed")
+
+    def __init__(self, connection: ClientConnection, request: ClientRequest) -> None:
+        self._connection = connection
+        self._request = request
+        self._half_closed = False
+        """The service has ended its side."""
+        self._touch()
+
+    def _touch(self) -> None:
+        """Something moved: the idle timeout begins anew."""
+        gateway = self._connection.gateway
+        self._connection.deadline = gateway.monotonic() + gateway.timeouts.tunnel
+
+    def client_sent(self, data: bytes) -> None:
+        """Bytes for the service."""
+        self._touch()
+        exchange = self._request.exchange
+        if exchange is not None and not exchange.request_more(data, False):
+            self._connection.pause()
+
+    def client_ended(self) -> None:
+        """The client closed its side; the service may still have something to say."""
+        slot = self._request.exchange.slot if self._request.exchange is not None else None
+        if slot is not None:
+            slot.end_tunnel(half=not self._half_closed)
+
+    def client_took(self) -> None:
+        """The client took something."""
+        self._touch()
+        if self._connection.outlet.waiting <= BACKLOG_BYTES // 2 and self._request.exchange is not None:
+            self._request.exchange.resume()
+
+    def request_drained(self) -> None:
+        """The service took something."""
+        self._touch()
+        self._connection.resume()
+
+    def received(self, data: bytes) -> None:
+        """Bytes for the client."""
+        self._touch()
+        self._request.sent_bytes += len(data)
+        self._connection.send(data)
+        if self._connection.outlet.waiting > BACKLOG_BYTES and self._request.exchange is not None:
+            self._request.exchange.pause()
+
+    def service_ended(self, half: bool) -> None:
+        """The service closed its side (``half``), or is gone. TLS has no half-close that clients understand."""
+        exchange = self._request.exchange
+        if half and not self._half_closed and not ISSLTransport.providedBy(self._connection.transport):
+            self._half_closed = True
+            self._connection.transport.loseWriteConnection()
+        elif half and exchange is not None and exchange.slot is not None:
+            exchange.slot.end_tunnel(half=False)
+        else:
+            self._request.finished()
