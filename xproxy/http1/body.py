@@ -117,7 +117,7 @@ class ChunkedBody:
             self._left -= len(piece)
             position += len(piece)
         for _ in range(2):
-            if position < len(data) and self._left <= 2:
+            if position < len(data) and 0 < self._left <= 2:
                 if data[position] != b"\n\r"[self._left - 1]:
                     raise BadMessage(400, "chunk-end")
                 self._left -= 1
