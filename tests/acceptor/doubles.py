@@ -1,0 +1,161 @@
+"""In-memory providers of the acceptor's neighbours, and what the tests of both sides of the handoff socket have in common."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from xproxy.interfaces import ILeaseHolder, ISlotSource
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+@implementer(ILeaseHolder)
+class RecordingHolder:
+    """A proxy that remembers what it is told. Its sockets, by lease, are closed by ``close``.
+
+    :ivar on_grant: called with the lease and the pool after each grant.
+    """
+
+    def __init__(self) -> None:
+        self.source: Optional[ISlotSource] = None
+        self.sockets: Dict[int, socket.socket] = {}
+        self.grants: List[Tuple[str, int, str]] = []
+        self.recalls: List[Tuple[str, Tuple[float, ...]]] = []
+        self.events: List[str] = []
+        self.seen: Dict[str, int] = {}
+        self.on_grant: Callable[[str, int], Any] = lambda pool, lease: None
+        self._waiting: List[Tuple[Callable[[], bool], "Deferred[None]"]] = []
+
+    def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
+        assert lease not in self.sockets
+        self.sockets[lease] = socket.socket(fileno=descriptor)
+        self.grants.append((pool, lease, service))
+        self.seen[pool] = self.seen.get(pool, 0) + 1
+        self.on_grant(pool, lease)
+        self._tell()
+
+    def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
+        self.recalls.append((pool, tuple(arrivals)))
+        self._tell()
+
+    def acceptor_lost(self) -> None:
+        self.events.append("lost")
+        self.seen.clear()
+        self._tell()
+
+    def acceptor_found(self) -> None:
+        self.events.append("found")
+        self._tell()
+
+    # -- for tests
+
+    def until(self, holds: Callable[[], bool]) -> "Deferred[None]":
+        """Fires as soon as ``holds()`` after one of the calls above."""
+        waiting: "Deferred[None]" = Deferred()
+        self._waiting.append((holds, waiting))
+        self._tell()
+        return waiting
+
+    def _tell(self) -> None:
+        for entry in list(self._waiting):
+            if entry[0]():
+                self._waiting.remove(entry)
+                entry[1].callback(None)
+
+    def ask(self, *arrivals: float, pool: str = "default") -> None:
+        assert self.source is not None
+        self.source.ask(pool, arrivals, self.seen.get(pool, 0))
+
+    def give_back(self, lease: int) -> None:
+        assert self.source is not None
+        self.sockets.pop(lease).close()
+        self.source.give_back(lease)
+
+    def close_lease(self, lease: int) -> None:
+        assert self.source is not None
+        self.sockets.pop(lease).close()
+        self.source.lease_closed(lease)
+
+    def close(self) -> None:
+        while self.sockets:
+            self.sockets.popitem()[1].close()
+
+
+class SlotTransport:
+    """A transport over one end of a socket pair, read only when the test says so."""
+
+    def __init__(self) -> None:
+        self.near, self.service = socket.socketpair()
+        self.near.setblocking(False)
+        self.service.setblocking(False)
+        self.reading = True
+        self.lost = False
+        self.protocol: Optional[Protocol] = None
+
+    def getHandle(self) -> socket.socket:
+        return self.near
+
+    def pauseProducing(self) -> None:
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        self.reading = True
+
+    def loseConnection(self) -> None:
+        self.connectionLost(Failure(ConnectionDone()))
+
+    abortConnection = loseConnection
+
+    def connectionLost(self, reason: Failure) -> None:
+        """As Twisted's TCP transports do it."""
+        if self.lost:
+            return
+        self.lost = True
+        self.reading = False
+        try:
+            self.near.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            assert error.errno in (errno.ENOTCONN, errno.EBADF), error
+        self.near.close()
+        if self.protocol is not None:
+            self.protocol.connectionLost(reason)
+
+    # -- for tests
+
+    def connect(self, protocol: Protocol) -> "SlotTransport":
+        self.protocol = protocol
+        protocol.makeConnection(self)
+        return self
+
+    def pump(self) -> None:
+        """One turn of the loop: read, if reading."""
+        assert self.protocol is not None
+        if not self.reading or self.lost:
+            return
+        try:
+            data = self.near.recv(65536)
+        except BlockingIOError:
+            return
+        if data:
+            self.protocol.dataReceived(data)
+        else:
+            self.connectionLost(Failure(ConnectionDone()))
+
+    def service_sees_end(self) -> bool:
+        """Whether the service's end was shut down."""
+        try:
+            return self.service.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False

@@ -1,0 +1,49 @@
+"""The acceptor as a proxy in the same process sees it: plain calls, no messages. Its counterpart is ``handoff.client``."""
+
+from __future__ import annotations
+
+from typing import Any, Collection, MutableSequence, Sequence, Set
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from ..interfaces import ILeaseHolder, ISlotSource
+from .acceptor import Acceptor
+from .holding import BOARD_BYTES
+
+
+@implementer(ISlotSource)
+class LocalSource:
+    """A slot source for one proxy. ``acceptor_found`` is not called: the acceptor is there from the start.
+
+    :param holder: the proxy. It is told ``acceptor_lost`` when the acceptor stops first.
+    """
+
+    def __init__(self, acceptor: Acceptor, holder: ILeaseHolder) -> None:
+        self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
+        self._acceptor = acceptor
+        self._holding = acceptor.hold(holder, self._busy)
+
+    def _busy(self, leases: Collection[int]) -> Set[int]:
+        board = self.board
+        return {lease for lease in leases if board[lease]}
+
+    def ask(self, pool: str, arrivals: Sequence[float], seen: int) -> None:
+        """See ISlotSource. Raises UnknownPool, BadAsk."""
+        self._holding.ask(pool, arrivals, seen)
+
+    def give_back(self, lease: int) -> None:
+        """See ISlotSource. Raises NotLeased."""
+        self._holding.give_back(lease)
+
+    def lease_closed(self, lease: int) -> None:
+        """See ISlotSource. Raises NotLeased."""
+        self._holding.lease_closed(lease)
+
+    def census(self) -> Deferred[dict[str, Any]]:
+        """See ISlotSource."""
+        return succeed(self._acceptor.census())
+
+    def leave(self) -> None:
+        """The proxy is over: as if its process had died, clean slots go back to the ring, those in an exchange are closed."""
+        self._holding.leave()

@@ -1,0 +1,259 @@
+"""Where services register: the factory and protocol of a slots endpoint.
+
+A connection is checked (address, preamble, token, room) and then parked at the acceptor; from then on the protocol only passes
+on that its service spoke or hung up. What a preamble looks like is in the pure ``slots.registration``.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..config import Pool
+from ..slots.access import allowed
+from ..slots.preamble import PreambleError
+from ..slots.registration import AUTO_RAW_S, Registration, RegistrationParser
+from .acceptor import Acceptor
+from .admission import peer_host, token_matches
+from .keepalive import watch_peer
+from .parked import ParkedSlot
+from .refusals import RefusalLog
+
+MAX_REGISTERING = 1024
+"""Connections of one endpoint that have not registered yet; one more is refused. A service may dial 1,000 slots at once."""
+
+MAX_CLOSING_BYTES = 4096
+"""How much of what an idle slot sends is looked at, for the polite closing."""
+
+SERVICE_NAME_BYTES = 200
+"""A longer name of a service is cut, for status and logs; a handoff message takes 255."""
+
+
+def says_closing(data: bytes) -> bool:
+    """Whether these are the bytes of a service that closes an idle slot politely: a whole 503 with ``Xproxy-Slot: closing``."""
+    head, end, _ = data[:MAX_CLOSING_BYTES].partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    if not end or not lines[0].startswith((b"HTTP/1.1 503 ", b"HTTP/1.0 503 ")):
+        return False
+    fields = (line.partition(b":") for line in lines[1:])
+    return any(name.lower() == b"xproxy-slot" and value.strip().lower() == b"closing" for name, _, value in fields)
+
+
+def plain_socket(transport: Any) -> Optional[socket.socket]:
+    """The socket of a transport whose bytes are what is on the wire; None for TLS and other wrappers, which can't be lent."""
+    handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+    return handle if isinstance(handle, socket.socket) else None
+
+
+class SlotConnection(Protocol):
+    """One connection of a service, registering and then parked."""
+
+    def __init__(self, factory: SlotFactory, peer: Optional[str]) -> None:
+        self._factory = factory
+        self._peer = peer
+        self._parser: Optional[RegistrationParser] = None
+        self._timer: Optional[IDelayedCall] = None
+        self._slot: Optional[ParkedSlot] = None
+        self._lent: Optional[socket.socket] = None
+
+    def connectionMade(self) -> None:
+        """Connected: the preamble comes, or nothing."""
+        factory = self._factory
+        factory.registering[self] = None
+        transport: Any = self.transport
+        self._lent = plain_socket(transport)
+        if self._lent is None:
+            self._refuse("refused_transport", "slots over this kind of connection can't be lent")
+            return
+        try:
+            watch_peer(self._lent)
+        except OSError:
+            self._refuse("gone", "it hung up")
+            return
+        self._parser = RegistrationParser(factory.mode)
+        if self._parser.immediate is not None:
+            self._register(self._parser.immediate)
+        elif factory.mode == "auto":
+            self._timer = factory.clock.callLater(AUTO_RAW_S, self._silent)
+        else:
+            self._timer = factory.clock.callLater(factory.timeout_s, self._too_late)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of the preamble; or of a slot that is idle and should be silent."""
+        if self._slot is not None:
+            self._factory.spoke(self._slot, data)
+            return
+        if self._parser is None:
+            return
+        try:
+            found = self._parser.feed(data)
+        except PreambleError as error:
+            self._refuse("bad_preamble", str(error))
+            return
+        if found is not None:
+            registration, rest = found
+            if rest:
+                self._refuse("bad_preamble", "bytes after the preamble")
+            else:
+                self._register(registration)
+
+    def _silent(self) -> None:
+        """Nothing came in the time that an automatic listener waits for a preamble to begin."""
+        self._timer = None
+        assert self._parser is not None
+        registration = self._parser.silent()
+        if registration is not None:
+            self._register(registration)
+        else:
+            self._timer = self._factory.clock.callLater(self._factory.timeout_s, self._too_late)
+
+    def _too_late(self) -> None:
+        self._timer = None
+        self._refuse("timeout", "its preamble is not whole in time")
+
+    def _register(self, registration: Registration) -> None:
+        refusal = self._factory.refusal(registration, self._peer)
+        if refusal is not None:
+            self._refuse(*refusal)
+            return
+        self._leave()
+        assert self._lent is not None
+        self._slot = self._factory.park(registration, self._peer, self.transport, self._lent)
+
+    def _refuse(self, result: str, reason: str) -> None:
+        self._leave()
+        self._factory.count_refused(result, reason, self._peer)
+        transport: Any = self.transport
+        transport.loseConnection()  # Nothing was written, so nothing can keep it open.
+
+    def _leave(self) -> None:
+        """Not registering any more."""
+        self._parser = None
+        self._factory.registering.pop(self, None)
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def close(self) -> None:
+        """The listener stops: a connection that has not registered is closed."""
+        self._leave()
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone: by the service, or by us."""
+        if self._slot is not None:
+            self._factory.hung_up(self._slot)
+        elif self._parser is not None:
+            self._leave()
+            self._factory.count_refused("gone", "it hung up before it had registered", self._peer)
+
+
+class SlotFactory(Factory):
+    """What listens on one slots endpoint.
+
+    :param pools: the pools that list this endpoint; a preamble may name any of them, one that names none is for the first.
+    :param mode: how services register here: auto, raw, mxproxy or proxy.
+    :param timeout_s: how long a preamble may take, in seconds.
+    :param clock: an IReactorTime.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        acceptor: Acceptor,
+        pools: Sequence[Pool],
+        mode: str,
+        timeout_s: float,
+        clock: Any,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.mode = mode
+        self.timeout_s = timeout_s
+        self.clock = clock
+        self.registering: Dict[SlotConnection, None] = {}
+        self._acceptor = acceptor
+        self._pools: Mapping[str, Pool] = {pool.name: pool for pool in pools}
+        self._first = pools[0]
+        self._refusals = RefusalLog(self._log, monotonic)
+
+    # -- connections
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Optional[SlotConnection]:
+        """A connection, unless its peer may not register in any pool of this endpoint, or too many are registering."""
+        peer = peer_host(addr)
+        if peer is not None and not any(allowed(peer, pool.allow) for pool in self._pools.values()):
+            self.count_refused("refused_address", "its address is not allowed", peer)
+        elif len(self.registering) >= MAX_REGISTERING:
+            self.count_refused("too_many", f"{MAX_REGISTERING} connections are registering", peer)
+        else:
+            return SlotConnection(self, peer)
+        return None
+
+    def close(self) -> None:
+        """Close every connection that has not registered."""
+        connections: List[SlotConnection] = list(self.registering)
+        for connection in connections:
+            connection.close()
+
+    # -- from a connection
+
+    def refusal(self, registration: Registration, peer: Optional[str]) -> Optional[tuple[str, str]]:
+        """Why this slot may not be parked: the result for the counts, and a line for the log. None when it may."""
+        pool = self._pools.get(registration.pool) if registration.pool else self._first
+        if pool is None:
+            return "refused_pool", "the pool it names is not served here"
+        if peer is not None and not allowed(peer, pool.allow):
+            return "refused_address", "its address is not allowed"
+        if registration.address is not None and not allowed(registration.address[0], pool.allow):
+            return "refused_address", "the address in its preamble is not allowed"
+        if not token_matches(pool, registration.token or b""):
+            return "refused_token", "its token is not the pool's"
+        if self._acceptor.books[pool.name].registered >= pool.max_slots:
+            return "too_many", f"the pool has {pool.max_slots} slots"
+        return None
+
+    def park(self, registration: Registration, peer: Optional[str], transport: Any, lent: socket.socket) -> ParkedSlot:
+        """A slot has registered."""
+        pool = registration.pool or self._first.name
+        self._acceptor.registrations[pool, "ok"] += 1
+        return self._acceptor.park(pool, service_name(registration, peer), transport, lent)
+
+    def count_refused(self, result: str, reason: str, peer: Optional[str]) -> None:
+        """A connection was refused: count it, and say so, not too often."""
+        self._acceptor.registrations[self._first.name, result] += 1
+        self._refusals.say(
+            "pool {pool}: a slot from {peer} was refused: {reason}", pool=self._first.name, peer=peer or "unix", reason=reason
+        )
+
+    def spoke(self, slot: ParkedSlot, data: bytes) -> None:
+        """An idle slot sent something: that ends it, politely or not."""
+        if says_closing(data):
+            self._acceptor.lose(slot, "closing")
+            return
+        self._refusals.say(
+            "pool {pool}: a slot of {service} sent bytes that nobody asked for", pool=slot.pool, service=slot.service
+        )
+        self._acceptor.lose(slot, "unasked")
+
+    def hung_up(self, slot: ParkedSlot) -> None:
+        """A parked slot's connection is gone."""
+        self._acceptor.lose(slot, "ended")
+
+
+def service_name(registration: Registration, peer: Optional[str]) -> str:
+    """Whose slot it is, for status and logs: what it calls itself, else the address in its preamble, else its peer's."""
+    if registration.instance:
+        name = registration.instance
+    elif registration.address is not None:
+        name = registration.address[0]
+    else:
+        name = peer or "unix"
+    return name.encode("utf-8", "replace")[:SERVICE_NAME_BYTES].decode("utf-8", "ignore")

@@ -1,0 +1,119 @@
+"""The acceptor as a service: its endpoints, its handoff socket, and how it stops."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+
+from ..config import Config, Pool
+from ..handoff.server import HandoffFactory, HandoffServer
+from ..interfaces import ILeaseHolder
+from ..startup import ListenService, StartupError, ensure_deferred
+from .acceptor import Acceptor
+from .admission import check_exposure
+from .local import LocalSource
+from .registration import SlotFactory
+
+SHARED_LOOK_S = 10.0
+"""How often shared slots, from which nobody reads here, are looked at for their end."""
+
+DRAINED_LOOK_S = 0.1
+"""How often a draining acceptor looks whether anything is in flight: the boards don't tell by themselves."""
+
+
+class AcceptorService(MultiService):
+    """Everything an acceptor is, in one service.
+
+    :param config: the pools with their endpoints, and ``acceptor.handoff``.
+    :param monotonic: the clock of arrivals, in seconds, the same for all processes of the host.
+    :raises StartupError: from the constructor for a mistake in the configuration, from ``privilegedStartService`` when it can't
+        listen; ``stopService`` then closes what did listen.
+    """
+
+    def __init__(self, reactor: Any, config: Config, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.acceptor = Acceptor(config.pools.values(), monotonic)
+        self.listeners: List[ListenService] = []
+        self._reactor = reactor
+        self._factories: List[SlotFactory] = []
+        for description, pools in _by_endpoint(config).items():
+            self._add_listener(config, description, pools, monotonic)
+        self._handoff: List[HandoffServer] = []
+        if config.acceptor.handoff:
+            factory = HandoffFactory(self.acceptor, config.pools, reactor, monotonic)
+            server = HandoffServer(reactor, config.acceptor.handoff, factory)
+            server.setServiceParent(self)
+            self._handoff.append(server)
+        self._looking = LoopingCall(self.acceptor.lose_ended_shared)
+        self._looking.clock = reactor
+
+    def _add_listener(self, config: Config, description: str, pools: List[Pool], monotonic: Callable[[], float]) -> None:
+        modes = {pool.registration for pool in pools}
+        if len(modes) > 1:
+            names = ", ".join(pool.name for pool in pools)
+            raise StartupError(f"pools {names} share {description}, but register by {' and '.join(sorted(modes))}")
+        if description.partition(":")[0] in ("ssl", "tls"):
+            raise StartupError(f"pool {pools[0].name}: {description}: slots over TLS are not supported")
+        factory = SlotFactory(self.acceptor, pools, modes.pop(), config.acceptor.registration_timeout, self._reactor, monotonic)
+
+        def check(port: IListeningPort) -> None:
+            for pool in pools:
+                check_exposure(pool, description, port)
+
+        listener = ListenService(self._reactor, description, factory, check)
+        listener.setServiceParent(self)
+        self.listeners.append(listener)
+        self._factories.append(factory)
+
+    def startService(self) -> None:
+        """Start, and look at the shared slots from time to time."""
+        super().startService()
+        self._looking.start(SHARED_LOOK_S, now=False)
+
+    def local_source(self, holder: ILeaseHolder) -> LocalSource:
+        """The slot source of a proxy in this process."""
+        return LocalSource(self.acceptor, holder)
+
+    def census(self) -> Dict[str, Dict[str, Any]]:
+        """What is where, by pool: see ``Acceptor.census``."""
+        return self.acceptor.census()
+
+    def drain(self) -> Deferred[Any]:
+        """Let no new slot and no new proxy in; fires when nothing is in flight and nobody waits. The caller sets the time limit
+        (by cancelling), and stops the service."""
+        stopping: List[Deferred[Any]] = [listener.stopService() for listener in self.listeners]
+        stopping.extend(server.stop_listening() for server in self._handoff)
+        for factory in self._factories:
+            factory.close()
+        drained = LoopingCall(self._look_whether_drained)
+        drained.clock = self._reactor
+        self._drained = drained
+        stopping.append(drained.start(DRAINED_LOOK_S))
+        return DeferredList(stopping)
+
+    def _look_whether_drained(self) -> None:
+        if not self.acceptor.at_work:
+            self._drained.stop()
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop listening, hang up on the proxies, close the idle slots; leased ones stay with whoever has them."""
+        if self._looking.running:
+            self._looking.stop()
+        for factory in self._factories:
+            factory.close()
+        self.acceptor.close()
+        return ensure_deferred(super().stopService())
+
+
+def _by_endpoint(config: Config) -> Dict[str, List[Pool]]:
+    """The pools of each endpoint, in the order of the configuration."""
+    found: Dict[str, List[Pool]] = {}
+    for pool in config.pools.values():
+        for description in pool.slots:
+            found.setdefault(description, []).append(pool)
+    return found

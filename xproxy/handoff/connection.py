@@ -1,0 +1,132 @@
+"""What both ends of a handoff connection have in common: boxes and descriptors in and out, and how a bad peer is cut off.
+
+Nothing a peer sends raises past ``dataReceived``: it is refused with one log line at info level, and its connection aborted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any, Callable, Deque, Optional
+
+from twisted.internet.interfaces import IFileDescriptorReceiver
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from .boxes import BadBox, Box, BoxReader, encode_box
+from .messages import BadMessage
+from .outbox import Outbox
+
+
+class Refused(Exception):
+    """The peer did what it may not. The text says what, for the log."""
+
+
+@implementer(IFileDescriptorReceiver)
+class BoxConnection(Protocol):
+    """One end of a connection that carries boxes.
+
+    Subclasses provide ``box_received`` and ``ended``, and raise Refused, or BadMessage, from the first.
+
+    :ivar max_box_bytes: the longest box that is taken.
+    :ivar max_descriptors: how many received descriptors may wait for their box.
+    """
+
+    max_box_bytes = 4096
+    max_descriptors = 1
+
+    def __init__(self) -> None:
+        self._reader = BoxReader(self.max_box_bytes)
+        self._received: Deque[int] = deque()
+        self._ordinal_in = 0
+        self._ordinal_out = 0
+        self._outbox: Optional[Outbox] = None
+        self._dropped: Optional[str] = None
+
+    # -- for subclasses
+
+    def box_received(self, box: Box) -> None:
+        """One box. May raise Refused or BadMessage."""
+        raise NotImplementedError
+
+    def ended(self, reason: str) -> None:
+        """The connection is gone, and why."""
+        raise NotImplementedError
+
+    def send(self, box: Box) -> None:
+        """Send a box; nothing happens when the connection is gone."""
+        if self._outbox is not None:
+            self._outbox.send(encode_box(box))
+
+    def send_with_descriptor(self, make_box: Callable[[int], Box], descriptor: int) -> None:
+        """Send a box with a descriptor, which is closed here.
+
+        :param make_box: makes the box when it is told the ordinal of the descriptor.
+        """
+        if self._outbox is None:
+            os.close(descriptor)
+            return
+        ordinal = self._ordinal_out
+        self._ordinal_out += 1
+        self._outbox.send(encode_box(make_box(ordinal)), descriptor)
+
+    def claim(self, ordinal: int) -> int:
+        """The descriptor a message brought, which is the caller's from here on. Raises Refused when there is none."""
+        if not self._received or ordinal != self._ordinal_in:
+            raise Refused("a message without the descriptor that belongs to it")
+        self._ordinal_in += 1
+        return self._received.popleft()
+
+    def drop(self, reason: str) -> None:
+        """Cut the connection, at once and without what is unwritten; ``ended`` is told the reason."""
+        if self._dropped is None:
+            self._dropped = reason
+            transport: Any = self.transport
+            if self._outbox is not None:
+                self._outbox.shut()
+            transport.abortConnection()
+
+    @property
+    def was_dropped(self) -> bool:
+        """Whether we cut the connection, and not the peer."""
+        return self._dropped is not None
+
+    # -- from the transport
+
+    def connectionMade(self) -> None:
+        """Connected."""
+        self._outbox = Outbox(self.transport, self._overflowed)
+
+    def _overflowed(self) -> None:
+        self.drop("it does not read what it is sent")
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """A descriptor, whose box comes now or soon. One too many is closed, and so is the connection."""
+        if self._dropped is not None or len(self._received) >= self.max_descriptors:
+            os.close(descriptor)
+            self.drop("it sent a descriptor that nobody asked for")
+            return
+        os.set_inheritable(descriptor, False)
+        self._received.append(descriptor)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of boxes."""
+        if self._dropped is not None:
+            return
+        try:
+            for box in self._reader.feed(data):
+                self.box_received(box)
+                if self.was_dropped:
+                    return
+        except (Refused, BadBox, BadMessage) as error:
+            self.drop(str(error))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone: close what nobody claimed and what was not sent."""
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+        while self._received:
+            os.close(self._received.popleft())
+        self.ended(self._dropped or "the other end closed the connection")

@@ -1,0 +1,141 @@
+"""What can go wrong before anything runs, and the service that listens on an endpoint.
+
+Everything in the project that listens (HTTP, slots, admin, handoff) does it through ``ListenService``, so that every mistake at
+the start becomes one ``StartupError``, whose text is the one line that the tap prints before it ends with status 1.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Optional
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class StartupError(Exception):
+    """Something that keeps us from starting. Its text is one clear line for the person who started us."""
+
+
+def os_reason(error: BaseException) -> str:
+    """What the operating system said, in its own words but without numbers: ``address already in use``."""
+    cause: object = error
+    if isinstance(error, CannotListenError):
+        cause = error.socketError
+    if isinstance(cause, OSError) and cause.strerror:
+        text = cause.strerror
+    elif isinstance(cause, OSError) and cause.errno:
+        text = os.strerror(cause.errno)
+    else:
+        text = str(cause) or type(cause).__name__
+    text = " ".join(text.split())
+    return text[:1].lower() + text[1:]
+
+
+def failure_reason(failure: Failure) -> str:
+    """``os_reason`` of what a Deferred failed with."""
+    return os_reason(failure.value or Exception(failure.getErrorMessage()))
+
+
+def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """``serverFromString``, whose many ways to refuse a description all become StartupError."""
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return endpoint
+    except TypeError as error:
+        raise StartupError(f"bad endpoint {description!r}: an argument is missing or unknown") from error
+    except Exception as error:
+        raise StartupError(f"bad endpoint {description!r}: {os_reason(error)}") from error
+
+
+def ensure_deferred(result: Any) -> Deferred[Any]:
+    """What may be a Deferred, as one. ``stopListening`` gives the one or the other."""
+    return result if isinstance(result, Deferred) else succeed(result)
+
+
+class ListenService(Service):
+    """Listens on one endpoint from ``privilegedStartService`` on, before twistd gives up its rights.
+
+    :param description: the endpoint, as twistd's users write it.
+    :param factory: what is listening; its connections are its own to close.
+    :param check: asked about the port when it listens and before anybody is accepted; may raise StartupError.
+    :param failed_late: told the error when an endpoint that takes its time (none of Twisted's own does) fails after the start.
+    :raises StartupError: from the constructor for a bad description, from ``privilegedStartService`` when it can't listen.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        description: str,
+        factory: IProtocolFactory,
+        check: Optional[Callable[[IListeningPort], None]] = None,
+        failed_late: Optional[Callable[[StartupError], None]] = None,
+    ) -> None:
+        self.description = description
+        self.port: Optional[IListeningPort] = None
+        self._endpoint = server_endpoint(reactor, description)
+        self._factory = factory
+        self._check = check
+        self._failed_late = failed_late
+        self._listening: Optional[Deferred[None]] = None
+        self._starting = False
+        self._error: Optional[StartupError] = None
+
+    def privilegedStartService(self) -> None:
+        """Listen. Raises StartupError."""
+        super().privilegedStartService()
+        self._error = None
+        self._starting = True
+        self._listening = maybeDeferred(self._endpoint.listen, self._factory).addCallback(self._listens)
+        self._listening.addErrback(self._failed)
+        self._starting = False
+        if self._error is not None:
+            raise self._error
+
+    def startService(self) -> None:
+        """Listen, where nobody called ``privilegedStartService`` first. Raises StartupError."""
+        if self._listening is None:
+            self.privilegedStartService()
+        super().startService()
+
+    def _listens(self, port: IListeningPort) -> Optional[Deferred[None]]:
+        self.port = port
+        if self._check is not None:
+            try:
+                self._check(port)
+            except StartupError as error:
+                self._fail(error)
+                return self._stop_listening()
+        return None
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):  # Stopped before it had begun to listen.
+            self._fail(StartupError(f"cannot listen on {self.description}: {failure_reason(failure)}"))
+
+    def _fail(self, error: StartupError) -> None:
+        if self._starting:
+            self._error = error
+            return
+        self._log.critical("{error}", error=error)
+        if self._failed_late is not None:
+            self._failed_late(error)
+
+    def stopService(self) -> Deferred[None]:
+        """Listen no longer; fires when the port is closed."""
+        super().stopService()
+        listening, self._listening = self._listening, None
+        if listening is None:
+            return succeed(None)
+        listening.cancel()
+        return listening.addCallback(lambda _: self._stop_listening())
+
+    def _stop_listening(self) -> Deferred[None]:
+        port, self.port = self.port, None
+        return succeed(None) if port is None else ensure_deferred(port.stopListening())
