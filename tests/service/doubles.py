@@ -1,0 +1,104 @@
+"""In-memory ends for the service's tests: a transport that can be watched, and an acceptor to dial."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+HERE = IPv4Address("TCP", "192.0.2.1", 50000)
+ACCEPTOR = IPv4Address("TCP", "192.0.2.9", 9999)
+
+
+@implementer(IHalfCloseableDescriptor)
+class Wire(StringTransport):
+    """A connection whose other end is the test."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(hostAddress=HERE, peerAddress=ACCEPTOR)
+        self.clock = clock
+        self.protocol: Any = None
+        self.lost = False
+        self.half_closed = False
+        self.aborted = False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def loseConnection(self) -> None:
+        self.disconnecting = True
+        self.clock.callLater(0, self.lose)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.clock.callLater(0, self.lose, ConnectionAborted())
+
+    def lose(self, error: Optional[Exception] = None) -> None:
+        """The connection is gone."""
+        if not self.lost:
+            self.lost = True
+            self.protocol.connectionLost(Failure(error or ConnectionDone()))
+
+    def end(self) -> None:
+        """The other end closes its side, as Twisted's transports tell it."""
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            self.protocol.readConnectionLost()
+        else:
+            self.lose()
+
+    def deliver(self, data: bytes) -> None:
+        """The other end sends."""
+        self.protocol.dataReceived(data)
+
+    def taken(self) -> bytes:
+        """What was written since the last call."""
+        data = self.value()
+        self.clear()
+        return data
+
+
+@implementer(IStreamClientEndpoint)
+class MemoryAcceptor:
+    """An acceptor to dial. ``mode``: ``accept``, ``refuse`` (nobody listens), ``pend`` (nobody answers)."""
+
+    def __init__(self, clock: Clock, mode: str = "accept") -> None:
+        self.clock = clock
+        self.mode = mode
+        self.attempts = 0
+        self.wires: List[Wire] = []
+        self.pending: List[Deferred[Any]] = []
+        self.cancelled = 0
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        self.attempts += 1
+        if self.mode == "refuse":
+            return fail(ConnectionRefusedError())
+        if self.mode == "pend":
+            pending: Deferred[Any] = Deferred(self._cancel)
+            pending.addCallback(lambda _: self._accept(protocolFactory))
+            self.pending.append(pending)
+            return pending
+        return succeed(self._accept(protocolFactory))
+
+    def _cancel(self, deferred: Deferred[Any]) -> None:
+        self.cancelled += 1
+
+    def _accept(self, factory: Any) -> Any:
+        protocol = factory.buildProtocol(ACCEPTOR)
+        wire = Wire(self.clock)
+        wire.protocol = protocol
+        self.wires.append(wire)
+        protocol.makeConnection(wire)
+        return protocol
+
+    @property
+    def open(self) -> List[Wire]:
+        """The connections that are there."""
+        return [wire for wire in self.wires if not wire.lost]

@@ -1,0 +1,76 @@
+"""``SlotsServerEndpoint``: a server endpoint that does not listen but dials out, to put any Twisted server on slots.
+
+The endpoint holds what a port needs; ``port.SlotsPort`` does the work.
+"""
+
+from __future__ import annotations
+
+from random import random
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamClientEndpoint, IStreamServerEndpoint
+from zope.interface import implementer
+
+from xproxy.service.dialler import jittered_backoff
+from xproxy.service.port import SlotsAddress, SlotsPort
+from xproxy.service.preamble import make_preamble
+
+DRAIN_TIMEOUT_S = 30.0
+"""How long running requests may take when the endpoint stops, in seconds; the proxy's own drain_timeout."""
+
+MAX_COUNT = 16384
+"""As the acceptor's max_slots: more would be refused anyway, and is a slip of the finger."""
+
+
+@implementer(IStreamServerEndpoint)
+class SlotsServerEndpoint:
+    """Dials ``count`` connections to an acceptor and serves each with a protocol of the factory, as if it had been accepted.
+
+    :param reactor: IReactorTime.
+    :param acceptor: where the acceptor's slots endpoint is.
+    :param count: how many requests the service runs at once.
+    :param pool: the pool to join; empty: the one that the acceptor's endpoint is for.
+    :param token: what the pool asks of its services.
+    :param registration: ``proxy``, ``mxproxy`` or ``raw``; see ``preamble``.
+    :param instance: how this service is named in status and logs; empty: host, process id and something random.
+    :param drain_timeout_s: how long ``stopListening`` waits for running requests, in seconds.
+    :param description: what is dialled, for logs.
+    :raises ValueError: one of these does not do.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        acceptor: IStreamClientEndpoint,
+        count: int,
+        *,
+        pool: str = "",
+        token: str = "",
+        registration: str = "proxy",
+        instance: str = "",
+        drain_timeout_s: float = DRAIN_TIMEOUT_S,
+        description: str = "",
+    ) -> None:
+        if not 1 <= count <= MAX_COUNT:
+            raise ValueError(f"count={count}: a number from 1 to {MAX_COUNT} is needed")
+        if not 0 <= drain_timeout_s < float("inf"):
+            raise ValueError(f"drain={drain_timeout_s}: a number of seconds is needed")
+        self.count = count
+        self._reactor = reactor
+        self._acceptor = acceptor
+        self._preamble = make_preamble(registration, pool, instance, token)
+        self._drain_timeout_s = drain_timeout_s
+        self.description = description or repr(acceptor)
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Begin to dial. Fires at once: the acceptor may be started later, or be away for a while."""
+        port = self.make_port(protocolFactory)
+        port.startListening()
+        return succeed(port)
+
+    def make_port(self, factory: IProtocolFactory) -> SlotsPort:
+        """A port that does nothing yet."""
+        address = SlotsAddress(self.description, self.count)
+        delay = jittered_backoff(random)
+        return SlotsPort(self._reactor, self._acceptor, factory, address, self._preamble, self._drain_timeout_s, delay)

@@ -1,0 +1,225 @@
+"""A server factory on slots: the ``IListeningPort`` that ``SlotsServerEndpoint.listen`` fires with.
+
+It owns the slots. The dialler says when to dial, the client endpoint connects, ``SlotFactory`` puts a protocol of the server
+factory on the connection, and the port hears of each slot's beginning and end. Stopping drains: idle slots are closed politely
+at once, the others when they have answered, what is left after ``drain_timeout_s`` is cut.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Set
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IReactorCore,
+    IStreamClientEndpoint,
+)
+from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPFactory
+from zope.interface import implementer
+
+from xproxy.service.dialler import SETTLED_S, Dialler
+from xproxy.service.preamble import Preamble
+from xproxy.service.slot import Slot
+
+
+@implementer(IAddress)
+@attr.frozen
+class SlotsAddress:
+    """Where the slots of a port are: ``getHost()``. There is no local address, nothing listens."""
+
+    acceptor: str
+    """What is dialled."""
+    count: int
+
+
+class SlotFactory(WrappingFactory):
+    """Puts a protocol of the server factory on each connection that the client endpoint makes.
+
+    :ivar port: the port whose slots these are.
+    """
+
+    noisy = False
+
+    def __init__(self, wrapped: IProtocolFactory, port: SlotsPort) -> None:
+        super().__init__(wrapped)
+        self.port = port
+
+    def doStart(self) -> None:
+        """Called for each attempt to connect; the server factory is started once, by the port."""
+
+    def doStop(self) -> None:
+        """See ``doStart``."""
+
+    def registerProtocol(self, p: Any) -> None:
+        """The port keeps the slots."""
+
+    def unregisterProtocol(self, p: Any) -> None:
+        """See ``registerProtocol``."""
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        """A slot around a protocol of the server factory; None, so that the connection is closed, when that has none."""
+        wrapped: Optional[IProtocol] = self.wrappedFactory.buildProtocol(addr)
+        if wrapped is None:
+            return None
+        if isinstance(self.wrappedFactory, HTTPFactory):
+            # A client that says nothing for a minute is to be got rid of; a slot that waits does what it is there for. A proxy
+            # sends requests whole, and a host that vanished is noticed by TCP.
+            wrapped.timeOut = None  # type: ignore[attr-defined]
+        return Slot(self, wrapped)
+
+
+@implementer(IListeningPort)
+class SlotsPort:
+    """See the module.
+
+    :param reactor: IReactorTime; where it is IReactorCore too, its shutdown closes idle slots politely even if nobody calls
+        ``stopListening`` (daphne does not).
+    :param acceptor: dialled ``address.count`` times.
+    :param factory: the server factory.
+    :param delay: see ``Dialler``.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        acceptor: IStreamClientEndpoint,
+        factory: IProtocolFactory,
+        address: SlotsAddress,
+        preamble: Preamble,
+        drain_timeout_s: float,
+        delay: Any,
+    ) -> None:
+        self.reactor = reactor
+        self.preamble = preamble
+        self.slots: Set[Slot] = set()
+        self._factory = factory
+        self._address = address
+        self._drain_timeout_s = drain_timeout_s
+        slot_factory = SlotFactory(factory, self)
+        self._dialler = Dialler(reactor, lambda: acceptor.connect(slot_factory), address.count, delay, address.acceptor)
+        self._started = False
+        self._offered = False
+        self._waiters: List[Deferred[None]] = []
+        self._drain_end: Optional[IDelayedCall] = None
+        self._trigger: Any = None
+        self._going: Set[Slot] = set()
+        """The slots whose end the shutdown of the reactor waits for."""
+        self._gone: Optional[Deferred[None]] = None
+
+    # -- IListeningPort
+
+    def startListening(self) -> None:
+        """Dial. See IListeningPort."""
+        if self._started:
+            return
+        self._started = True
+        self._factory.doStart()
+        if IReactorCore.providedBy(self.reactor):
+            self._trigger = self.reactor.addSystemEventTrigger("before", "shutdown", self._reactor_stops)
+        self.offer()
+
+    def stopListening(self) -> Deferred[None]:
+        """Drain. Fires when the last slot is closed; may be called again."""
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        if self._started and self._drain_end is None:
+            self._drain_end = self.reactor.callLater(self._drain_timeout_s, self._drain_over)
+            self.withdraw()
+        self._check_stopped()
+        return waiter
+
+    def getHost(self) -> SlotsAddress:
+        """See IListeningPort."""
+        return self._address
+
+    # -- whether there are to be slots
+
+    def offer(self) -> None:
+        """Dial and keep the slots up."""
+        if not self._offered:
+            self._offered = True
+            self._dialler.start()
+
+    def withdraw(self) -> None:
+        """Close each slot politely as soon as it is idle, and dial no more until ``offer`` is called.
+
+        What runs goes on, for as long as it likes, and counts as a slot: offered again, there are never more than ``count``.
+        """
+        self._offered = False
+        self._dialler.stop()
+        for slot in list(self.slots):
+            slot.drain()
+
+    # -- what the slots tell
+
+    def slot_parked(self, slot: Slot) -> None:
+        """A connection is made."""
+        self.slots.add(slot)
+        self._dialler.slot_parked()
+        if not self._offered:  # It was made while we stopped.
+            slot.drain()
+
+    def slot_lost(self, slot: Slot, reason: Failure) -> None:
+        """A connection is gone."""
+        self.slots.discard(slot)
+        # Requests, not bytes: what answers every connection with an error at once is not an acceptor.
+        worked = slot.tracker.requests > 0 or self.reactor.seconds() - slot.parked_at >= SETTLED_S
+        self._dialler.slot_lost(worked, reason)
+        if slot in self._going:
+            self._going.discard(slot)
+            if not self._going and self._gone is not None:
+                self._gone.callback(None)
+        self._check_stopped()
+
+    # -- stopping
+
+    def _reactor_stops(self) -> Optional[Deferred[None]]:
+        """Nobody may have called ``stopListening``: what is idle is closed politely, which takes no time.
+
+        What runs is not waited for here. A server that wants that stops listening; one that does not has its own idea of
+        the end.
+        """
+        self._trigger = None
+        self.stopListening()
+        self._going = {slot for slot in self.slots if slot.closing}
+        if not self._going:
+            return None
+        self._gone = Deferred()
+        return self._gone
+
+    def _drain_over(self) -> None:
+        self._log.warn(
+            "{running} slots at {acceptor} were still in use after {seconds} s and are cut",
+            running=len(self.slots),
+            acceptor=self._address.acceptor,
+            seconds=self._drain_timeout_s,
+        )
+        for slot in list(self.slots):
+            slot.cut()
+
+    def _check_stopped(self) -> None:
+        if not self._waiters or self.slots:
+            return
+        if self._drain_end is not None:
+            if self._drain_end.active():
+                self._drain_end.cancel()
+            self._drain_end = None
+            self._started = False
+            self._factory.doStop()
+        if self._trigger is not None:
+            self.reactor.removeSystemEventTrigger(self._trigger)
+            self._trigger = None
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)

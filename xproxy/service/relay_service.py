@@ -1,0 +1,115 @@
+"""The relay as a service: it parks slots while the backend answers, and none while it does not.
+
+States: probing (at the start, and after a relay could not connect; no idle slots) and serving. A probe is a connection that is
+closed again.
+"""
+
+from __future__ import annotations
+
+from random import random
+from typing import Any, Callable, List, Optional, Sequence
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from xproxy.service.dialler import jittered_backoff
+from xproxy.service.endpoint import SlotsServerEndpoint
+from xproxy.service.port import SlotsPort
+from xproxy.service.relay import RelayFactory
+
+
+class RelayService(Service):
+    """Puts one backend behind the slots of several acceptors.
+
+    :param reactor: IReactorTime.
+    :param backend: the server that listens.
+    :param slots: where its slots go.
+    :param description: the backend, for the log.
+    :param delay: from the number of failures in a row to seconds.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        backend: IStreamClientEndpoint,
+        slots: Sequence[SlotsServerEndpoint],
+        description: str,
+        delay: Optional[Callable[[int], float]] = None,
+    ) -> None:
+        self.serving = False
+        self._reactor = reactor
+        self._backend = backend
+        self._description = description
+        self._delay = delay or jittered_backoff(random)
+        factory = RelayFactory(reactor, backend, self._unreachable)
+        self._ports: List[SlotsPort] = [endpoint.make_port(factory) for endpoint in slots]
+        self._failures = 0
+        self._probing: Optional[Deferred[Any]] = None
+        self._retry: Optional[IDelayedCall] = None
+
+    def startService(self) -> None:
+        """Probe, then park the slots."""
+        super().startService()
+        self._probe()
+
+    def stopService(self) -> Deferred[Any]:
+        """Drain. Fires when the last slot is closed."""
+        super().stopService()
+        self.serving = False
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._probing is not None:
+            self._probing.cancel()
+        return gatherResults([port.stopListening() for port in self._ports])
+
+    def _probe(self) -> None:
+        self._retry = None
+        self._probing = probing = connectProtocol(self._backend, Protocol())
+        probing.addCallbacks(self._reached, self._probe_failed)
+
+    def _reached(self, probe: Protocol) -> None:
+        self._probing = None
+        assert probe.transport is not None
+        probe.transport.loseConnection()
+        self._failures = 0
+        self.serving = True
+        slots = ", ".join(f"{port.getHost().count} slots at {port.getHost().acceptor}" for port in self._ports)
+        self._log.info("backend {backend} answers: {slots}", backend=self._description, slots=slots)
+        for port in self._ports:
+            port.startListening()
+            port.offer()
+
+    def _probe_failed(self, failure: Failure) -> None:
+        self._probing = None
+        if self.running:
+            self._wait(failure)
+        else:
+            failure.trap(CancelledError)
+
+    def _unreachable(self, failure: Failure) -> None:
+        """A relay could not connect."""
+        if self.serving:
+            self.serving = False
+            for port in self._ports:
+                port.withdraw()
+            self._wait(failure)
+
+    def _wait(self, failure: Failure) -> None:
+        self._failures += 1
+        delay = self._delay(self._failures)
+        report = self._log.warn if self._failures == 1 else self._log.debug
+        report(
+            "backend {backend} can't be reached: {why}; no slots until it answers, next attempt in {delay:.1f} s",
+            backend=self._description,
+            why=failure.getErrorMessage(),
+            delay=delay,
+        )
+        self._retry = self._reactor.callLater(delay, self._probe)

@@ -1,0 +1,228 @@
+"""One slot at the service: a connection that we dialled, handed to a server protocol as if it had been accepted.
+
+The protocol is given this object as its transport. What it calls goes to the real transport unchanged (producers, half-close,
+abort, addresses); what it writes and what it is given to read is shown to the tracker on the way.
+
+A slot is closed politely: ``CLOSING_RESPONSE`` is written, our side of the connection is shut, what arrives from then on is
+ignored, and when the other end has closed, or after ``LINGER_S``, so do we. A request that crossed the response on its way was
+certainly not served, and the proxy tries it elsewhere. Closing at once would not do: where bytes are unread, close() sends a
+reset, which overtakes the response (RFC 9112 section 9.6).
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Iterable, Optional
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IPushProducer,
+    ISSLTransport,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from zope.interface import alsoProvides, directlyProvides
+
+from xproxy.acceptor.keepalive import watch_peer
+from xproxy.service.tracker import ExchangeTracker, Phase
+
+if TYPE_CHECKING:
+    from xproxy.service.port import SlotFactory
+
+LINGER_S = 5.0
+"""How long the other end may take to close after our last words, in seconds; nginx lingering_timeout 5s."""
+
+CLOSING_RESPONSE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nXproxy-Slot: closing\r\n\r\n"
+
+_last_words = {
+    Phase.IDLE: CLOSING_RESPONSE,
+    Phase.ANSWERED: b"",
+    Phase.SPENT: b"",
+    Phase.RAW_QUIET: b"",
+}
+"""The phases in which closing hurts nobody, and what is said then: only where a new request may be on its way, and never to
+somebody who does not speak HTTP."""
+
+
+class Slot(ProtocolWrapper):
+    """The wrapper between the real transport and the protocol that serves.
+
+    :ivar tracker: what runs on this slot.
+    :ivar parked_at: when the connection was made, by the reactor's clock.
+    :ivar closing: our last words are written, or the connection is gone: nothing goes to or comes from the protocol any more.
+    """
+
+    wrappedProtocol: Any
+    """None once the protocol has been told that the connection is lost."""
+
+    _log = Logger()
+
+    def __init__(self, factory: SlotFactory, wrapped: IProtocol) -> None:
+        super().__init__(factory, wrapped)  # type: ignore[arg-type]  # WrappingFactory is generic in newer Twisted only.
+        self.tracker = ExchangeTracker()
+        self.parked_at = 0.0
+        self.closing = False
+        self._port = factory.port
+        self._draining = False
+        self._producing = False
+        self._linger: Optional[IDelayedCall] = None
+        # Whoever connects us asks once, here, whether we want to hear of half-closed connections.
+        if IHalfCloseableProtocol.providedBy(wrapped):
+            directlyProvides(self, IHalfCloseableProtocol)
+
+    # -- the connection
+
+    def makeConnection(self, transport: Any) -> None:
+        """Connected: say who we are, then let the protocol have it."""
+        self.parked_at = self._port.reactor.seconds()
+        self.transport: Any = transport
+        self._port.slot_parked(self)
+        try:
+            connection = getattr(transport, "socket", None)
+            if isinstance(connection, socket.socket):
+                watch_peer(connection)
+            preamble = self._port.preamble(transport)
+            if preamble:
+                transport.write(preamble)
+            super().makeConnection(transport)
+            if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
+                alsoProvides(self, IHalfCloseableProtocol)
+        except Exception:  # noqa: BLE001 - logged; whatever a foreign protocol raises, the slot is closed and dialled again.
+            self._log.failure("a slot could not be set up")
+            transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the proxy."""
+        if self.closing:
+            return
+        self.tracker.received(data)
+        self.wrappedProtocol.dataReceived(data)
+        if self._draining:
+            self._close_soon()
+
+    def readConnectionLost(self) -> None:
+        """The other end closed its side; only heard where the protocol wants to hear it."""
+        if self.closing:
+            self.transport.loseConnection()
+        else:
+            IHalfCloseableProtocol(self.wrappedProtocol).readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed."""
+        if not self.closing:
+            IHalfCloseableProtocol(self.wrappedProtocol).writeConnectionLost()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self.closing = True
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        try:
+            self._take_protocol_off(reason)
+        finally:
+            self._port.slot_lost(self, reason)
+
+    def _take_protocol_off(self, reason: Failure) -> None:
+        wrapped, self.wrappedProtocol = self.wrappedProtocol, None
+        if wrapped is not None:
+            wrapped.connectionLost(reason)
+
+    # -- what the protocol does with its transport
+
+    def write(self, data: bytes) -> None:
+        """See ITransport. Dropped when the slot is closing."""
+        if self.closing:
+            return
+        self.tracker.sent(data)
+        self.transport.write(data)
+        if self._draining:
+            self._close_soon()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """See ITransport."""
+        self.write(b"".join(data))
+
+    def loseWriteConnection(self) -> None:
+        """See IHalfCloseableDescriptor. TLS has no half-closed connections here: it is closed as a whole."""
+        if self._closes_by_halves():
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See IConsumer."""
+        if self.closing:
+            producer.stopProducing()
+            return
+        self._producing = True
+        self.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """See IConsumer."""
+        if self._producing:
+            self._producing = False
+            self.transport.unregisterProducer()
+
+    def loseConnection(self) -> None:
+        """See ITransport. A slot that is closing ends by itself."""
+        if not self.closing:
+            super().loseConnection()
+
+    # -- closing politely
+
+    def drain(self) -> None:
+        """Close when no request is running: now, or when the one that runs is answered."""
+        self._draining = True
+        self._close_if_quiet()
+
+    def refuse(self) -> None:
+        """The request that runs was not read by the service and will not be: say so, and close.
+
+        For protocols that stand in front of a service, before they have written a byte of a response.
+        """
+        if not self.closing:
+            self._close(CLOSING_RESPONSE)
+
+    def cut(self) -> None:
+        """Close at once, whatever runs. A reset, so that nobody takes what was sent for a whole response."""
+        self.transport.abortConnection()
+
+    def _close_soon(self) -> None:
+        # The protocol that has just written the end of its response first finishes what it does, in this turn of the reactor.
+        # What it wrote leaves after that, so no further request can have come when we look again.
+        if self.tracker.phase in _last_words:
+            self._port.reactor.callLater(0, self._close_if_quiet)
+
+    def _close_if_quiet(self) -> None:
+        last_words = _last_words.get(self.tracker.phase)
+        if last_words is not None and not (self.closing or self.disconnecting):
+            self._close(last_words)
+
+    def _close(self, last_words: bytes) -> None:
+        self.closing = True
+        transport = self.transport
+        if self._producing:
+            transport.unregisterProducer()
+        if IPushProducer.providedBy(transport):
+            transport.resumeProducing()  # To see the other end close, whatever the protocol thought of reading.
+        if last_words:
+            transport.write(last_words)
+        if self._closes_by_halves():
+            transport.loseWriteConnection()
+        self._linger = self._port.reactor.callLater(LINGER_S, self._linger_over)
+        self._take_protocol_off(Failure(ConnectionDone("the slot was closed by its endpoint")))
+
+    def _linger_over(self) -> None:
+        self._linger = None
+        self.transport.abortConnection()
+
+    def _closes_by_halves(self) -> bool:
+        # Twisted's TLS transport claims the interfaces of the TCP transport below it.
+        return IHalfCloseableDescriptor.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport)
