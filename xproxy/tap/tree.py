@@ -1,0 +1,166 @@
+"""The services of one command under one roof: what is started in which order, how it stops, and what signals mean.
+
+Services start in the order in which they were added. The first stop signal drains, then stops them one after the other, the
+drained one first and the others in reverse; the second one stops at once. twistd itself would end the process by the signal it
+received; a clean stop has exit status 0 here, so the signals are ours from the moment the reactor runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, Optional
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from ..startup import StartupError
+from .options import StrictOptions, refuse
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class ServiceTree(MultiService):
+    """The root of a command's services.
+
+    :param reactor: the one that twistd runs.
+    :param options: the command's; their parent are twistd's own.
+    :param announce: called when everything listens and signals are heeded, to say so.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, options: StrictOptions, announce: Optional[Callable[[], None]] = None) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._options = options
+        self._announce = announce
+        self._drain: Optional[Callable[[], Deferred[Any]]] = None
+        self._drain_limit_s: Optional[float] = None
+        self._drained: Optional[Service] = None
+        self._stopped: Optional[Deferred[None]] = None
+        self._listening = False
+        self._signals = 0
+        self.ready = False
+        """Whether new work is taken."""
+
+    def drain_first(self, service: Service, drain: Callable[[], Deferred[Any]], limit_s: Optional[float] = None) -> None:
+        """``service`` ends what it does, by ``drain``, before anything is stopped.
+
+        :param limit_s: how long that may take; None: it sees to that itself.
+        """
+        self._drained = service
+        self._drain = drain
+        self._drain_limit_s = limit_s
+
+    # -- the start
+
+    def privilegedStartService(self) -> None:
+        """Listen. Exits with one line when something cannot be used."""
+        self.listen()
+
+    def listen(self) -> None:
+        """The same, unless it was done: twistd does it before it gives up its rights, twist does not do it at all."""
+        if self._listening:
+            return
+        self._listening = True
+        try:
+            super().privilegedStartService()
+        except StartupError as error:
+            self._refuse(error)
+
+    def startService(self) -> None:
+        """Begin. Exits as above."""
+        self.listen()
+        try:
+            super().startService()
+        except StartupError as error:
+            self._refuse(error)
+        self._reactor.callWhenRunning(self._running)
+
+    def _running(self) -> None:
+        self.ready = True
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs of a shell ignore it on purpose
+                signal.signal(number, self._signalled)
+        if self._announce is not None:
+            self._announce()
+
+    def _refuse(self, error: StartupError) -> None:
+        """End before the beginning. A daemon has no standard error any more: its log and twistd's first process say it."""
+        twistd: Any = self._options.parent or {}
+        if not twistd.get("nodaemon", True):
+            self._log.critical("{program}: {error}", program=self._options.program, error=error)
+            raise error
+        _remove_pid_file(twistd.get("pidfile"))
+        refuse(self._options.program, str(error))
+
+    # -- the end
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self.stop_asked, signal.Signals(number).name)
+
+    def stop_asked(self, signal_name: str) -> None:
+        """A stop signal came: the first one drains, any other stops at once."""
+        self._signals += 1
+        if self._signals == 1:
+            self._log.info("{signal}: draining, then stopping; a second signal stops at once", signal=signal_name)
+            self._reactor.stop()
+        else:
+            self._log.info("{signal} again: stopping at once", signal=signal_name)
+            self.stop_at_once()
+
+    def stopService(self) -> Deferred[None]:
+        """Drain, then stop everything in order; fires when that is done, or at once when told so."""
+        if self._stopped is None:
+            Service.stopService(self)
+            self.ready = False
+            self._stopped = Deferred()
+            orderly = Deferred.fromCoroutine(self._stop_in_order())
+            orderly.addErrback(lambda failure: self._log.failure("could not stop in order", failure))
+            orderly.addCallback(lambda _: self.stop_at_once())
+        return self._stopped
+
+    def stop_at_once(self) -> None:
+        """Wait for nothing any more."""
+        if self._stopped is not None and not self._stopped.called:
+            self._stopped.callback(None)
+
+    async def _stop_in_order(self) -> None:
+        if self._drain is not None:
+            await self._end_of(maybeDeferred(self._drain), self._drain_limit_s)
+        others = [service for service in reversed(self.services) if service is not self._drained]
+        for service in [self._drained, *others] if self._drained is not None else others:
+            try:
+                await maybeDeferred(service.stopService)
+            except Exception:  # noqa: BLE001 - logged; one that cannot stop keeps nobody else from stopping
+                self._log.failure("{service} did not stop cleanly", service=service)
+
+    def _end_of(self, drained: Deferred[Any], limit_s: Optional[float]) -> Deferred[None]:
+        """Fires when ``drained`` does, however it ends, or when the time is over."""
+        ended: Deferred[None] = Deferred()
+        timer = None if limit_s is None else self._reactor.callLater(limit_s, ended.callback, None)
+
+        def end(_: object) -> None:
+            if timer is not None and timer.active():
+                timer.cancel()
+            if not ended.called:
+                ended.callback(None)
+
+        drained.addErrback(lambda failure: self._log.failure("could not drain", failure)).addCallback(end)
+        return ended
+
+
+def _remove_pid_file(path: Optional[str]) -> None:
+    """twistd removes its pid file after a failed start, except when the failure is an exit."""
+    if not path:
+        return
+    try:
+        with open(path, "rb") as file:
+            ours = file.read(32).strip() == b"%d" % os.getpid()
+        if ours:
+            os.unlink(path)
+    except OSError:
+        pass  # It was never written, or is not ours to remove; the next start looks at it again.

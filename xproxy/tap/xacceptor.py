@@ -1,0 +1,96 @@
+"""``twistd xacceptor``: an acceptor for the proxies of this host, in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Optional
+
+import attr
+from twisted.application.service import IService
+from twisted.internet.defer import succeed
+from twisted.logger import Logger
+from twisted.python.usage import UsageError
+
+from .. import config_checks as check
+from ..acceptor.service import AcceptorService
+from ..admin import Sources, admin_factory
+from ..config import Config
+from ..startup import ListenService, StartupError
+from . import addresses
+from .options import SlotsOptions, refuse
+from .tree import ServiceTree
+
+_log = Logger()
+
+
+class Options(SlotsOptions):
+    """What ``twistd xacceptor`` understands."""
+
+    program = "xacceptor"
+    synopsis = "Usage: twistd [twistd options] xacceptor [options]"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["handoff"] = None
+        self["admin"] = None
+
+    def opt_handoff(self, path: str) -> None:
+        """Where proxies ask for slots: the path of a UNIX socket. Needed, here or in the configuration."""
+        self["handoff"] = self.checked("handoff", check.socket_path, path)
+
+    def opt_admin(self, description: str) -> None:
+        """Where status and metrics are shown, an endpoint description or "none". [default: none]"""
+        self["admin"] = self.checked("admin", check.endpoint_or_none, description)
+
+    def over(self, config: Config) -> Config:
+        """See ConfiguredOptions."""
+        config = attr.evolve(super().over(config), acceptor=attr.evolve(config.acceptor, **self.given("handoff", "admin")))
+        if not config.acceptor.handoff:
+            raise UsageError("--handoff is missing: proxies have no other way to reach this acceptor")
+        return config
+
+
+class XacceptorTree(ServiceTree):
+    """The acceptor and its admin endpoint.
+
+    :raises StartupError: from the constructor, for what can be seen to be wrong without listening.
+    """
+
+    def __init__(self, reactor: Any, options: Options) -> None:
+        super().__init__(reactor, options, announce=self._say)
+        config = options.config
+        self._config = config
+        self.acceptor = AcceptorService(reactor, config, time.monotonic)
+        self.admin: Optional[ListenService] = None
+        if config.acceptor.admin != "none":
+            sources = Sources(
+                program="xacceptor",
+                census=lambda: succeed(self.acceptor.census()),
+                ready=lambda: self.ready,
+                clock=reactor,
+                registrations=self.acceptor.acceptor.registrations,
+                closings=self.acceptor.acceptor.closings,
+            )
+            self.admin = ListenService(reactor, config.acceptor.admin, admin_factory(sources))
+            self.admin.setServiceParent(self)
+        self.acceptor.setServiceParent(self)
+        self.drain_first(self.acceptor, self.acceptor.drain, config.proxy.drain_timeout)
+
+    def _say(self) -> None:
+        """Say in the log where everything is."""
+        for listener in self.acceptor.listeners:
+            if listener.port is not None:
+                _log.info("slots at {where}", where=addresses.plain(listener.port.getHost()))
+        _log.info("handoff at {where}", where=self._config.acceptor.handoff)
+        if self.admin is not None and self.admin.port is not None:
+            _log.info("admin at {where}", where=addresses.url(self.admin.port.getHost()))
+
+
+def makeService(options: Options) -> IService:
+    """See IServiceMaker."""
+    from twisted.internet import reactor
+
+    try:
+        return XacceptorTree(reactor, options)
+    except StartupError as error:
+        refuse(options.program, str(error))

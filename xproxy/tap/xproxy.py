@@ -1,0 +1,169 @@
+"""``twistd xproxy``: the proxy, with an acceptor of its own or behind the handoff socket of another process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Optional
+
+import attr
+from twisted.application.service import IService
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+from twisted.python.usage import UsageError
+
+from .. import __version__
+from .. import config_checks as check
+from ..acceptor.service import AcceptorService
+from ..admin import Sources, admin_factory
+from ..config import DEFAULT_POOL, Config
+from ..handoff.client import HandoffClient
+from ..interfaces import ISlotSource
+from ..proxy.service import ProxyService
+from ..service.demo import demo_service
+from ..startup import ListenService, StartupError
+from . import addresses
+from .options import SlotsOptions, refuse
+from .tree import ServiceTree
+
+DEMO_SLOTS = 8
+
+_log = Logger()
+
+
+class Options(SlotsOptions):
+    """What ``twistd xproxy`` understands."""
+
+    program = "xproxy"
+    synopsis = "Usage: twistd [twistd options] xproxy [options]"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["http"] = []
+        self["acceptor"] = None
+        self["admin"] = None
+        self["demo"] = False
+
+    def opt_http(self, description: str) -> None:
+        """Where HTTP clients arrive, an endpoint description; repeatable. [default: tcp:8080:interface=127.0.0.1]"""
+        self["http"].append(self.checked("http", check.endpoint, description))
+
+    def opt_acceptor(self, path: str) -> None:
+        """Use the acceptor behind this handoff socket instead of one in this process (excludes --slots)."""
+        self["acceptor"] = self.checked("acceptor", check.socket_path, path)
+
+    def opt_admin(self, description: str) -> None:
+        """Where status and metrics are shown, or "none". [default: tcp:9901:interface=127.0.0.1]"""
+        self["admin"] = self.checked("admin", check.endpoint_or_none, description)
+
+    def opt_demo(self) -> None:
+        """Also run a demo service on the default pool."""
+        self["demo"] = True
+
+    def over(self, config: Config) -> Config:
+        """See ConfiguredOptions."""
+        for name in ("slots", "allow", "demo"):
+            if self["acceptor"] and self[name]:
+                raise UsageError(f"--acceptor and --{name} exclude each other: services register at that acceptor, not here")
+        config = attr.evolve(super().over(config), proxy=attr.evolve(config.proxy, **self.given("http", "admin")))
+        if self["demo"]:
+            self._check_demo(config)
+        return config
+
+    def _check_demo(self, config: Config) -> None:
+        pool = config.pools.get(DEFAULT_POOL)
+        if pool is None or not pool.slots:
+            raise UsageError(f'--demo needs a pool "{DEFAULT_POOL}" with slots')
+        if pool.token or pool.registration not in ("auto", "proxy"):
+            raise UsageError(f'--demo needs the pool "{DEFAULT_POOL}" to have no token and registration "auto" or "proxy"')
+
+
+class XproxyTree(ServiceTree):
+    """The proxy, its admin endpoint, its acceptor (or the way to it), and the demo service when asked for.
+
+    The proxy listens before the acceptor does, so that a start that fails leaves no handoff socket behind.
+
+    :raises StartupError: from the constructor, for what can be seen to be wrong without listening.
+    """
+
+    def __init__(self, reactor: Any, options: Options) -> None:
+        super().__init__(reactor, options, announce=self._say)
+        config = options.config
+        self._config = config
+        self._demo = bool(options["demo"])
+        self.proxy = ProxyService(reactor, config, time.monotonic)
+        self.proxy.setServiceParent(self)
+        self.drain_first(self.proxy, self.proxy.drain)
+        self.acceptor: Optional[AcceptorService] = None
+        self.admin: Optional[ListenService] = None
+        source: ISlotSource
+        if options["acceptor"]:
+            source = client = HandoffClient(reactor, options["acceptor"], self.proxy)
+            self._add_admin(source)
+            client.setServiceParent(self)
+        else:
+            self.acceptor = AcceptorService(reactor, config, time.monotonic)
+            source = self.acceptor.local_source(self.proxy)
+            self._add_admin(source)
+            self.acceptor.setServiceParent(self)
+        self.proxy.attach(source)
+
+    def _add_admin(self, source: ISlotSource) -> None:
+        if self._config.proxy.admin == "none":
+            return
+        acceptor = self.acceptor
+        sources = Sources(
+            program="xproxy",
+            census=source.census,
+            ready=lambda: self.ready,
+            clock=self._reactor,
+            requests=self.proxy.status,
+            counts=self.proxy.metrics,
+            registrations=None if acceptor is None else acceptor.acceptor.registrations,
+            closings=None if acceptor is None else acceptor.acceptor.closings,
+        )
+        self.admin = ListenService(self._reactor, self._config.proxy.admin, admin_factory(sources))
+        self.admin.setServiceParent(self)
+
+    def startService(self) -> None:
+        """See IService. The demo service dials the port that the acceptor has by now."""
+        self.listen()
+        if self._demo:
+            demo = demo_service(self._reactor, addresses.client_description(self._slots()[0]), DEMO_SLOTS, DEFAULT_POOL)
+            demo.setServiceParent(self)
+        super().startService()
+
+    def _slots(self) -> list[IAddress]:
+        """Where services of this process' acceptor register; those of the default pool come first."""
+        if self.acceptor is None:
+            return []
+        pool = self._config.pools.get(DEFAULT_POOL)
+        first = [] if pool is None else pool.slots
+        ports = [(listener.description not in first, listener.port) for listener in self.acceptor.listeners]
+        return [port.getHost() for _, port in sorted(ports, key=lambda entry: entry[0]) if port is not None]
+
+    def _say(self) -> None:
+        """Say where everything is: to whoever tries it out on standard output, else in the log."""
+        lines = [("proxy", addresses.url(address)) for address in self.proxy.addresses()]
+        lines += [("slots", addresses.plain(address)) for address in self._slots()]
+        if self.admin is not None and self.admin.port is not None:
+            lines.append(("admin", addresses.url(self.admin.port.getHost())))
+        if not self._demo:
+            for what, where in lines:
+                _log.info("{what} at {where}", what=what, where=where)
+            return
+        text = "".join(f"  {what}  {where}\n" for what, where in lines)
+        stream = sys.__stdout__ or sys.stdout
+        stream.write(f"xproxy {__version__} runs, with a demo service in {DEMO_SLOTS} slots; Ctrl-C stops it\n{text}")
+        stream.write(f"  try    curl {lines[0][1]}\n")
+        stream.flush()
+
+
+def makeService(options: Options) -> IService:
+    """See IServiceMaker."""
+    from twisted.internet import reactor
+
+    try:
+        return XproxyTree(reactor, options)
+    except StartupError as error:
+        refuse(options.program, str(error))
