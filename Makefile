@@ -1,0 +1,49 @@
+# make run            try it: a proxy with a demo service        make run ARGS="--http tcp:8081"
+# make test           the whole suite                            make test TESTS=tests/admin
+# make lint types     ruff; mypy
+# make trial          the suite under Twisted's own runner
+# PYTHON=pypy3        any of these with another interpreter; each has its own virtual environment
+
+PYTHON ?= python3
+VENV := .venv$(if $(filter python3,$(PYTHON)),,-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+ARGS ?=
+TESTS ?= tests
+
+.PHONY: run test trial lint types clean
+
+# exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
+run: $(VENV)/.run
+	@exec $(BIN)/twistd -n --pidfile= xproxy --demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(TESTS)
+
+trial: $(VENV)/.dev
+	$(BIN)/trial --temp-directory=$(VENV)/trial_temp $(subst /,.,$(TESTS))
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON) here; say which Python 3.9 or later to use: make run PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || { echo "make: $(PYTHON) is older than Python 3.9" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install $(notdir $(PYTHON))-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
