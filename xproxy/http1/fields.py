@@ -90,7 +90,7 @@ def split_block(block: bytes, limits: HeadLimits, size: int) -> List[Tuple[bytes
     if len(block) > limits.header and max(map(len, block.split(b"\r\n"))) + 2 > limits.header:
         raise BadMessage(431, "header-too-large")
     lines = grammar.header_lines(block)
-    if len(lines) != count or block[-1:] not in b"\n":
+    if len(lines) != count or (block and not block.endswith(b"\n")):
         raise BadMessage(400, _fault(block))
     return lines
 
@@ -120,7 +120,7 @@ def parse_fields(block: bytes, limits: HeadLimits, names: Names) -> Fields:
     """
     kept: List[bytes] = []
     special: Dict[bytes, bytes] = {}
-    known = names.known
+    known, single = names.known, names.single
     for line, spelling in split_block(block, limits, limits.head):
         name = known.get(spelling)
         if name is None:
@@ -129,7 +129,7 @@ def parse_fields(block: bytes, limits: HeadLimits, names: Names) -> Fields:
             kept.append(line)
             continue
         value = line[len(spelling) + 1 : -2]
-        if name in names.single:
+        if name in single:
             if name in special:
                 raise BadMessage(400, "repeated-" + name.decode("ascii"))
             special[name] = value
@@ -185,7 +185,14 @@ def _check_coding(value: bytes) -> None:
 def _apply_connection(fields: Fields, kept: List[bytes]) -> List[bytes]:
     """RFC 9110 section 7.6.1: what Connection names goes no further. What we write ourselves is not affected."""
     special = fields.special
-    tokens = frozenset(item.strip(b" \t") for item in special[b"connection"].lower().split(b",")) - {b""}
+    value = special[b"connection"].lower()
+    if value == b"keep-alive":
+        fields.keep_alive = True
+        return kept
+    if value == b"close":
+        fields.close = True
+        return kept
+    tokens = frozenset(item.strip(b" \t") for item in value.split(b",")) - {b""}
     if not all(map(grammar.is_token, tokens)):
         raise BadMessage(400, "connection")
     fields.close = b"close" in tokens

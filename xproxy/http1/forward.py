@@ -26,9 +26,7 @@ class Marks:
     """Whether X-Request-ID is ours to write."""
 
 
-def forwarding_block(
-    fields: Fields, peer: bytes, scheme: bytes, host: bytes, minor: int, trusted: bool, marks: Marks
-) -> bytes:
+def forwarding_block(fields: Fields, peer: bytes, scheme: bytes, host: bytes, minor: int, trusted: bool, marks: Marks) -> bytes:
     """The part of the outgoing header block that is the same for all requests with these fields on this connection.
 
     :param peer: the client's address, without a port; IPv6 without brackets; empty when it has none (UNIX).

@@ -20,6 +20,7 @@ class ResponseHead:
     :ivar minor: 0 or 1, the version being HTTP/1.x.
     :ivar slot_closing: ``Xproxy-Slot: closing``: the service did not and will not serve the request that this crossed.
     :ivar unbuffered: ``X-Accel-Buffering: no``, or ``text/event-stream``: the client wants each piece at once.
+        ``X-Accel-Buffering: yes`` overrules the type.
     :ivar keep_alive: the slot may be used again, as far as the head says (RFC 9112 section 9.3). A body that ends with the
         connection says otherwise: see ``response_body``.
     """
@@ -32,11 +33,12 @@ class ResponseHead:
         self.minor = minor
         self.reason = reason
         self.fields = fields
-        self.slot_closing = special.get(b"xproxy-slot", b"").lower() == b"closing"
-        self.unbuffered = (
-            special.get(b"x-accel-buffering", b"").lower() == b"no"
-            or special.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
-        )
+        self.slot_closing = b"xproxy-slot" in special and special[b"xproxy-slot"].lower() == b"closing"
+        if b"x-accel-buffering" in special:
+            self.unbuffered = special[b"x-accel-buffering"].lower() == b"no"
+        else:
+            kind = special.get(b"content-type", b"")
+            self.unbuffered = len(kind) >= 17 and kind[:17].lower() == b"text/event-stream"
         self.keep_alive = not fields.close and (minor == 1 or fields.keep_alive)
         self.common: Optional[Tuple[int, bytes, bytes]] = None
         """Length, Via and bytes of the commonest variant of what the client gets, kept by ``forward.client_head``."""
@@ -55,12 +57,13 @@ def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:
     if match is None or match.end() > limits.request_line or not head.endswith(b"\r\n\r\n"):
         raise BadMessage(400, "status-line")
     fields = parse_fields(head[match.end() : -2], limits, names.RESPONSE)
-    minor, status = int(match[1]), int(match[2])
+    digit, code, reason = match.groups()
+    minor, status = 1 if digit == b"1" else 0, int(code)
     if fields.chunked and not minor:
         raise BadMessage(400, "te-in-http-1.0")
     if (status < 200 or status == 204) and (fields.chunked or fields.content_length > 0):
         raise BadMessage(400, "body-not-allowed")
-    parsed = ResponseHead(status, minor, match[3] or b"", fields)
+    parsed = ResponseHead(status, minor, reason or b"", fields)
     if not fields.secret:
         remember(limits.response_memo, head, parsed)
     return parsed

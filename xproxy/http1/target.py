@@ -8,6 +8,7 @@ from typing import List, Tuple
 
 from xproxy.http1.errors import BadMessage
 
+_common_host = re.compile(rb"[A-Za-z0-9._~-]{1,255}(?::[0-9]{1,4})?").fullmatch
 _host = re.compile(rb"(?:([A-Za-z0-9._~-]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?").fullmatch
 _origin_form = re.compile(rb"/[!-\"$->@-\[\]-~]*(?:\?[!-\"$-~]*)?").fullmatch
 _absolute_form = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)").fullmatch
@@ -21,6 +22,8 @@ def checked_host(host: bytes) -> bytes:
 
     :raises BadMessage: 400.
     """
+    if _common_host(host):
+        return host
     match = _host(host)
     if match is None or (match[3] is not None and int(match[3]) > 65535):
         raise BadMessage(400, "host")

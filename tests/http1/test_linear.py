@@ -1,0 +1,126 @@
+"""No input makes the parsers slow: four times the bytes take about four times the time, not sixteen."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Callable
+
+from twisted.trial.unittest import TestCase
+
+from tests.http1.messages import read
+from xproxy.http1.errors import BadMessage
+from xproxy.http1.limits import HeadLimits
+from xproxy.http1.request import head_end
+from xproxy.http1.target import match_path
+
+WIDE = HeadLimits(request_line=10**6, header=10**6, head=10**6, header_count=10**6, trailers=10**6, chunk_line=10**6)
+SMALL, LARGE = 8_000, 32_000
+QUADRATIC = 10.0
+"""Between the ratio of a linear parser (4) and that of a quadratic one (16)."""
+
+
+def _request(lines: bytes) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n\r\n"
+
+
+def _chunked(body: bytes) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+
+
+HOSTILE = {
+    "token without colon": lambda size: _request(b"a" * size),
+    "value of spaces": lambda size: _request(b"X: " + b" " * size + b"a"),
+    "value of spaces, then NUL": lambda size: _request(b"X: " + b" " * size + b"\0"),
+    "value of tabs, then CR": lambda size: _request(b"X:" + b"\t" * size + b"\r"),
+    "short lines, the last bad": lambda size: _request(b"a:\r\n" * (size // 4) + b"b"),
+    "short lines, the first bad": lambda size: _request(b"b\r\n" + b"a:\r\n" * (size // 4) + b"a:"),
+    "bad lines": lambda size: _request(b"a\r\n" * (size // 3)),
+    "colons": lambda size: _request(b":" * size),
+    "CRs": lambda size: _request(b"X: " + b"\r" * size),
+    "same field": lambda size: _request(b"X-Forwarded-For: a\r\n" * (size // 20) + b"a"),
+    "Connection list": lambda size: _request(b"Connection: " + b"a," * (size // 2)),
+    "Connection of commas": lambda size: _request(b"Connection: " + b", " * (size // 2) + b'"'),
+    "Upgrade list": lambda size: _request(b"Connection: upgrade\r\nUpgrade: " + b"a/" * (size // 2)),
+    "long host": lambda size: b"GET / HTTP/1.1\r\nHost: " + b"a." * (size // 2) + b",\r\n\r\n",
+    "long length": lambda size: _request(b"Content-Length: " + b"9" * size),
+    "long target": lambda size: b"GET /" + b"a?" * (size // 2) + b"# HTTP/1.1\r\n\r\n",
+    "absolute target": lambda size: b"GET http://" + b"a:" * (size // 2) + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "many targets": lambda size: b"GET " + b"/ " * (size // 2) + b"HTTP/1.1\r\n\r\n",
+    "long method": lambda size: b"A" * size + b"\r\n\r\n",
+    "chunk size of zeros": lambda size: _chunked(b"0" * size),
+    "chunk extensions": lambda size: _chunked(b"1" + b";a=b" * (size // 4) + b" \r\n"),
+    "chunk extension of tokens": lambda size: _chunked(b"1;" + b"a" * size + b" \r\n"),
+    "chunk extension quoted": lambda size: _chunked(b'1;a="' + b"\\a" * (size // 2) + b"\r\n"),
+    "chunk extension of quotes": lambda size: _chunked(b"1" + b';a=""' * (size // 5) + b"\n"),
+    "tiny chunks": lambda size: _chunked(b"1\r\na\r\n" * (size // 6) + b"x"),
+    "trailers": lambda size: _chunked(b"0\r\n" + b"a:\r\n" * (size // 4) + b"b\r\n\r\n"),
+}
+"""Each makes a message of about the given size that a backtracking parser would chew on."""
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """CPU time, the best of a few."""
+    best = float("inf")
+    for _ in range(5):
+        start = time.process_time()
+        call()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+class LinearTests(TestCase):
+    def assert_linear(self, name: str, run: Callable[[int], Callable[[], object]]) -> None:
+        """Measured again when disturbed: a quadratic parser fails every time."""
+        for _ in range(4):
+            ratio = seconds(run(LARGE)) / max(seconds(run(SMALL)), 20e-6)
+            if ratio < QUADRATIC:
+                return
+        self.fail(f"{name}: {ratio:.1f} times the time for {LARGE // SMALL} times the bytes")
+
+    def test_hostile_messages(self) -> None:
+        """Expressions that could backtrack get every chance to."""
+
+        def attempt(message: bytes) -> None:
+            try:
+                read([message], HeadLimits(**_sizes(WIDE)))
+            except BadMessage:
+                return
+
+        for name, make in HOSTILE.items():
+            self.assert_linear(name, partial(_prepared, attempt, make))
+
+    def test_resumed_search(self) -> None:
+        """A head that arrives byte by byte is searched once, given what was searched before."""
+
+        def drip(size: int) -> Callable[[], object]:
+            buffer = b"GET / HTTP/1.1\r\nX: " + b"a" * size
+
+            def run() -> None:
+                for searched in range(len(buffer) - 1, len(buffer) - 200, -1):
+                    head_end(buffer, WIDE, 0, searched)
+
+            return run
+
+        self.assert_linear("drip", drip)
+
+    def test_match_path(self) -> None:
+        """The same for paths full of dots and escapes."""
+        for part in (b"/..", b"/.", b"%2e", b"%", b"//", b"/a/.."):
+            self.assert_linear(repr(part), partial(_prepared, match_path, partial(_repeated, part)))
+
+
+def _prepared(run: Callable[[bytes], object], make: Callable[[int], bytes], size: int) -> Callable[[], object]:
+    """A run over an input of this size, which is made beforehand."""
+    return partial(run, make(size))
+
+
+def _repeated(part: bytes, size: int) -> bytes:
+    return b"/" + part * (size // len(part))
+
+
+def _sizes(limits: HeadLimits) -> dict[str, int]:
+    return {
+        "request_line": limits.request_line, "header": limits.header, "head": limits.head,
+        "header_count": limits.header_count, "trailers": limits.trailers, "chunk_line": limits.chunk_line,
+    }  # fmt: skip

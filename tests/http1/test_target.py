@@ -1,0 +1,74 @@
+"""Hosts, targets and the path that routes see."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
+
+from tests.http1.strategies import MODEST
+from xproxy.http1.errors import BadMessage
+from xproxy.http1.target import checked_host, match_path, split_target
+
+
+class HostTests(TestCase):
+    def test_good(self) -> None:
+        """Names and addresses, with and without a port; the bad ones are in the corpus."""
+        for host in (
+            b"a", b"example.com", b"EXAMPLE.com.", b"a_b", b"a-b", b"xn--bcher-kva.ch", b"127.0.0.1", b"127.0.0.1:80",
+            b"a:0", b"a:65535",
+            b"[::1]", b"[::1]:443", b"[2001:db8::ffff:192.0.2.1]", b"a" * 255,
+        ):  # fmt: skip
+            self.assertEqual(checked_host(host), host)
+
+
+class SplitTargetTests(TestCase):
+    def test_origin_form_keeps_host(self) -> None:
+        """Only an authority in the target overrules Host (RFC 9112 section 3.2.2)."""
+        self.assertEqual(split_target(b"GET", b"/a?b", b"h"), (b"h", b"/a?b"))
+        self.assertEqual(split_target(b"GET", b"http://b/a?b", b"h"), (b"b", b"/a?b"))
+        self.assertEqual(split_target(b"GET", b"/http://b/", b"h"), (b"h", b"/http://b/"))
+
+
+PATHS = (
+    (b"/", b"/"), (b"/a?b/../c", b"/a"), (b"*", b"*"), (b"", b""), (b"/a/b", b"/a/b"), (b"//a//b", b"//a//b"),
+    (b"/a/./b", b"/a/b"), (b"/a/../b", b"/b"), (b"/..", b"/"), (b"/../..//a", b"//a"), (b"/a/..", b"/"), (b"/a/.", b"/a/"),
+    (b"/a/b/..", b"/a/"), (b"/a//../b", b"/a/b"), (b"/...", b"/..."), (b"/.a", b"/.a"), (b"/a.", b"/a."),
+    (b"/%61dmin", b"/admin"), (b"/%2e%2E/a", b"/a"), (b"/a%2fb", b"/a%2Fb"), (b"/a/%2e%2e%2fb", b"/a/..%2Fb"),
+    (b"/%7euser", b"/~user"),
+    (b"/%zz%", b"/%zz%"), (b"/%25%32%65", b"/%252e"), (b"/a%3Fb", b"/a%3Fb"), (b"/%00", b"/%00"), (b"/a;x=1/..", b"/"),
+)  # fmt: skip
+
+
+class MatchPathTests(TestCase):
+    def test_table(self) -> None:
+        """RFC 3986 sections 6.2.2 and 5.2.4; decoded once, never twice."""
+        for path, expected in PATHS:
+            self.assertEqual(match_path(path), expected, path)
+
+    @MODEST
+    @given(
+        st.lists(st.sampled_from([b"/", b".", b"..", b"a", b"%2e", b"%2F", b"%", b"?", b"//"])).map(
+            lambda parts: b"/" + b"".join(parts)
+        )
+    )
+    def test_nothing_is_left_to_normalise(self, path: bytes) -> None:
+        """No dot segment survives, and the result stays a path."""
+        matched = match_path(path)
+        self.assertTrue(matched.startswith(b"/"))
+        self.assertFalse({b".", b".."} & set(matched.split(b"/")))
+        self.assertNotIn(b"?", matched)
+
+
+class GarbageTests(TestCase):
+    @MODEST
+    @given(st.sampled_from([b"GET", b"OPTIONS", b"CONNECT"]), st.text("/:?#@[]%.*aA0\\, \x00\xe9", max_size=20))
+    def test_only_bad_message(self, method: bytes, target: str) -> None:
+        """Whatever the target, nothing but BadMessage is raised; what passes is one of the four forms."""
+        try:
+            host, path = split_target(method, target.encode("latin-1"), b"h")
+        except BadMessage as refusal:
+            self.assertEqual(refusal.status, 400)
+        else:
+            self.assertTrue(path[:1] == b"/" or path == (b"" if method == b"CONNECT" else b"*"))
+            self.assertEqual(checked_host(host), host)
