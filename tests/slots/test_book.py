@@ -108,7 +108,8 @@ class AskTests(TestCase):
     def test_what_no_honest_holder_asks(self) -> None:
         book = filled(1)
         book.ask("a", [1.0], 0)
-        for arrivals, seen in (([0.0] * (ASK_WINDOW + 1), 0), ([nan], 0), ([1.0, inf], 0), ([-inf], 1), ([1.0], 2), ([1.0], -1)):
+        too_many = [0.0] * (ASK_WINDOW + 1)
+        for arrivals, seen in ((too_many, 0), ([nan], 0), ([1.0, inf], 0), ([-inf], 1), ([1.0], 2), ([1.0], -1)):
             self.assertRaises(BadAsk, book.ask, "a", arrivals, seen)
         self.assertRaises(BadAsk, book.ask, "never seen", [1.0], 1)
         self.assertEqual(book.waiting, 0)

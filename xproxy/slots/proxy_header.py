@@ -48,14 +48,14 @@ class ProxyHeader:
     :ivar local: UNKNOWN or LOCAL: it says nothing about the connection, whose own addresses are true.
     :ivar source: where the connection came from; None when the header does not say it as an IP address and a port.
     :ivar destination: what it was made to; None together with ``source``.
-    :ivar tlvs: all of them, as they came, padding and checksum too.
+    :ivar tlvs: all of them, as they came, padding and checksum too. Not shown by repr: one of them may be a secret.
     """
 
     version: int
     local: bool
     source: Optional[Address] = None
     destination: Optional[Address] = None
-    tlvs: Tuple[Tlv, ...] = ()
+    tlvs: Tuple[Tlv, ...] = attr.field(default=(), repr=False)
 
     def tlv(self, kind: int) -> Optional[bytes]:
         """The value of the one TLV of this type, None when there is none. Raises PreambleError when there are more."""
@@ -105,13 +105,15 @@ def read_proxy_header(buffer: bytes) -> Optional[Tuple[ProxyHeader, int]]:
 
 def _read_v1(buffer: bytes) -> Optional[Tuple[ProxyHeader, int]]:
     line, crlf, _ = buffer[:V1_MAX_BYTES].partition(b"\r\n")
-    if not crlf:
-        if len(buffer) >= V1_MAX_BYTES:
-            raise PreambleError("too_long", f"a PROXY line has at most {V1_MAX_BYTES} bytes")
-        line = line[:-1] if line.endswith(b"\r") else line
+    if not crlf and line.endswith(b"\r"):
+        line = line[:-1]
     if b"\r" in line or b"\n" in line:
         raise PreambleError("grammar", "a PROXY line ends with CR and LF, which stand nowhere else")
-    return (_parse_v1(line), len(line) + 2) if crlf else None
+    if crlf:
+        return _parse_v1(line), len(line) + 2
+    if len(buffer) >= V1_MAX_BYTES:
+        raise PreambleError("too_long", f"a PROXY line has at most {V1_MAX_BYTES} bytes")
+    return None
 
 
 def _parse_v1(line: bytes) -> ProxyHeader:

@@ -1,0 +1,240 @@
+"""The acceptor's book and the proxies' lines together, with messages that take any time: nobody starves, the order holds.
+
+The proxies here do what ``proxy.pool`` does, without sockets: an exchange runs until the test ends it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Deque, Dict, List, Sequence, Tuple
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from twisted.trial.unittest import TestCase
+
+from xproxy.slots.book import ASK_WINDOW, Action, Grant, PoolBook, Recall
+from xproxy.slots.line import Fate, Line
+
+Message = Tuple[str, Any]
+PROXIES = st.sampled_from([0, 1, 2])
+
+
+class Proxy:
+    """A proxy: requests are named by their arrival. ``sent`` and ``inbox`` are the two directions of its connection."""
+
+    def __init__(self) -> None:
+        self.line: Line[float, int] = Line(10_000)
+        self.running: Dict[int, float] = {}
+        self.begun: List[float] = []
+        self.sent: Deque[Message] = deque()
+        self.inbox: Deque[Message] = deque()
+        self.seen = 0
+        self.news = False
+
+    def request(self, arrival: float) -> None:
+        if self.line.free:
+            self.begin(self.line.free.popleft(), arrival)
+        else:
+            self.line.join(arrival, arrival)
+            self.news = True
+
+    def begin(self, slot: int, arrival: float) -> None:
+        self.running[slot] = arrival
+        self.begun.append(arrival)
+
+    def end(self, slot: int, good: bool) -> None:
+        del self.running[slot]
+        if good:
+            self.freed(slot)
+        else:
+            self.sent.append(("closed", slot))
+
+    def freed(self, slot: int) -> None:
+        fate = self.line.freed(slot)
+        if fate is Fate.GIVE_BACK:
+            self.sent.append(("back", slot))
+        elif not isinstance(fate, Fate):
+            self.begin(slot, fate)
+            self.news = True
+
+    def receive(self) -> None:
+        kind, value = self.inbox.popleft()
+        if kind == "grant":
+            self.seen += 1
+            self.news = True
+            self.freed(value)
+        else:
+            for slot in self.line.recalled(value):
+                self.sent.append(("back", slot))
+
+    def say(self) -> None:
+        if self.news:
+            self.sent.append(("ask", (self.line.arrivals(ASK_WINDOW), self.seen)))
+            self.news = False
+
+    def slots(self) -> List[int]:
+        """Every slot that is here, or on its way to or from here."""
+        coming = [value for kind, value in self.inbox if kind == "grant"]
+        going = [value for kind, value in self.sent if kind != "ask"]
+        return [*self.running, *self.line.free, *coming, *going]
+
+
+class Host:
+    """An acceptor and three proxies."""
+
+    def __init__(self) -> None:
+        self.book = PoolBook("default")
+        self.proxies = [Proxy(), Proxy(), Proxy()]
+        self.now = 0.0
+        self.slots = 0
+
+    def tick(self) -> float:
+        self.now += 1.0
+        return self.now
+
+    def register(self) -> None:
+        self.slots += 1
+        self.carry_out(self.book.register(self.slots))
+
+    def deliver(self, number: int) -> None:
+        """The oldest message of this proxy reaches the acceptor."""
+        kind, value = self.proxies[number].sent.popleft()
+        if kind == "ask":
+            self.carry_out(self.book.ask(number, *value))
+        elif kind == "back":
+            self.carry_out(self.book.give_back(number, value))
+        else:
+            self.carry_out(self.book.lease_closed(number, value)[1:])
+
+    def carry_out(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            assert isinstance(action, (Grant, Recall))
+            message = ("grant", action.slot) if isinstance(action, Grant) else ("recall", action.arrivals)
+            self.proxies[action.holder].inbox.append(message)  # type: ignore[call-overload]
+
+    def settle(self) -> None:
+        """Let every message arrive."""
+        for _ in range(1000):
+            for number, proxy in enumerate(self.proxies):
+                proxy.say()
+                while proxy.sent:
+                    self.deliver(number)
+                while proxy.inbox:
+                    proxy.receive()
+            if not any(proxy.sent or proxy.inbox or proxy.news for proxy in self.proxies):
+                return
+        raise AssertionError("the messages never end")
+
+    def waiting(self) -> List[float]:
+        return sorted(arrival for proxy in self.proxies for arrival in proxy.line.arrivals(10_000))
+
+
+class SlowMessages(RuleBasedStateMachine):
+    """Messages arrive whenever; in the end all do, and then everybody must be served, one exchange after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.host = Host()
+        self.host.register()
+
+    @rule()
+    def slot_registers(self) -> None:
+        if self.host.slots < 5:
+            self.host.register()
+
+    @rule(number=PROXIES, burst=st.integers(1, 3))
+    def requests_come(self, number: int, burst: int) -> None:
+        for _ in range(burst):
+            self.host.proxies[number].request(self.host.tick())
+
+    @rule(number=PROXIES)
+    def proxy_asks(self, number: int) -> None:
+        self.host.proxies[number].say()
+
+    @precondition(lambda self: any(proxy.sent or proxy.inbox for proxy in self.host.proxies))
+    @rule(data=st.data())
+    def message_arrives(self, data: st.DataObject) -> None:
+        ways = [(number, True) for number, proxy in enumerate(self.host.proxies) if proxy.sent]
+        ways += [(number, False) for number, proxy in enumerate(self.host.proxies) if proxy.inbox]
+        number, to_acceptor = data.draw(st.sampled_from(ways))
+        if to_acceptor:
+            self.host.deliver(number)
+        else:
+            self.host.proxies[number].receive()
+
+    @precondition(lambda self: any(proxy.running for proxy in self.host.proxies))
+    @rule(data=st.data())
+    def exchange_ends(self, data: st.DataObject) -> None:
+        running = [(number, slot) for number, proxy in enumerate(self.host.proxies) for slot in proxy.running]
+        number, slot = data.draw(st.sampled_from(running))
+        good = data.draw(st.sampled_from([True, True, True, False]))
+        self.host.proxies[number].end(slot, good or self.host.book.registered == 1)
+
+    @invariant()
+    def each_slot_is_in_one_place(self) -> None:
+        places = [slot for proxy in self.host.proxies for slot in proxy.slots()]
+        assert len(places) == len(set(places)) == self.host.book.leased
+
+    def teardown(self) -> None:
+        """Nobody starves: while somebody waits, something runs; and so all are served."""
+        host = self.host
+        host.settle()
+        while any(proxy.running for proxy in host.proxies):
+            number, slot = next((number, slot) for number, proxy in enumerate(host.proxies) for slot in proxy.running)
+            host.proxies[number].end(slot, good=True)
+            host.settle()
+        assert host.waiting() == [] or host.book.registered == 0, "requests wait, and nothing runs"
+        assert host.book.waiting == 0 or host.book.registered == 0
+        for number, proxy in enumerate(host.proxies):
+            assert sorted(proxy.line.free) == sorted(host.book.leases_of(number))
+
+
+class FastMessages(RuleBasedStateMachine):
+    """Messages take no time: then the order of arrival holds across proxies without exception."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.host = Host()
+        for _ in range(2):
+            self.host.register()
+
+    @rule(number=PROXIES)
+    def request_comes(self, number: int) -> None:
+        self.host.proxies[number].request(self.host.tick())
+        self.host.settle()
+
+    @precondition(lambda self: any(proxy.running for proxy in self.host.proxies))
+    @rule(data=st.data())
+    def exchange_ends(self, data: st.DataObject) -> None:
+        running = [(number, slot) for number, proxy in enumerate(self.host.proxies) for slot in proxy.running]
+        number, slot = data.draw(st.sampled_from(running))
+        self.host.proxies[number].end(slot, good=True)
+        self.host.settle()
+
+    @invariant()
+    def whoever_waits_came_last(self) -> None:
+        begun = [arrival for proxy in self.host.proxies for arrival in proxy.begun]
+        waiting = self.host.waiting()
+        assert not waiting or not begun or max(begun) < waiting[0], (begun, waiting)
+
+    @invariant()
+    def nothing_idles_while_somebody_waits(self) -> None:
+        running = sum(len(proxy.running) for proxy in self.host.proxies)
+        assert not self.host.waiting() or running == self.host.slots
+
+
+class SystemTests(TestCase):
+    settings = settings(
+        max_examples=100,
+        stateful_step_count=60,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def test_slow_messages(self) -> None:
+        run_state_machine_as_test(SlowMessages, settings=self.settings)
+
+    def test_fast_messages(self) -> None:
+        run_state_machine_as_test(FastMessages, settings=self.settings)
