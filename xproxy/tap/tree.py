@@ -42,7 +42,8 @@ class ServiceTree(MultiService):
         self._drained: Optional[Service] = None
         self._stopped: Optional[Deferred[None]] = None
         self._listening = False
-        self._signals = 0
+        self._asked = False
+        self._hurried = False
         self.ready = False
         """Whether new work is taken."""
 
@@ -104,8 +105,8 @@ class ServiceTree(MultiService):
 
     def stop_asked(self, signal_name: str) -> None:
         """A stop signal came: the first one drains, any other stops at once."""
-        self._signals += 1
-        if self._signals == 1:
+        if not self._asked and self._stopped is None:
+            self._asked = True
             self._log.info("{signal}: draining, then stopping; a second signal stops at once", signal=signal_name)
             self._reactor.stop()
         else:
@@ -121,10 +122,13 @@ class ServiceTree(MultiService):
             orderly = Deferred.fromCoroutine(self._stop_in_order())
             orderly.addErrback(lambda failure: self._log.failure("could not stop in order", failure))
             orderly.addCallback(lambda _: self.stop_at_once())
+            if self._hurried:
+                self.stop_at_once()
         return self._stopped
 
     def stop_at_once(self) -> None:
         """Wait for nothing any more."""
+        self._hurried = True
         if self._stopped is not None and not self._stopped.called:
             self._stopped.callback(None)
 
