@@ -237,11 +237,20 @@ class ClientRequest:
             if complete:
                 body = self._response_body
                 content += last_chunk(body.trailers if isinstance(body, ChunkedBody) else b"")
-        self.connection.send(out + content if out else content)
+        if out or content:
+            self.connection.send(out + content if out else content)
         if complete:
             self.finished()
         elif self.connection.outlet.waiting > self._backlog_bytes and self.exchange is not None:
             self.exchange.pause()
+
+    def splice_target(self) -> Optional[int]:
+        """See Caller."""
+        return self.connection.outlet.splice_target()
+
+    def response_spliced(self, size: int) -> None:
+        """See Caller."""
+        self.sent_bytes += size
 
     def client_took(self) -> None:
         """The client took some of what waited for it."""

@@ -35,6 +35,12 @@ class Caller(Protocol):
     def response_more(self, content: bytes, complete: bool) -> None:
         """More of the content."""
 
+    def splice_target(self) -> Optional[int]:
+        """The descriptor that content may be written to directly at this moment, None when it has to go through us."""
+
+    def response_spliced(self, size: int) -> None:
+        """``size`` bytes of content were written to it."""
+
     def response_failed(self, error: ExchangeError) -> None:
         """There will be no response; the caller makes one."""
 

@@ -46,6 +46,12 @@ from .tunnel import Tunnel
 PIPELINE_BYTES = 64 * 1024
 """What a client may send ahead of its answers before we stop reading; nginx and HAProxy keep a buffer of 8k to 16k."""
 
+READ_BYTES = 16 * 1024
+"""What is read at a time: room for the common head, and Python makes a buffer of this size for each read."""
+
+BODY_READ_BYTES = 256 * 1024
+"""What is read at a time of a body."""
+
 LINGER_S = 5.0
 """How long a refused client may take to notice; nginx lingering_timeout 5s."""
 
@@ -93,6 +99,7 @@ class ClientConnection(Protocol):
     def connectionMade(self) -> None:
         """A client is here."""
         self.transport: Any = self.transport
+        self.transport.bufferSize = READ_BYTES
         self.outlet = Outlet(self.transport, self, self.gateway.limits.response_memory)
         self.front.clients.add(self)
         self.gateway.sweep.add(self)
@@ -188,6 +195,7 @@ class ClientConnection(Protocol):
         """The request has a body: what of it is here already."""
         self._state = _BODY
         self.deadline = self.gateway.monotonic() + self.gateway.timeouts.body
+        self.transport.bufferSize = BODY_READ_BYTES
         data, self._buffer = self._buffer, b""
         return data
 
@@ -198,6 +206,7 @@ class ClientConnection(Protocol):
 
     def body_ended(self, rest: bytes) -> None:
         """The body is whole; ``rest`` came after it."""
+        self.transport.bufferSize = READ_BYTES
         self._buffer = rest
         self.await_answer()
 

@@ -22,6 +22,7 @@ from .access_log import AccessLog
 from .answers import Pages
 from .pool import Pool
 from .routes import Router
+from .splice import make_splicer
 from .sweep import NEVER, Sweep
 
 
@@ -71,6 +72,9 @@ class Gateway:
             name: Pool(reactor, monotonic, pool, self.limits, self.sweep, self.counts.pool(name), self.counts.connections)
             for name, pool in config.pools.items()
         }
+        self.splicer = make_splicer()
+        for pool in self.pools.values():
+            pool.splicer = self.splicer
         self.router = Router([(route, self._destination(route)) for route in config.routes])
         self.draining = False
         self._request_prefix = os.urandom(8).hex()
@@ -107,6 +111,8 @@ class Gateway:
         self.sweep.stop()
         for pool in self.pools.values():
             pool.stop()
+        if self.splicer is not None:
+            self.splicer.close()
         if self.access_log is not None:
             self.access_log.close()
 

@@ -38,7 +38,18 @@ class Outlet:
     :param memory_bytes: what may wait in memory; the rest waits in a file.
     """
 
-    __slots__ = ("draining", "_transport", "_owner", "_send_now", "_spool", "_body", "_unproven", "_registering", "__weakref__")
+    __slots__ = (
+        "draining",
+        "_transport",
+        "_owner",
+        "_send_now",
+        "_spool",
+        "_body",
+        "_unproven",
+        "_registering",
+        "_plain",
+        "__weakref__",
+    )
 
     def __init__(self, transport: Any, owner: OutletOwner, memory_bytes: int) -> None:
         self._transport = transport
@@ -50,7 +61,7 @@ class Outlet:
         self.draining = False
         """Whether something waits."""
         # A TLS transport passes unknown attributes on to the TCP transport below it, so only the class tells them apart.
-        plain = isinstance(transport, Connection)
+        self._plain = plain = isinstance(transport, Connection)
         self._send_now: Callable[[bytes], int] = transport.getHandle().send if plain else self._send_later
 
     def _send_later(self, data: bytes) -> int:
@@ -65,6 +76,13 @@ class Outlet:
     def waiting(self) -> int:
         """Bytes that wait here, beyond the one piece that the transport has."""
         return self._spool.unread
+
+    def splice_target(self) -> Optional[int]:
+        """The descriptor, when what is written to it directly would come next and unchanged; else None."""
+        if self.draining or not self._plain:
+            return None
+        descriptor: int = self._transport.fileno()
+        return descriptor if descriptor >= 0 else None
 
     def send(self, data: bytes) -> None:
         """Send, now if nothing waits. Raises OSError when the disk is full."""

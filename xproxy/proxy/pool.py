@@ -22,6 +22,7 @@ from ..slots.line import Fate, Line, LineFull
 from .errors import Busy
 from .exchange import Exchange
 from .slot import ORPHAN, Slot
+from .splice import Splicer
 from .sweep import NEVER, Sweep
 
 ASK_INTERVAL_S = 0.01
@@ -108,6 +109,8 @@ class Pool:
         self.slots: Set[Slot] = set()
         self.services: Dict[str, ServiceCounts] = {}
         self.board: MutableSequence[int] = bytearray(1)
+        self.splicer: Optional[Splicer] = None
+        """For long bodies; set by the gateway, which owns it."""
         self._source: Optional[ISlotSource] = None
         self._seen = 0
         self._asked: Sequence[float] = ()

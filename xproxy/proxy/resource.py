@@ -195,6 +195,14 @@ class WebCaller:
         if complete:
             self._finish()
 
+    def splice_target(self) -> Optional[int]:
+        """See Caller: twisted.web writes the response."""
+        return None
+
+    def response_spliced(self, size: int) -> None:
+        """See Caller: never, as there is no target."""
+        raise AssertionError("content was written past twisted.web")
+
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
         self._exchange = None

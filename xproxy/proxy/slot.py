@@ -24,19 +24,20 @@ import socket
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Optional
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..http1.body import BodyReader, CloseBody
+from ..http1.body import BodyReader, CloseBody, LengthBody
 from ..http1.errors import BadMessage
 from ..http1.request import head_end
 from ..http1.response import ResponseHead, parse_response_head, response_body
 from .errors import ExchangeError, ServiceFailed, ServiceSilent
 from .exchange import IDEMPOTENT, Exchange
 from .outlet import Outlet
+from .splice import MIN_BYTES
 from .sweep import NEVER
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ if TYPE_CHECKING:
 
 ORPHAN = -1
 """The lease number of a slot whose acceptor is gone."""
+
+READ_BYTES = 16 * 1024
+"""What is read at a time: room for the common response. Python makes a buffer of this size for each read, and cuts it down."""
+
+LONG_READ_BYTES = 256 * 1024
+"""What is read at a time once a body fills the buffer."""
 
 MAX_INTERIM = 20
 """Interim responses before the final one; a service has no use for more, and each one is relayed."""
@@ -80,10 +87,12 @@ class Slot(Protocol):
         self._began_at = 0.0
         self._interim = 0
         self._paused = False
+        self._splicing = False
 
     def connectionMade(self) -> None:
         """Adopted."""
         self.transport: Any = self.transport
+        self.transport.bufferSize = READ_BYTES
         self.outlet = Outlet(self.transport, self, self.pool.limits.request_memory)
         self.pool.sweep.add(self)
 
@@ -180,7 +189,7 @@ class Slot(Protocol):
         if head.slot_closing and head.status == 503:
             self._closing(exchange)
             return
-        body = response_body(head, exchange.method)
+        body = response_body(head, exchange.method, self.pool.response_limits)
         exchange.began = True
         self._reusable = head.keep_alive
         if body is None:
@@ -193,6 +202,7 @@ class Slot(Protocol):
                 self.deadline = self.pool.monotonic() + exchange.response_timeout
                 if exchange.caller is not None:
                     exchange.caller.response_began(head, content, body, False)
+                    self._splice_if_long(exchange)
                 else:
                     self._discard_checked(exchange)
                 return
@@ -206,14 +216,63 @@ class Slot(Protocol):
         content, rest = self._body.feed(data)
         if rest is None:
             self.deadline = self.pool.monotonic() + exchange.response_timeout
+            if len(data) == self.transport.bufferSize:
+                self.transport.bufferSize = LONG_READ_BYTES
         else:
             self._done(exchange, not rest)
         if exchange.caller is not None:
             if content or rest is not None:
                 exchange.caller.response_more(content, rest is not None)
+            if rest is None:
+                self._splice_if_long(exchange)
         elif rest is None:
             exchange.discarded += len(data)
             self._discard_checked(exchange)
+
+    def _splice_if_long(self, exchange: Exchange) -> None:
+        """Let the rest of a long body of known length pass by us, as long as the client keeps up."""
+        body, caller = self._body, exchange.caller
+        if self.pool.splicer is None or not isinstance(body, LengthBody) or body.remaining < MIN_BYTES:
+            return
+        if self.exchange is exchange and not self._splicing and caller is not None and caller.splice_target() is not None:
+            self._splicing = True
+            self.transport.doRead = self._splice_read
+
+    def _stop_splicing(self) -> Any:
+        """Read the ordinary way again, and now: it knows what to make of an end or an error."""
+        if self._splicing:
+            self._splicing = False
+            del self.transport.doRead
+        return self.transport.doRead()
+
+    def _splice_read(self) -> Any:
+        """Stands in for the transport's ``doRead``: move what is there to the client."""
+        exchange, body, splicer = self.exchange, self._body, self.pool.splicer
+        caller = exchange.caller if exchange is not None else None
+        target = caller.splice_target() if caller is not None else None
+        if exchange is None or caller is None or target is None or splicer is None or not isinstance(body, LengthBody):
+            return self._stop_splicing()
+        try:
+            taken, left = splicer.move(self.transport.fileno(), target, body.remaining)
+        except BlockingIOError:
+            return None
+        except ConnectionLost:
+            self._done(exchange, False)
+            caller.response_cut_off("client-lost")
+            return None
+        except OSError:
+            return self._stop_splicing()
+        if not taken:
+            return self._stop_splicing()
+        body.remaining -= taken
+        if body.remaining:
+            self.deadline = self.pool.monotonic() + exchange.response_timeout
+        else:
+            self._done(exchange, self.seems_alive())
+        caller.response_spliced(taken - len(left))
+        if left or not body.remaining:
+            caller.response_more(left, not body.remaining)
+        return None
 
     def abandoned(self) -> None:
         """The exchange's caller has left."""
@@ -240,6 +299,11 @@ class Slot(Protocol):
         self.deadline = NEVER
         self._body = None
         self._interim = 0
+        if self._splicing:
+            self._splicing = False
+            del self.transport.doRead
+        if self.transport.bufferSize != READ_BYTES:
+            self.transport.bufferSize = READ_BYTES
         pool.board[self.lease] = 0
         pool.counts.ended()
         self.service_counts.ended()
