@@ -224,9 +224,30 @@ class FastMessages(RuleBasedStateMachine):
         assert not self.host.waiting() or running == self.host.slots
 
 
+class CrossingTests(TestCase):
+    def test_a_slot_given_back_for_somebody_else_but_granted_to_oneself(self) -> None:
+        """The proxy gives back for another's request; its own ask, outdated by then, gets it: the other must not starve."""
+        host = Host()
+        host.register()
+        host.register()
+        ours, theirs = host.proxies[:2]
+        for proxy in (ours, ours, ours, theirs):
+            proxy.request(host.tick())
+            host.settle()
+        first, second = ours.running
+        ours.end(first, good=True)
+        self.assertEqual(ours.running[first], 3.0)
+        ours.end(second, good=True)
+        self.assertEqual(list(ours.sent), [("back", second)])
+        host.deliver(0)
+        self.assertIn(("grant", second), ours.inbox)
+        host.settle()
+        self.assertEqual(theirs.running, {second: 4.0})
+
+
 class SystemTests(TestCase):
     settings = settings(
-        max_examples=100,
+        max_examples=60,
         stateful_step_count=60,
         deadline=None,
         derandomize=True,

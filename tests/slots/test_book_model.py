@@ -231,7 +231,7 @@ class ModelTests(TestCase):
         run_state_machine_as_test(
             BookMachine,
             settings=settings(
-                max_examples=150,
+                max_examples=100,
                 stateful_step_count=50,
                 deadline=None,
                 derandomize=True,
