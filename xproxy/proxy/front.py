@@ -353,7 +353,7 @@ class ClientConnection(Protocol):
             self.transport.loseWriteConnection()
         else:
             self.deadline = self.gateway.monotonic() + LINGER_S
-            self.transport.loseConnection()
+            self.outlet.end()
 
     def readConnectionLost(self) -> None:
         """EOF from the client; see the module's docstring."""

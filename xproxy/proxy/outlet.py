@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, Optional, Protocol
 
 from twisted.internet.interfaces import IPullProducer
+from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
@@ -137,6 +138,17 @@ class Outlet:
         self._body = None
         if self._spool.size:
             self._spool.clear()
+
+    def end(self) -> None:
+        """Close the connection once what waits is sent.
+
+        ``loseConnection`` arms the writer and closes in the next turn of the reactor, after an empty send; when nothing waits,
+        a TCP transport can be closed at once.
+        """
+        if self._plain and not self.draining:
+            self._transport.connectionLost(connectionDone)
+        else:
+            self._transport.loseConnection()
 
     def close(self) -> None:
         """Drop what waits: the connection is given up."""

@@ -88,6 +88,7 @@ class Slot(Protocol):
         self._interim = 0
         self._paused = False
         self._splicing = False
+        self._open = True
 
     def connectionMade(self) -> None:
         """Adopted."""
@@ -362,6 +363,7 @@ class Slot(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by the service or by us."""
+        self._open = False
         self._ended(self.exchange, clean=bool(reason.check(ConnectionDone)))
         self.outlet.close()
 
@@ -423,11 +425,12 @@ class Slot(Protocol):
             return
         self.state = _CLOSED
         self.deadline = NEVER
-        try:
-            self.transport.getHandle().shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # ENOTCONN: the service was faster.
-        self.transport.abortConnection()
+        if self._open:
+            try:
+                self.transport.getHandle().shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # ENOTCONN: the service was faster.
+            self.transport.abortConnection()
         self.pool.lost(self)
 
     def give_back(self) -> None:
