@@ -58,7 +58,7 @@ class ChunkedBody:
     ``trailers`` are the trailer lines that may be forwarded, each ended by CRLF, once the body has ended.
     """
 
-    __slots__ = ("trailers", "_limits", "_pending", "_left", "_in_trailers", "_overhead")
+    __slots__ = ("trailers", "_limits", "_pending", "_left", "_in_trailers", "_searched", "_overhead")
 
     def __init__(self, limits: HeadLimits) -> None:
         self.trailers = b""
@@ -68,6 +68,8 @@ class ChunkedBody:
         self._left = 0
         """What is still to come of this chunk's data and the CRLF after it."""
         self._in_trailers = False
+        self._searched = 0
+        """How much of a trailer section was read and found sound."""
         self._overhead = 0
 
     def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
@@ -116,12 +118,12 @@ class ChunkedBody:
             pieces.append(piece)
             self._left -= len(piece)
             position += len(piece)
-        for _ in range(2):
-            if position < len(data) and 0 < self._left <= 2:
-                if data[position] != b"\n\r"[self._left - 1]:
-                    raise BadMessage(400, "chunk-end")
-                self._left -= 1
-                position += 1
+        if self._left <= 2:
+            found = data[position : position + self._left]
+            if not b"\r\n"[2 - self._left :].startswith(found):
+                raise BadMessage(400, "chunk-end")
+            self._left -= len(found)
+            position += len(found)
         return position
 
     def _begun_line(self, data: bytes, position: int) -> bytes:
@@ -137,14 +139,15 @@ class ChunkedBody:
         """The trailer section: lines, then an empty one."""
         if data.startswith(b"\r\n", position):
             return data[position + 2 :]
-        end = data.find(b"\r\n\r\n", position)
+        end = data.find(b"\r\n\r\n", max(position, self._searched - 3))
         if end < 0:
-            self._pending = data[position:]
-            if len(self._pending) > self._limits.trailers + 2:
-                raise BadMessage(431, "trailers-too-large")
-            fault = grammar.fault(self._pending)
+            fault = grammar.fault(data, position, self._searched)
             if fault:
                 raise BadMessage(400, fault)
+            self._pending = data[position:]
+            self._searched = len(self._pending)
+            if self._searched > self._limits.trailers + 2:
+                raise BadMessage(431, "trailers-too-large")
             return None
         block = data[position : end + 2]
         lines = split_block(block, self._limits, self._limits.trailers)

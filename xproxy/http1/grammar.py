@@ -21,11 +21,15 @@ section 5): no folding, no space before the colon, no empty name."""
 _sound_text = re.compile(rb"(?:[\t -~\x80-\xff]|\r\n)*").match
 
 
-def fault(buffer: Union[bytes, bytearray], start: int = 0) -> str:
+def fault(buffer: Union[bytes, bytearray], start: int = 0, searched: int = 0) -> str:
     """The first thing from ``start`` on that no head and no trailer section may hold anywhere; empty: nothing so far.
 
     That is a control character, or a CR or LF that is no line end. A CR at the very end may become a line end.
+
+    :param searched: up to where an earlier call with the same ``start`` has found nothing.
     """
+    if searched > start:
+        start = searched - 1 if buffer[searched - 1] == 13 else searched
     match = _sound_text(buffer, start)
     end = match.end() if match else start
     if end == len(buffer) or (buffer[end] == 13 and end + 1 == len(buffer)):

@@ -69,11 +69,7 @@ def head_end(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int = 0
     if end >= 0:
         return end + 4
     size = len(buffer)
-    if searched <= start:
-        searched = start
-    elif buffer[searched - 1] == 13:
-        searched -= 1
-    fault = grammar.fault(buffer, searched)
+    fault = grammar.fault(buffer, start, searched)
     if fault:
         raise BadMessage(400, fault)
     if buffer.startswith(b"\r\n", start):
