@@ -86,7 +86,7 @@ class ClientRequest:
                 connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             if not to.buffering:
                 self._submit(to, b"", None)
-            if data:
+            if data and not self.status:  # Nothing was answered meanwhile.
                 self.body_received(data)
 
     # -- the body

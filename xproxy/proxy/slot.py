@@ -122,7 +122,8 @@ class Slot(Protocol):
         self.state = _HEAD
         pool.board[self.lease] = 1
         self._began_at = now
-        self.deadline = now + exchange.response_timeout
+        # The service can't be late while the client still sends; the client has a deadline of its own.
+        self.deadline = NEVER if exchange.streaming else now + exchange.response_timeout
         pool.counts.queue_seconds.observe(now - exchange.arrival)
         pool.counts.began()
         self.service_counts.began()
@@ -134,12 +135,15 @@ class Slot(Protocol):
         """More of a streaming request or of a tunnel; False when the sender should wait until it is drained."""
         if data:
             self.outlet.send(data)
+        exchange = self.exchange
+        if exchange is not None and self.state is _HEAD and not exchange.streaming:
+            self.deadline = self.pool.monotonic() + exchange.response_timeout
         return not self.outlet.draining
 
     def outlet_progress(self) -> None:
         """The service took something: it is not silent."""
         exchange = self.exchange
-        if exchange is not None and self.state is _HEAD:
+        if exchange is not None and self.state is _HEAD and not exchange.streaming:
             self.deadline = self.pool.monotonic() + exchange.response_timeout
 
     def outlet_drained(self) -> None:
