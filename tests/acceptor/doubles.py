@@ -36,7 +36,7 @@ class RecordingHolder:
         self.events: List[str] = []
         self.seen: Dict[str, int] = {}
         self.on_grant: Callable[[str, int], Any] = lambda pool, lease: None
-        self._waiting: List[Tuple[Callable[[], bool], "Deferred[None]"]] = []
+        self._waiting: List[Tuple[Callable[[], bool], Deferred[None]]] = []
 
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
         assert lease not in self.sockets
@@ -61,9 +61,9 @@ class RecordingHolder:
 
     # -- for tests
 
-    def until(self, holds: Callable[[], bool]) -> "Deferred[None]":
+    def until(self, holds: Callable[[], bool]) -> Deferred[None]:
         """Fires as soon as ``holds()`` after one of the calls above."""
-        waiting: "Deferred[None]" = Deferred()
+        waiting: Deferred[None] = Deferred()
         self._waiting.append((holds, waiting))
         self._tell()
         return waiting
@@ -134,7 +134,7 @@ class SlotTransport:
 
     # -- for tests
 
-    def connect(self, protocol: Protocol) -> "SlotTransport":
+    def connect(self, protocol: Protocol) -> SlotTransport:
         self.protocol = protocol
         protocol.makeConnection(self)
         return self
@@ -159,3 +159,23 @@ class SlotTransport:
             return self.service.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             return False
+        except ConnectionResetError:
+            return True  # What a UNIX socket says when bytes of its own were left unread.
+
+
+class RecordingSharer:
+    """A one-byte client that remembers what it is given. Its sockets are closed by ``close``."""
+
+    def __init__(self) -> None:
+        self.sockets: List[socket.socket] = []
+        self.unavailable = 0
+
+    def slot_shared(self, descriptor: int) -> None:
+        self.sockets.append(socket.socket(fileno=descriptor))
+
+    def slot_unavailable(self) -> None:
+        self.unavailable += 1
+
+    def close(self) -> None:
+        while self.sockets:
+            self.sockets.pop().close()

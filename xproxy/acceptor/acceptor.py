@@ -247,11 +247,6 @@ class Acceptor:
                 found[holding.leases[lease].pool] += 1
         return found
 
-    @property
-    def at_work(self) -> bool:
-        """Whether anything is in flight or waits."""
-        return bool(self._in_flight()) or any(book.waiting for book in self.books.values())
-
     def close(self) -> None:
         """The acceptor stops: idle slots are closed; those that a proxy has are its own from here on, as orphans."""
         holdings = list(self._holdings)
@@ -261,6 +256,7 @@ class Acceptor:
         self._holdings.clear()
         self._sharers.clear()
         self._slots.clear()
+        self._actions.clear()
         self.books = {name: PoolBook(name) for name in self.books}
         for slot in slots:
             if slot in leased:

@@ -24,8 +24,9 @@ from .keepalive import watch_peer
 from .parked import ParkedSlot
 from .refusals import RefusalLog
 
-MAX_REGISTERING = 1024
-"""Connections of one endpoint that have not registered yet; one more is refused. A service may dial 1,000 slots at once."""
+MAX_REGISTERING = 4096
+"""Connections of one endpoint that have not registered yet; one more is refused. When an acceptor comes back, several
+services of 1,000 slots dial at once."""
 
 MAX_CLOSING_BYTES = 4096
 """How much of what an idle slot sends is looked at, for the polite closing."""

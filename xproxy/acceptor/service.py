@@ -22,9 +22,6 @@ from .registration import SlotFactory
 SHARED_LOOK_S = 10.0
 """How often shared slots, from which nobody reads here, are looked at for their end."""
 
-DRAINED_LOOK_S = 0.1
-"""How often a draining acceptor looks whether anything is in flight: the boards don't tell by themselves."""
-
 
 class AcceptorService(MultiService):
     """Everything an acceptor is, in one service.
@@ -84,21 +81,16 @@ class AcceptorService(MultiService):
         return self.acceptor.census()
 
     def drain(self) -> Deferred[Any]:
-        """Let no new slot and no new proxy in; fires when nothing is in flight and nobody waits. The caller sets the time limit
-        (by cancelling), and stops the service."""
+        """Let no new slot and no new proxy in; fires when nobody listens any more.
+
+        What runs needs no waiting for: a proxy in another process goes on with the leases it holds when the acceptor is gone,
+        and one in this process drains by itself, before the acceptor is stopped.
+        """
         stopping: List[Deferred[Any]] = [listener.stopService() for listener in self.listeners]
         stopping.extend(server.stop_listening() for server in self._handoff)
         for factory in self._factories:
             factory.close()
-        drained = LoopingCall(self._look_whether_drained)
-        drained.clock = self._reactor
-        self._drained = drained
-        stopping.append(drained.start(DRAINED_LOOK_S))
-        return DeferredList(stopping)
-
-    def _look_whether_drained(self) -> None:
-        if not self.acceptor.at_work:
-            self._drained.stop()
+        return DeferredList(stopping, fireOnOneErrback=True, consumeErrors=True)
 
     def stopService(self) -> Deferred[Any]:
         """Stop listening, hang up on the proxies, close the idle slots; leased ones stay with whoever has them."""

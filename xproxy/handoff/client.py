@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 from itertools import count
+from mmap import mmap
 from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence, Tuple, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
@@ -82,7 +83,6 @@ class AcceptorConnection(BoxConnection):
     def __init__(self, client: HandoffClient, clock: Any) -> None:
         super().__init__()
         self.found = False
-        self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
         self._client = client
         self._clock = clock
         self._tags = count(1)
@@ -97,15 +97,15 @@ class AcceptorConnection(BoxConnection):
         except OSError as error:
             self.drop(f"no board can be made: {error}")
             return
-        self.board = cast(MutableSequence[int], board)
         tag, answered = self._question()
         answered.addTimeout(HELLO_S, self._clock)
-        answered.addCallbacks(self._hello_answered, lambda failure: self.drop(failure.getErrorMessage()))
+        # The board is passed on and not kept: it is to be freed with the last lease that was granted under it.
+        answered.addCallbacks(self._hello_answered, lambda failure: self.drop(failure.getErrorMessage()), callbackArgs=(board,))
         self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), tag), descriptor)
 
-    def _hello_answered(self, answer: Any) -> None:
+    def _hello_answered(self, answer: Any, board: mmap) -> None:
         self.found = True
-        self._client.connection_found(self)
+        self._client.connection_found(self, cast(MutableSequence[int], board))
 
     def _question(self) -> Tuple[bytes, Deferred[Any]]:
         tag = b"%x" % next(self._tags)
@@ -252,11 +252,11 @@ class HandoffClient(Service):
 
     # -- from the connection
 
-    def connection_found(self, connection: AcceptorConnection) -> None:
+    def connection_found(self, connection: AcceptorConnection, board: MutableSequence[int]) -> None:
         """An acceptor has answered Hello."""
         self._connection = connection
         self._attempts = 0
-        self.board = connection.board
+        self.board = board
         if self._lost:
             self._log.info("the acceptor at {path} is back", path=self._path)
             self._lost = False

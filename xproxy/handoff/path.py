@@ -24,16 +24,20 @@ class Found(Enum):
     LIVE = "a socket that somebody listens on"
 
 
-Inode = Tuple[int, int]
+Identity = Tuple[int, int, int]
 
 
-def inode_at(path: str) -> Optional[Inode]:
-    """Device and inode of what is at ``path``, None when there is nothing, or nothing we may see."""
+def identity(path: str) -> Optional[Identity]:
+    """What tells the file at ``path`` from a later one there; None when there is nothing, or nothing we may see.
+
+    The number of an inode alone does not: tmpfs gives it to the next file. The time a socket was made does not change with its
+    mode or owner.
+    """
     try:
         status = os.lstat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def look_at(path: str) -> Found:
@@ -74,7 +78,7 @@ def make_way(path: str) -> None:
 
     :raises StartupError: nobody can listen there, or somebody does.
     """
-    before = inode_at(path)
+    before = identity(path)
     found = look_at(path)
     if found is Found.NO_SOCKET:
         raise StartupError(f"handoff path {path} is not a socket: remove it, or choose another path")
@@ -84,7 +88,7 @@ def make_way(path: str) -> None:
         directory = os.path.dirname(path) or "."
         if not os.path.isdir(directory):
             raise StartupError(f"handoff path {path}: there is no directory {directory}")
-    elif inode_at(path) == before:  # Else another acceptor has just replaced it: then listening will say so.
+    elif identity(path) == before:  # Else another acceptor has just replaced it: then listening will say so.
         try:
             os.unlink(path)
         except OSError as error:

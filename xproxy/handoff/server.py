@@ -25,7 +25,7 @@ from ..config import Pool
 from ..startup import StartupError, ensure_deferred, os_reason
 from .holder import RemoteHolder
 from .onebyte import WANTED, OneByteClient
-from .path import Inode, inode_at, make_way
+from .path import Identity, identity, make_way
 
 AMP_FIRST_BYTE = 0x00
 """The length of a key is below 256, in two bytes."""
@@ -152,7 +152,7 @@ class _HandoffPort(unix.Port):
     """A listening UNIX socket that removes its file only while it is its own: a successor may have put another one there."""
 
     own_path = ""
-    own_inode: Optional[Inode] = None
+    own_identity: Optional[Identity] = None
 
     def startListening(self) -> None:
         """Listen. The mode of the file is right before anybody can connect: nobody can before ``listen``, which comes last."""
@@ -162,11 +162,11 @@ class _HandoffPort(unix.Port):
         finally:
             os.umask(before)
         self.own_path = os.path.abspath(os.fsdecode(self.getHost().name or b""))
-        self.own_inode = inode_at(self.own_path)
+        self.own_identity = identity(self.own_path)
 
     def connectionLost(self, reason: Failure) -> None:
         """Closed: not as ``unix.Port`` does it, which removes whatever is at the path, and raises when nothing is."""
-        if self.own_inode is not None and inode_at(self.own_path) == self.own_inode:
+        if self.own_identity is not None and identity(self.own_path) == self.own_identity:
             os.unlink(self.own_path)
         tcp.Port.connectionLost(self, reason)
 

@@ -1,0 +1,577 @@
+"""The acceptor over socket pairs, with proxies in the same process."""
+
+from __future__ import annotations
+
+import errno
+import gc
+from typing import Dict, List
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from tests.acceptor.doubles import RecordingHolder, RecordingSharer, SlotTransport, descriptors
+from xproxy.acceptor import holding, parked
+from xproxy.acceptor.acceptor import Acceptor, UnknownPool
+from xproxy.acceptor.holding import BOARD_BYTES
+from xproxy.acceptor.local import LocalSource
+from xproxy.acceptor.parked import SlotState
+from xproxy.acceptor.registration import SlotFactory
+from xproxy.config import Pool
+from xproxy.interfaces import ILeaseHolder, ISlotSource
+from xproxy.slots.book import BadAsk, NotLeased
+
+POLITE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"
+
+
+class Scene:
+    """An acceptor with one pool (or more), its services and its proxies."""
+
+    def __init__(self, *pools: str) -> None:
+        self.clock = Clock()
+        configured = [Pool(name, registration="raw") for name in pools or ("default",)]
+        self.acceptor = Acceptor(configured, self.clock.seconds)
+        self.factories = {
+            pool.name: SlotFactory(self.acceptor, [pool], "raw", 5.0, self.clock, self.clock.seconds) for pool in configured
+        }
+        self.transports: List[SlotTransport] = []
+        self.holders: List[RecordingHolder] = []
+
+    def slot(self, pool: str = "default") -> SlotTransport:
+        protocol = self.factories[pool].buildProtocol(None)
+        assert protocol is not None
+        transport = SlotTransport().connect(protocol)
+        self.transports.append(transport)
+        return transport
+
+    def proxy(self) -> RecordingHolder:
+        holder = RecordingHolder()
+        holder.source = LocalSource(self.acceptor, holder)
+        self.holders.append(holder)
+        return holder
+
+    def counts(self, pool: str = "default") -> Dict[str, int]:
+        census = self.acceptor.census()[pool]
+        return {key: census[key] for key in ("slots", "idle", "leased", "shared", "waiting")}
+
+    def close(self) -> None:
+        self.acceptor.close()
+        for holder in self.holders:
+            holder.close()
+        for transport in self.transports:
+            transport.service.close()
+            assert transport.near.fileno() == -1
+
+
+class SceneTestCase(SynchronousTestCase):
+    """Makes a scene, and sees to it that nothing of it stays open."""
+
+    def setUp(self) -> None:
+        gc.collect()
+        before = descriptors()
+        self.scene = Scene("default", "other")
+        self.acceptor = self.scene.acceptor
+        self.addCleanup(lambda: self.assertEqual(descriptors(), before))
+        self.addCleanup(self.scene.close)
+
+
+class LeaseTests(SceneTestCase):
+    """Asks, grants, what is given back, and recalls."""
+
+    def test_interfaces(self) -> None:
+        proxy = self.scene.proxy()
+        verifyObject(ILeaseHolder, proxy)
+        verifyObject(ISlotSource, proxy.source)
+
+    def test_an_idle_slot_is_granted_within_the_ask(self) -> None:
+        slot = self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        self.assertEqual(proxy.grants, [("default", 0, "unix")])
+        proxy.sockets[0].sendall(b"GET")
+        self.assertEqual(slot.service.recv(10), b"GET")
+        slot.service.sendall(b"200")
+        self.assertEqual(proxy.sockets[0].recv(10), b"200")
+
+    def test_a_leased_slot_is_not_read(self) -> None:
+        slot = self.scene.slot()
+        self.assertTrue(slot.reading)
+        self.scene.proxy().ask(1.0)
+        self.assertFalse(slot.reading)
+
+    def test_who_waits_is_served_by_the_next_slot_in_order_of_arrival(self) -> None:
+        late, early = self.scene.proxy(), self.scene.proxy()
+        late.ask(2.0)
+        early.ask(1.0)
+        self.assertEqual(self.scene.counts()["waiting"], 2)
+        self.scene.slot()
+        self.assertEqual((len(early.grants), len(late.grants)), (1, 0))
+        self.scene.slot()
+        self.assertEqual((len(early.grants), len(late.grants)), (1, 1))
+
+    def test_what_is_given_back_is_idle_and_read_again(self) -> None:
+        slot = self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        proxy.give_back(0)
+        self.assertTrue(slot.reading)
+        self.assertEqual(self.scene.counts(), {"slots": 1, "idle": 1, "leased": 0, "shared": 0, "waiting": 0})
+
+    def test_what_is_given_back_goes_at_once_to_who_waits_and_is_not_read_between(self) -> None:
+        slot = self.scene.slot()
+        first, second = self.scene.proxy(), self.scene.proxy()
+        first.ask(1.0)
+        second.ask(2.0)
+        self.assertEqual(first.recalls, [("default", (2.0,))])
+        first.give_back(0)
+        self.assertEqual(second.grants, [("default", 0, "unix")])
+        self.assertFalse(slot.reading)
+        self.assertEqual(first.recalls[-1], ("default", ()))
+
+    def test_bytes_that_wait_on_what_is_given_back_close_it(self) -> None:
+        slot = self.scene.slot()
+        first, second = self.scene.proxy(), self.scene.proxy()
+        first.ask(1.0)
+        second.ask(2.0)
+        slot.service.sendall(b"HTTP/1.1 200 OK\r\n")  # A second response: it must not become somebody else's.
+        first.give_back(0)
+        self.assertEqual(second.grants, [])
+        self.assertTrue(slot.service_sees_end())
+        self.assertEqual(self.acceptor.closings, {("default", "unasked"): 1})
+
+    def test_an_end_of_file_that_waits_on_what_is_given_back_closes_it(self) -> None:
+        slot = self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        slot.service.shutdown(1)
+        proxy.give_back(0)
+        self.assertEqual(self.scene.counts()["slots"], 0)
+
+    def test_a_closed_lease_closes_the_connection_for_every_copy(self) -> None:
+        slot = self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        kept = proxy.sockets.pop(0)
+        assert proxy.source is not None
+        proxy.source.lease_closed(0)
+        self.assertTrue(slot.service_sees_end())
+        self.assertEqual(kept.recv(1), b"")
+        kept.close()
+        self.assertEqual(self.acceptor.closings, {("default", "lease_closed"): 1})
+
+    def test_a_closed_lease_is_closed_though_the_service_reads_nothing(self) -> None:
+        slot = self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        proxy.sockets[0].setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                proxy.sockets[0].send(bytes(65536))
+        proxy.close_lease(0)
+        self.assertTrue(slot.lost)
+
+    def test_lease_numbers_are_the_lowest_free(self) -> None:
+        for _ in range(4):
+            self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0, 1.0, 1.0, 1.0)
+        proxy.give_back(2)
+        proxy.close_lease(1)
+        self.scene.slot()
+        proxy.ask(1.0, 1.0)
+        self.assertEqual([lease for _, lease, _ in proxy.grants], [0, 1, 2, 3, 1, 2])
+
+    def test_lease_numbers_are_one_for_all_pools(self) -> None:
+        self.scene.slot()
+        self.scene.slot("other")
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        proxy.ask(1.0, pool="other")
+        self.assertEqual(proxy.grants, [("default", 0, "unix"), ("other", 1, "unix")])
+
+    def test_calls_from_within_a_grant(self) -> None:
+        """A proxy that gives back, closes and asks while it is granted: everything comes in the book's order."""
+        for _ in range(3):
+            self.scene.slot()
+        proxy, other = self.scene.proxy(), self.scene.proxy()
+
+        def granted(pool: str, lease: int) -> None:
+            if len(proxy.grants) == 1:
+                proxy.give_back(lease)
+                proxy.ask(1.0, 2.0, 3.0)
+            elif len(proxy.grants) == 2:
+                other.ask(0.5)
+                proxy.close_lease(lease)
+
+        proxy.on_grant = granted
+        proxy.ask(1.0)
+        counts = self.scene.counts()
+        self.assertEqual(counts["idle"] + counts["leased"], counts["slots"])
+        self.assertEqual(counts["slots"], 2)
+        self.assertEqual(counts["leased"], len(proxy.sockets) + len(other.sockets))
+
+    def test_a_recall_told_late_does_not_replace_a_newer_one(self) -> None:
+        self.scene.slot()
+        first, second, third = self.scene.proxy(), self.scene.proxy(), self.scene.proxy()
+        first.ask(1.0)
+
+        def recalled() -> bool:
+            if first.recalls and len(first.recalls) == 1:
+                third.ask(0.5)
+            return False
+
+        first.until(recalled)
+        second.ask(2.0)
+        self.assertEqual(first.recalls, [("default", (2.0,)), ("default", (0.5,))])
+
+    def test_mistakes_of_a_proxy(self) -> None:
+        self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        assert proxy.source is not None
+        self.assertRaises(UnknownPool, proxy.source.ask, "nowhere", (1.0,), 0)
+        self.assertRaises(BadAsk, proxy.source.ask, "default", (float("nan"),), 1)
+        self.assertRaises(BadAsk, proxy.source.ask, "default", (1.0,), 2)
+        self.assertRaises(NotLeased, proxy.source.give_back, 1)
+        self.assertRaises(NotLeased, proxy.source.lease_closed, -1)
+        proxy.give_back(0)
+        self.assertRaises(NotLeased, proxy.source.give_back, 0)
+        self.assertEqual(self.scene.counts()["idle"], 1)
+
+    def test_a_proxy_that_raises_keeps_nobody_from_being_served(self) -> None:
+        class Oops(Exception):
+            pass
+
+        def oops(pool: str, lease: int) -> None:
+            raise Oops()
+
+        broken, sound = self.scene.proxy(), self.scene.proxy()
+        broken.on_grant = oops
+        broken.ask(1.0)
+        sound.ask(2.0)
+        self.scene.slot()
+        self.scene.slot()
+        self.assertEqual(len(self.flushLoggedErrors(Oops)), 1)
+        self.assertEqual(len(sound.grants), 1)
+
+    def test_no_descriptor_left_to_lend_one(self) -> None:
+        """Then the slot is closed, and the books of both sides agree afterwards."""
+        proxy = self.scene.proxy()
+        slot = self.scene.slot()
+
+        def none_left(descriptor: int) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        dup = self.patch(parked.os, "dup", none_left)
+        proxy.ask(1.0)
+        dup.restore()
+        self.assertTrue(slot.service_sees_end())
+        self.assertEqual(self.scene.counts()["slots"], 0)
+        self.assertEqual(self.acceptor.closings, {("default", "not_lent"): 1})
+        proxy.ask(1.0)
+        self.scene.slot()
+        self.assertEqual(len(proxy.grants), 1)
+
+    def test_the_last_byte_of_the_board_belongs_to_no_lease(self) -> None:
+        self.patch(holding, "MAX_LEASES", 2)
+        for _ in range(3):
+            self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0, 1.0, 1.0)
+        self.assertEqual([lease for _, lease, _ in proxy.grants], [0, 1])
+        assert proxy.source is not None
+        self.assertEqual(len(proxy.source.board), BOARD_BYTES)
+
+
+class EndTests(SceneTestCase):
+    """How slots, proxies and the acceptor end."""
+
+    def test_an_idle_slot_that_hangs_up(self) -> None:
+        slot = self.scene.slot()
+        slot.service.close()
+        slot.pump()
+        self.assertEqual(self.scene.counts()["slots"], 0)
+        self.assertEqual(self.acceptor.closings, {("default", "ended"): 1})
+
+    def test_an_idle_slot_that_speaks(self) -> None:
+        slot = self.scene.slot()
+        slot.service.sendall(b"x")
+        slot.pump()
+        self.assertTrue(slot.service_sees_end())
+        self.assertEqual(self.acceptor.closings, {("default", "unasked"): 1})
+
+    def test_an_idle_slot_that_closes_politely(self) -> None:
+        slot = self.scene.slot()
+        slot.service.sendall(POLITE)
+        slot.pump()
+        self.assertTrue(slot.service_sees_end())
+        self.assertEqual(self.acceptor.closings, {("default", "closing"): 1})
+
+    def test_a_proxy_that_is_gone(self) -> None:
+        """Its clean slots return to the ring, in order; the one in an exchange is closed, and the one with bytes."""
+        slots = [self.scene.slot() for _ in range(4)]
+        proxy = self.scene.proxy()
+        proxy.ask(1.0, 1.0, 1.0, 1.0)
+        source = proxy.source
+        assert isinstance(source, LocalSource)
+        source.board[1] = 1
+        slots[2].service.sendall(b"late")
+        source.leave()
+        source.leave()
+        self.assertEqual(self.scene.counts(), {"slots": 2, "idle": 2, "leased": 0, "shared": 0, "waiting": 0})
+        self.assertEqual([slot.service_sees_end() for slot in slots], [False, True, True, False])
+        self.assertEqual([slot.reading for slot in slots], [True, False, False, True])
+        self.assertEqual(self.acceptor.closings, {("default", "holder_lost"): 2})
+
+    def test_a_proxy_that_is_gone_waits_no_longer(self) -> None:
+        gone, other = self.scene.proxy(), self.scene.proxy()
+        gone.ask(1.0)
+        other.ask(2.0)
+        assert isinstance(gone.source, LocalSource)
+        gone.source.leave()
+        self.scene.slot()
+        self.assertEqual((gone.grants, len(other.grants)), ([], 1))
+
+    def test_a_proxy_that_leaves_while_it_is_granted(self) -> None:
+        for _ in range(3):
+            self.scene.slot()
+        proxy, other = self.scene.proxy(), self.scene.proxy()
+        source = proxy.source
+        assert isinstance(source, LocalSource)
+        proxy.on_grant = lambda pool, lease: source.leave()
+        proxy.ask(1.0, 1.0)
+        self.assertEqual(len(proxy.grants), 1)
+        self.assertEqual(self.scene.counts(), {"slots": 3, "idle": 3, "leased": 0, "shared": 0, "waiting": 0})
+        other.ask(1.0, 1.0, 1.0)
+        self.assertEqual(len(other.grants), 3)
+
+    def test_the_acceptor_stops(self) -> None:
+        """Idle slots are closed; leased and shared ones live on at whoever has them."""
+        leased, shared, idle = (self.scene.slot() for _ in range(3))
+        proxy, sharer = self.scene.proxy(), RecordingSharer()
+        proxy.ask(1.0)
+        self.acceptor.share("default", sharer)
+        waiting = RecordingSharer()
+        self.acceptor.share("other", waiting)
+        self.acceptor.close()
+        self.assertEqual([slot.service_sees_end() for slot in (leased, shared, idle)], [False, False, True])
+        proxy.sockets[0].sendall(b"still here")
+        self.assertEqual(leased.service.recv(20), b"still here")
+        sharer.sockets[0].sendall(b"here too")
+        self.assertEqual(shared.service.recv(20), b"here too")
+        self.assertEqual(proxy.events, ["lost"])
+        self.assertEqual(waiting.unavailable, 1)
+        assert isinstance(proxy.source, LocalSource)
+        proxy.source.leave()
+        sharer.close()
+
+
+class ShareTests(SceneTestCase):
+    """Clients of the one-byte protocol."""
+
+    def share(self) -> RecordingSharer:
+        sharer = RecordingSharer()
+        self.addCleanup(sharer.close)
+        self.acceptor.share("default", sharer)
+        return sharer
+
+    def test_a_shared_slot_leaves_the_ring(self) -> None:
+        slot = self.scene.slot()
+        sharer = self.share()
+        self.assertEqual(self.scene.counts(), {"slots": 1, "idle": 0, "leased": 0, "shared": 1, "waiting": 0})
+        self.assertFalse(slot.reading)
+        sharer.sockets[0].sendall(b"GET")
+        self.assertEqual(slot.service.recv(10), b"GET")
+
+    def test_shared_slots_take_turns(self) -> None:
+        slots = [self.scene.slot(), self.scene.slot()]
+        sharers = [self.share() for _ in range(5)]
+        for number, sharer in enumerate(sharers):
+            sharer.sockets[0].sendall(b"%d" % number)
+        self.assertEqual([slot.service.recv(10) for slot in slots], [b"024", b"13"])
+
+    def test_it_waits_for_a_slot(self) -> None:
+        sharers = [self.share(), self.share()]
+        self.assertEqual(self.scene.counts()["waiting"], 2)
+        self.scene.slot()
+        self.assertEqual([len(sharer.sockets) for sharer in sharers], [1, 1])
+
+    def test_it_waits_no_longer(self) -> None:
+        sharer = self.share()
+        self.acceptor.unshare(sharer)
+        self.acceptor.unshare(sharer)
+        self.scene.slot()
+        self.assertEqual(sharer.sockets, [])
+        self.assertEqual(self.scene.counts()["idle"], 1)
+
+    def test_a_dead_idle_slot_is_not_handed_out(self) -> None:
+        dead, live = self.scene.slot(), self.scene.slot()
+        dead.service.shutdown(1)
+        sharer = self.share()
+        sharer.sockets[0].sendall(b"x")
+        self.assertEqual(live.service.recv(1), b"x")
+        self.assertEqual(self.scene.counts()["slots"], 1)
+
+    def test_an_idle_slot_with_bytes_is_not_handed_out(self) -> None:
+        self.scene.slot().service.sendall(b"x")
+        sharer = self.share()
+        self.assertEqual(sharer.sockets, [])
+        self.assertEqual(self.scene.counts(), {"slots": 0, "idle": 0, "leased": 0, "shared": 0, "waiting": 1})
+        self.scene.slot()
+        self.assertEqual(len(sharer.sockets), 1)
+
+    def test_a_shared_slot_with_an_answer_on_it_is_handed_out(self) -> None:
+        slot = self.scene.slot()
+        first = self.share()
+        slot.service.sendall(b"answer")
+        self.assertEqual(len(self.share().sockets), 1)
+        self.assertEqual(first.sockets[0].recv(10), b"answer")
+
+    def test_a_dead_shared_slot_is_not_handed_out(self) -> None:
+        slot = self.scene.slot()
+        self.share()
+        slot.service.close()
+        second = self.share()
+        self.assertEqual(second.sockets, [])
+        self.assertEqual(self.scene.counts()["slots"], 0)
+
+    def test_dead_shared_slots_are_found_without_anybody_asking(self) -> None:
+        slots = [self.scene.slot() for _ in range(3)]
+        sharer = self.share()
+        self.share()
+        slots[0].service.sendall(b"last words")
+        slots[0].service.shutdown(1)
+        self.acceptor.lose_ended_shared()
+        self.assertEqual(self.scene.counts()["shared"], 2)  # They are not read yet: not over.
+        self.assertEqual(sharer.sockets[0].recv(20), b"last words")
+        self.acceptor.lose_ended_shared()
+        self.assertEqual(self.scene.counts(), {"slots": 2, "idle": 1, "leased": 0, "shared": 1, "waiting": 0})
+
+    def test_no_descriptor_left(self) -> None:
+        self.scene.slot()
+
+        def none_left(descriptor: int) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        dup = self.patch(parked.os, "dup", none_left)
+        sharer = self.share()
+        dup.restore()
+        self.assertEqual(sharer.unavailable, 1)
+
+    def test_it_leaves_while_a_slot_comes(self) -> None:
+        """Unshared between the book's decision and its being carried out."""
+        proxy = self.scene.proxy()
+        sharer = self.share()
+        proxy.ask(-1.0)
+
+        def granted(pool: str, lease: int) -> None:
+            proxy.give_back(lease)  # The book shares it now, but that is carried out later.
+            self.acceptor.unshare(sharer)
+
+        proxy.on_grant = granted
+        self.scene.slot()
+        self.assertEqual(sharer.sockets, [])
+        self.assertEqual(self.scene.counts()["shared"], 1)
+
+
+class ChurnMachine(RuleBasedStateMachine):
+    """Slots, proxies and one-byte clients come and go in any order: the counts and the descriptors stay right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        gc.collect()
+        self.before = descriptors()
+        self.scene = Scene()
+        self.proxies = [self.scene.proxy() for _ in range(3)]
+        self.sharers: List[RecordingSharer] = []
+        self.now = 0.0
+
+    @rule()
+    def register(self) -> None:
+        self.scene.slot()
+
+    @precondition(lambda self: self.scene.transports)
+    @rule(number=st.integers(0, 99), how=st.sampled_from(("close", "speak", "polite")))
+    def end(self, number: int, how: str) -> None:
+        transport = self.scene.transports[number % len(self.scene.transports)]
+        if transport.service.fileno() >= 0 and not transport.lost:
+            if how == "close":
+                transport.service.close()
+            else:
+                transport.service.send(POLITE if how == "polite" else b"x")
+            transport.pump()
+
+    @rule(proxy=st.integers(0, 2), wanted=st.integers(0, 4))
+    def ask(self, proxy: int, wanted: int) -> None:
+        self.now += 1.0
+        self.proxies[proxy].ask(*[self.now] * wanted)
+
+    @rule(proxy=st.integers(0, 2), clean=st.booleans())
+    def return_lease(self, proxy: int, clean: bool) -> None:
+        holder = self.proxies[proxy]
+        for lease in list(holder.sockets)[:1]:
+            if clean:
+                holder.give_back(lease)
+            else:
+                holder.close_lease(lease)
+
+    @rule(proxy=st.integers(0, 2), busy=st.booleans())
+    def restart(self, proxy: int, busy: bool) -> None:
+        holder = self.proxies[proxy]
+        source = holder.source
+        assert isinstance(source, LocalSource)
+        for lease in holder.sockets:
+            source.board[lease] = busy
+        source.leave()
+        holder.close()
+        self.proxies[proxy] = self.scene.proxy()
+
+    @rule()
+    def share(self) -> None:
+        sharer = RecordingSharer()
+        self.sharers.append(sharer)
+        self.scene.acceptor.share("default", sharer)
+
+    @precondition(lambda self: self.sharers)
+    @rule()
+    def unshare(self) -> None:
+        sharer = self.sharers.pop()
+        self.scene.acceptor.unshare(sharer)
+        sharer.close()
+
+    @rule()
+    def turn(self) -> None:
+        for transport in self.scene.transports:
+            transport.pump()
+        self.scene.acceptor.lose_ended_shared()
+
+    @invariant()
+    def counts_agree(self) -> None:
+        census = self.scene.acceptor.census()["default"]
+        assert census["idle"] + census["leased"] + census["shared"] == census["slots"]
+        assert census["leased"] == sum(len(holder.sockets) for holder in self.proxies)
+        rows = census["services"]
+        for key in ("slots", "idle", "leased", "shared"):
+            assert sum(row[key] for row in rows) == census[key]
+        open_here = [transport for transport in self.scene.transports if not transport.lost]
+        assert len(open_here) == census["slots"]
+        assert sum(transport.reading for transport in open_here) == census["idle"]
+        slots = self.scene.acceptor._slots.values()
+        assert all(slot.state is not SlotState.CLOSED for slot in slots)
+
+    def teardown(self) -> None:
+        for sharer in self.sharers:
+            sharer.close()
+        for transport in self.scene.transports:
+            transport.service.close()
+        self.scene.close()
+        assert descriptors() == self.before
+
+
+ChurnTests = ChurnMachine.TestCase
+ChurnTests.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,165 @@
+"""The messages: what is written is read, by Twisted's AMP too, and nothing else is."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Tuple, Type
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.protocols import amp
+from twisted.trial.unittest import SynchronousTestCase
+
+from xproxy.handoff import messages
+from xproxy.handoff.boxes import Box, BoxReader, encode_box
+from xproxy.handoff.messages import (
+    COMMAND,
+    QUESTION,
+    Ask,
+    BadMessage,
+    Census,
+    GiveBack,
+    Grant,
+    Hello,
+    LeaseClosed,
+    Recall,
+    decode,
+    decode_answer,
+    encode,
+    encode_answer,
+    encode_error,
+    error_text,
+)
+from xproxy.slots.book import ASK_WINDOW
+
+FEW = settings(max_examples=60, deadline=None, derandomize=True)
+
+names = st.text(max_size=60)
+numbers = st.integers(0, 10**18 - 1)
+arrivals = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=ASK_WINDOW).map(tuple)
+all_messages = st.one_of(
+    st.builds(Hello, numbers, numbers),
+    st.builds(Ask, names, arrivals, numbers),
+    st.builds(GiveBack, numbers),
+    st.builds(LeaseClosed, numbers),
+    st.builds(Census),
+    st.builds(Grant, names, numbers, names, numbers),
+    st.builds(Recall, names, arrivals),
+)
+
+
+class MessageTests(SynchronousTestCase):
+    """encode and decode."""
+
+    @FEW
+    @given(all_messages)
+    def test_what_is_written_is_read(self, message: Any) -> None:
+        tag = b"1" if isinstance(message, messages.ASKS_FOR_ANSWER) else b""
+        (box,) = BoxReader(4096).feed(encode_box(encode(message, tag)))
+        self.assertEqual(decode(box), message)
+        self.assertEqual(box.get(QUESTION, b""), tag)
+
+    def refused(self, box: Box) -> None:
+        self.assertRaises(BadMessage, decode, box)
+
+    def test_unknown_commands(self) -> None:
+        for name in (b"", b"Nothing", b"StartTLS", b"ask", b"Ask\0", b"_command", b"\xff"):
+            self.refused({COMMAND: name})
+        self.refused({})
+
+    def test_each_field_must_be_there(self) -> None:
+        for message in (Hello(1, 0), Ask("a", (1.0,), 0), GiveBack(1), Grant("a", 1, "b", 0), Recall("a", ())):
+            whole = encode(message, b"1" if isinstance(message, Hello) else b"")
+            decode(whole)
+            for key in set(whole) - {COMMAND}:
+                self.refused({other: value for other, value in whole.items() if other != key})
+
+    def test_numbers(self) -> None:
+        for value in (
+            b"",
+            b"-1",
+            b"+1",
+            b" 1",
+            b"1_0",
+            b"0x1",
+            b"1.0",
+            "\N{ARABIC-INDIC DIGIT ONE}".encode(),
+            b"1" * 19,
+            b"9" * 60000,
+        ):
+            self.refused({COMMAND: b"GiveBack", b"lease": value})
+        self.assertEqual(decode({COMMAND: b"GiveBack", b"lease": b"007"}), GiveBack(7))
+
+    def test_names(self) -> None:
+        for value in (b"\xff", b"a" * 256, b"\xed\xa0\x80"):
+            self.refused({COMMAND: b"Recall", b"pool": value, b"arrivals": b""})
+
+    def test_arrivals(self) -> None:
+        for value in (bytes(7), bytes(8 * ASK_WINDOW + 8), struct.pack(">d", float("nan")), struct.pack(">d", float("-inf"))):
+            self.refused({COMMAND: b"Recall", b"pool": b"a", b"arrivals": value})
+
+    def test_questions_and_what_is_none(self) -> None:
+        self.refused({COMMAND: b"Census"})
+        self.refused({COMMAND: b"GiveBack", b"lease": b"1", QUESTION: b"1"})
+
+    def test_answers(self) -> None:
+        """Of any length: a value of AMP has 65,535 bytes."""
+        for answer in ({}, {"pools": ["a"]}, ["x" * 300000, {"y": 1.5}], "\N{SNOWMAN}" * 20000):
+            box = encode_answer(b"7", answer)
+            (read,) = BoxReader(1 << 20).feed(encode_box(box))
+            self.assertEqual(decode_answer(read), answer)
+            self.assertEqual(read[b"_answer"], b"7")
+
+    def test_answers_that_are_none(self) -> None:
+        for text in (b"", b"{", b"\xff", b"[" * 60000, b'"' + b"a" * 10):
+            self.assertRaises(BadMessage, decode_answer, {b"_answer": b"1", b"json0": text})
+
+    def test_errors(self) -> None:
+        self.assertEqual(error_text(encode_error(b"1", b"VERSION", "no")), "no")
+        self.assertEqual(error_text({b"_error": b"1", b"_error_description": b"\xff"}), "\N{REPLACEMENT CHARACTER}")
+        self.assertIsNone(error_text({b"_answer": b"1"}))
+
+
+class _Doubles(amp.Argument):
+    """Packed doubles, as an AMP argument of Twisted's."""
+
+    def fromString(self, inString: bytes) -> Tuple[float, ...]:
+        return struct.unpack(f">{len(inString) // 8}d", inString)
+
+    def toString(self, inObject: Tuple[float, ...]) -> bytes:
+        return struct.pack(f">{len(inObject)}d", *inObject)
+
+
+class TwistedGiveBack(amp.Command):
+    commandName = b"GiveBack"
+    arguments = [(b"lease", amp.Integer())]
+    requiresAnswer = False
+
+
+class TwistedAsk(amp.Command):
+    commandName = b"Ask"
+    arguments = [(b"pool", amp.Unicode()), (b"arrivals", _Doubles()), (b"seen", amp.Integer())]
+    requiresAnswer = False
+
+
+class TwistedRecall(amp.Command):
+    commandName = b"Recall"
+    arguments = [(b"pool", amp.Unicode()), (b"arrivals", _Doubles())]
+    requiresAnswer = False
+
+
+class AMPTests(SynchronousTestCase):
+    """A peer that is written with ``twisted.protocols.amp``."""
+
+    def test_both_ways(self) -> None:
+        pairs: Tuple[Tuple[Type[amp.Command], Any, Any], ...] = (
+            (TwistedGiveBack, GiveBack(7), {"lease": 7}),
+            (TwistedAsk, Ask("a", (1.5, 2.5), 3), {"pool": "a", "arrivals": (1.5, 2.5), "seen": 3}),
+            (TwistedRecall, Recall("b", ()), {"pool": "b", "arrivals": ()}),
+        )
+        for command, message, arguments in pairs:
+            box = amp.Box(encode(message))
+            self.assertEqual(command.parseArguments(box, None), arguments)
+            theirs = command.makeArguments(arguments, None)
+            theirs[COMMAND] = command.commandName
+            self.assertEqual(decode(dict(theirs)), message)
