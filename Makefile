@@ -1,6 +1,7 @@
 # make run            try it: a proxy with a demo service        make run ARGS="--http tcp:8081"
 # make test           the whole suite                            make test TESTS=tests/admin
 # make lint types     ruff; mypy
+# make fuzz           our parsers beside h11 and llhttp            make fuzz SECONDS=600 SEED=7
 # make trial          the suite under Twisted's own runner
 # PYTHON=pypy3        any of these with another interpreter; each has its own virtual environment
 
@@ -11,8 +12,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 ARGS ?=
 TESTS ?= tests
+SECONDS ?= 60
+SEED ?= 1
 
-.PHONY: run test trial lint types clean
+.PHONY: run test trial lint types fuzz clean
 
 # exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
 run: $(VENV)/.run
@@ -23,6 +26,9 @@ test: $(VENV)/.dev
 
 trial: $(VENV)/.dev
 	$(BIN)/trial --temp-directory=$(VENV)/trial_temp $(subst /,.,$(TESTS))
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.http1.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
