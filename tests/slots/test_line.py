@@ -1,0 +1,293 @@
+"""The line of a proxy: call by call, and against a model that is too simple to be wrong."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Tuple, Union
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from twisted.trial.unittest import SynchronousTestCase
+
+from xproxy.slots.line import Fate, Line, LineFull
+
+
+class WaitingTests(SynchronousTestCase):
+    """Who waits, in which order, and how many."""
+
+    def setUp(self) -> None:
+        self.line: Line[str, int] = Line(3)
+
+    def test_arrival_order(self) -> None:
+        """The first to come is the first to be served."""
+        for arrival, name in enumerate("abc"):
+            self.line.join(name, float(arrival))
+        self.assertEqual(len(self.line), 3)
+        self.assertEqual(self.line.oldest(), 0.0)
+        self.assertEqual(self.line.arrivals(2), [0.0, 1.0])
+        self.assertEqual([self.line.freed(number) for number in range(3)], ["a", "b", "c"])
+        self.assertIsNone(self.line.oldest())
+        self.assertEqual(self.line.arrivals(2), [])
+
+    def test_limit(self) -> None:
+        """One more than the limit is refused and leaves no trace."""
+        for name in "abc":
+            self.line.join(name, 1.0)
+        self.assertRaises(LineFull, self.line.join, "d", 2.0)
+        self.assertEqual(len(self.line), 3)
+        self.line.leave("a")
+        self.line.join("d", 2.0)
+        self.assertEqual([self.line.freed(number) for number in range(3)], ["b", "c", "d"])
+
+    def test_again_is_in_front_and_past_the_limit(self) -> None:
+        """Who was served before has arrived before everybody who waits, and counts towards the limit of the others."""
+        self.line.join("d", 4.0)
+        self.line.join("e", 5.0)
+        self.line.join("f", 6.0)
+        self.line.rejoin("b", 2.0)
+        self.line.rejoin("a", 1.0)
+        self.line.rejoin("c", 3.0)
+        self.assertEqual(len(self.line), 6)
+        self.assertEqual(self.line.arrivals(2), [1.0, 2.0])
+        self.assertEqual(self.line.arrivals(4), [1.0, 2.0, 3.0, 4.0])
+        self.assertRaises(LineFull, self.line.join, "g", 7.0)
+        self.assertEqual([self.line.freed(number) for number in range(6)], list("abcdef"))
+
+    def test_again_at_the_same_moment(self) -> None:
+        """Waiters that can't be ordered by anything but their arrival are not compared."""
+        line: Line[object, int] = Line(1)
+        waiters = [object() for _ in range(3)]
+        for waiter in waiters:
+            line.rejoin(waiter, 1.0)
+        self.assertEqual({line.freed(number) for number in range(3)}, set(waiters))
+
+    def test_leave(self) -> None:
+        """Whoever leaves is served no more, and can't leave twice."""
+        self.line.join("b", 2.0)
+        self.line.join("c", 3.0)
+        self.line.rejoin("a", 1.0)
+        self.assertTrue(self.line.leave("a"))
+        self.assertFalse(self.line.leave("a"))
+        self.assertTrue(self.line.leave("b"))
+        self.assertFalse(self.line.leave("b"))
+        self.assertFalse(self.line.leave("never came"))
+        self.assertEqual(self.line.freed(1), "c")
+        self.assertFalse(self.line.leave("c"))
+
+    def test_arrived_by(self) -> None:
+        """Who has waited too long, oldest first, up to and with the moment itself; asking changes nothing."""
+        self.line.join("b", 2.0)
+        self.line.join("c", 3.0)
+        self.line.rejoin("a", 1.0)
+        self.assertEqual(self.line.arrived_by(0.5), [])
+        self.assertEqual(self.line.arrived_by(1.0), ["a"])
+        self.assertEqual(self.line.arrived_by(2.5), ["a", "b"])
+        self.assertEqual(self.line.arrived_by(9.0), ["a", "b", "c"])
+        self.assertEqual(len(self.line), 3)
+
+
+class LeaseTests(SynchronousTestCase):
+    """What becomes of a lease: the three cases of the rule, and what a recall changes."""
+
+    def setUp(self) -> None:
+        self.line: Line[str, int] = Line(3)
+
+    def test_kept_when_nobody_waits(self) -> None:
+        """Free leases take turns, first in, first out."""
+        for lease in (1, 2, 3):
+            self.assertIs(self.line.freed(lease), Fate.KEEP)
+        self.assertEqual(list(self.line.free), [1, 2, 3])
+
+    def test_recalled_and_nobody_waits_here(self) -> None:
+        """One lease for each recalled arrival."""
+        self.assertEqual(self.line.recalled([5.0]), [])
+        self.assertIs(self.line.freed(1), Fate.GIVE_BACK)
+        self.assertIs(self.line.freed(2), Fate.KEEP)
+
+    def test_recalled_for_somebody_older(self) -> None:
+        """The oldest of all proxies is served first, wherever it waits."""
+        self.line.recalled([1.0, 3.0])
+        self.line.join("a", 2.0)
+        self.assertIs(self.line.freed(1), Fate.GIVE_BACK)
+        self.assertEqual(self.line.freed(2), "a")
+        self.assertIs(self.line.freed(3), Fate.GIVE_BACK)
+        self.assertIs(self.line.freed(4), Fate.KEEP)
+
+    def test_recalled_at_the_same_moment(self) -> None:
+        """Who waits here is not sent away for somebody who came at the same time."""
+        self.line.recalled([2.0])
+        self.line.join("a", 2.0)
+        self.assertEqual(self.line.freed(1), "a")
+        self.assertIs(self.line.freed(2), Fate.GIVE_BACK)
+
+    def test_recall_takes_free_leases_at_once(self) -> None:
+        """The lease that was free the longest goes first."""
+        for lease in (1, 2, 3):
+            self.line.freed(lease)
+        self.assertEqual(self.line.recalled([1.0, 2.0]), [1, 2])
+        self.assertEqual(list(self.line.free), [3])
+        self.assertEqual(self.line.recalled([1.0, 2.0, 3.0]), [3])
+        self.assertIs(self.line.freed(4), Fate.GIVE_BACK)
+        self.assertIs(self.line.freed(5), Fate.GIVE_BACK)
+        self.assertIs(self.line.freed(6), Fate.KEEP)
+
+    def test_recall_replaces_the_one_before(self) -> None:
+        """An empty recall takes it back."""
+        self.line.recalled([1.0, 2.0])
+        self.line.recalled([])
+        self.assertIs(self.line.freed(1), Fate.KEEP)
+
+    def test_lost(self) -> None:
+        """A lease that is over is not free any more."""
+        self.line.freed(1)
+        self.line.freed(2)
+        self.assertTrue(self.line.lost(1))
+        self.assertFalse(self.line.lost(1))
+        self.assertEqual(list(self.line.free), [2])
+
+
+class LineModel(RuleBasedStateMachine):
+    """Everybody in one list, sorted from end to end whenever it matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.waiting: List[Tuple[float, int]] = []
+        self.served: List[Tuple[float, int]] = []
+        self.out: List[int] = []
+        self.free: List[int] = []
+        self.recalled: List[float] = []
+        self.numbers = 0
+
+    @initialize(limit=st.integers(min_value=1, max_value=4))
+    def begin(self, limit: int) -> None:
+        self.limit = limit
+        self.line: Line[int, int] = Line(limit)
+
+    def number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    @rule(seconds=st.sampled_from([0.5, 1.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def a_request_comes(self) -> None:
+        who = self.number()
+        if self.free:
+            self.out.append(self.free.pop(0))
+            assert self.line.free.popleft() == self.out[-1]
+            self.served.append((self.now, who))
+            return
+        try:
+            self.line.join(who, self.now)
+        except LineFull:
+            assert len(self.waiting) >= self.limit
+        else:
+            assert len(self.waiting) < self.limit
+            self.waiting.append((self.now, who))
+            self.now += 0.25  # One clock reading for each, as two at one moment may be served in any order when tried again.
+
+    @precondition(lambda self: self.served)
+    @rule(data=st.data())
+    def one_is_tried_again(self, data: st.DataObject) -> None:
+        again = data.draw(st.sampled_from(self.served))
+        self.served.remove(again)
+        if self.free:
+            self.out.append(self.line.free.popleft())
+            self.free.pop(0)
+            self.served.append(again)
+        else:
+            self.line.rejoin(again[1], again[0])
+            self.waiting.append(again)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def one_leaves(self, data: st.DataObject) -> None:
+        gone = data.draw(st.sampled_from(self.waiting))
+        self.waiting.remove(gone)
+        assert self.line.leave(gone[1])
+        assert not self.line.leave(gone[1])
+
+    def expected(self) -> Union[Fate, Optional[Tuple[float, int]]]:
+        oldest = min(self.waiting) if self.waiting else None
+        if self.recalled and (oldest is None or self.recalled[0] < oldest[0]):
+            return Fate.GIVE_BACK
+        return Fate.KEEP if oldest is None else oldest
+
+    @rule()
+    def a_lease_is_granted(self) -> None:
+        self.freed(self.number())
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def a_lease_is_free(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.out))
+        self.out.remove(lease)
+        self.freed(lease)
+
+    def freed(self, lease: int) -> None:
+        expected = self.expected()
+        found: Any = self.line.freed(lease)
+        if expected is Fate.GIVE_BACK:
+            self.recalled.pop(0)
+            assert found is Fate.GIVE_BACK
+        elif expected is Fate.KEEP:
+            self.free.append(lease)
+            assert found is Fate.KEEP
+        else:
+            assert isinstance(expected, tuple)
+            first = next(entry for entry in self.waiting if entry[1] == found)
+            assert first[0] == expected[0]
+            self.waiting.remove(first)
+            self.served.append(first)
+            self.out.append(lease)
+
+    @precondition(lambda self: self.free)
+    @rule(data=st.data())
+    def a_free_lease_is_lost(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.free))
+        self.free.remove(lease)
+        assert self.line.lost(lease)
+
+    @rule(ages=st.lists(st.integers(min_value=0, max_value=8), max_size=3))
+    def others_wait(self, ages: List[int]) -> None:
+        self.recalled = sorted(self.now - age for age in ages)
+        given = self.line.recalled(list(self.recalled))
+        count = min(len(self.free), len(self.recalled))
+        assert given == self.free[:count]
+        del self.free[:count], self.recalled[:count]
+
+    @invariant()
+    def agrees(self) -> None:
+        if not hasattr(self, "line"):
+            return
+        arrivals = sorted(arrival for arrival, _ in self.waiting)
+        assert len(self.line) == len(arrivals)
+        assert self.line.arrivals(100) == arrivals
+        assert self.line.arrivals(2) == arrivals[:2]
+        assert self.line.oldest() == (arrivals[0] if arrivals else None)
+        assert list(self.line.free) == self.free
+        assert not (self.free and self.waiting), "somebody waits beside a free lease"
+        assert not (self.free and self.recalled), "a lease is kept that somebody else waits for"
+        if arrivals:
+            late = [who for arrival, who in self.waiting if arrival <= arrivals[len(arrivals) // 2]]
+            assert sorted(self.line.arrived_by(arrivals[len(arrivals) // 2])) == sorted(late)
+
+
+class LineModelTests(SynchronousTestCase):
+    """The line does what its rules say, whatever the order of events."""
+
+    def test_model(self) -> None:
+        """Random calls."""
+        run_state_machine_as_test(
+            LineModel,
+            settings=settings(
+                max_examples=120,
+                stateful_step_count=40,
+                deadline=None,
+                derandomize=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
