@@ -35,7 +35,7 @@ class Line(Generic[WaiterT, LeaseT]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.free: Deque[LeaseT] = deque()
-        self._waiting: "OrderedDict[WaiterT, float]" = OrderedDict()
+        self._waiting: OrderedDict[WaiterT, float] = OrderedDict()
         self._again: List[Tuple[float, int, WaiterT]] = []
         self._recalled: Deque[float] = deque()
 
