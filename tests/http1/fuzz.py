@@ -56,10 +56,11 @@ def main() -> int:
     number = given_options.seed
     end = time.monotonic() + given_options.seconds
     while time.monotonic() < end:
+        print(f"seed {number}", file=sys.stderr)
         try:
             fuzz_round(number)
         except AssertionError as find:
-            print(f"seed {number}: {find}", file=sys.stderr)
+            print(find, file=sys.stderr)
             return 1
         number += 1
     rounds = number - given_options.seed

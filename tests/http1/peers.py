@@ -101,6 +101,10 @@ def llhttp_requests(stream: bytes) -> List[Seen]:
     recorder.parser = httptools.HttpRequestParser(recorder)
     try:
         recorder.parser.feed_data(stream)
+    except httptools.HttpParserUpgrade as upgrade:
+        # What follows the request would be another protocol, if the answer were 101.
+        if upgrade.args[0] != len(stream):
+            raise Disagrees("llhttp leaves the rest to another protocol") from upgrade
     except httptools.HttpParserError as error:
         raise Disagrees(f"llhttp: {error!r}") from error
     if recorder.open:

@@ -77,7 +77,9 @@ class PeerTests(TestCase):
     def test_llhttp(self) -> None:
         """The same for llhttp."""
         self.assertEqual(peers.llhttp_requests(self.two), [peers.Seen(b"GET", b"/a", b""), peers.Seen(b"POST", b"/b", b"hi")])
-        for broken in (self.two[:-1], b"GET /a HTTP/1.1\r\nHost : a\r\n\r\n"):
+        switch = b"GET /c HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+        self.assertEqual(peers.llhttp_requests(switch), [peers.Seen(b"GET", b"/c", b"")])
+        for broken in (self.two[:-1], b"GET /a HTTP/1.1\r\nHost : a\r\n\r\n", switch + b"x"):
             self.assertRaises(peers.Disagrees, peers.llhttp_requests, broken)
 
     if peers.httptools is None:
