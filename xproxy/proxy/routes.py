@@ -82,8 +82,8 @@ class Router(Generic[T]):
 
 
 def strip_prefix(path: bytes, prefix: bytes) -> bytes:
-    """``path`` (with its query) without ``prefix``; as received where that can be, else as it was matched."""
-    if not prefix:
+    """``path`` (with its query) without ``prefix``; as received where that can be, else as it was matched. ``*`` is no path."""
+    if not prefix or path == b"*":
         return path
     raw, mark, query = path.partition(b"?")
     if not _takes(prefix, raw):
