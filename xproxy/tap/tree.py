@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -70,7 +70,7 @@ class ServiceTree(MultiService):
         try:
             super().privilegedStartService()
         except StartupError as error:
-            self._refuse(error)
+            self.refuse(error)
 
     def startService(self) -> None:
         """Begin. Exits as above."""
@@ -78,7 +78,7 @@ class ServiceTree(MultiService):
         try:
             super().startService()
         except StartupError as error:
-            self._refuse(error)
+            self.refuse(error)
         self._reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
@@ -89,7 +89,7 @@ class ServiceTree(MultiService):
         if self._announce is not None:
             self._announce()
 
-    def _refuse(self, error: StartupError) -> None:
+    def refuse(self, error: StartupError) -> NoReturn:
         """End before the beginning. A daemon has no standard error any more: its log and twistd's first process say it."""
         twistd: Any = self._options.parent or {}
         if not twistd.get("nodaemon", True):

@@ -129,8 +129,11 @@ class XproxyTree(ServiceTree):
         """See IService. The demo service dials the port that the acceptor has by now."""
         self.listen()
         if self._demo:
-            demo = demo_service(self._reactor, addresses.client_description(self._slots()[0]), DEMO_SLOTS, DEFAULT_POOL)
-            demo.setServiceParent(self)
+            try:
+                description = addresses.client_description(self._slots()[0])
+            except ValueError as error:
+                self.refuse(StartupError(f"the demo service has nowhere to register: {error}"))
+            demo_service(self._reactor, description, DEMO_SLOTS, DEFAULT_POOL).setServiceParent(self)
         super().startService()
 
     def _slots(self) -> list[IAddress]:
