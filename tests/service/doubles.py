@@ -6,7 +6,7 @@ from typing import Any, List, Optional
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError, NoProtocol
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -82,21 +82,24 @@ class MemoryAcceptor:
             return fail(ConnectionRefusedError())
         if self.mode == "pend":
             pending: Deferred[Any] = Deferred(self._cancel)
-            pending.addCallback(lambda _: self._accept(protocolFactory))
+            pending.addCallback(lambda _: self.accept(protocolFactory))
             self.pending.append(pending)
             return pending
-        return succeed(self._accept(protocolFactory))
+        return self.accept(protocolFactory)
 
     def _cancel(self, deferred: Deferred[Any]) -> None:
         self.cancelled += 1
 
-    def _accept(self, factory: Any) -> Any:
+    def accept(self, factory: Any) -> Deferred[Any]:
+        """A connection is made, if the factory has a protocol for it."""
         protocol = factory.buildProtocol(ACCEPTOR)
+        if protocol is None:
+            return fail(NoProtocol())
         wire = Wire(self.clock)
         wire.protocol = protocol
         self.wires.append(wire)
         protocol.makeConnection(wire)
-        return protocol
+        return succeed(protocol)
 
     @property
     def open(self) -> List[Wire]:

@@ -70,6 +70,8 @@ class Dialler:
         self._dials: Set[Deferred[Any]] = set()
         self._worked = 0
         """Slots that ended after they had worked and are still to be dialled again."""
+        self._reachable = True
+        """Whether the last attempt connected. While nobody is there, those that had worked wait like all the others."""
         self._probe_due = False
         self._retry: Optional[IDelayedCall] = None
         self._settle: Optional[IDelayedCall] = None
@@ -78,6 +80,7 @@ class Dialler:
         """Dial from now on."""
         self._running = True
         self._worked = self.failures = 0
+        self._reachable = True
         self._fill()
 
     def stop(self) -> None:
@@ -97,10 +100,10 @@ class Dialler:
         :param worked: it served, or at least was not refused.
         """
         self.parked -= 1
-        if worked:
-            self._worked += 1
-        else:
+        if not worked:
             self._failed(f"closed at once, registration refused? ({reason.getErrorMessage()})")
+        elif self._reachable:
+            self._worked += 1
         self._fill()
 
     @property
@@ -135,6 +138,7 @@ class Dialler:
 
     def _connected(self, connection: object, dial: Deferred[Any], probe: bool) -> None:
         self._dials.discard(dial)
+        self._reachable = True
         if probe and self._running and self._retry is None:
             self._settle = self._clock.callLater(SETTLED_S, self._settled)
         self._fill()
@@ -142,7 +146,8 @@ class Dialler:
     def _not_connected(self, failure: Failure, dial: Deferred[Any]) -> None:
         self._dials.discard(dial)
         if self._running:
-            self._worked = 0  # Nobody is there: those must wait like all the others.
+            self._reachable = False
+            self._worked = 0
             self._failed(failure.getErrorMessage())
             self._fill()
 

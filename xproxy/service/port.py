@@ -86,6 +86,7 @@ class SlotsPort:
     :param acceptor: dialled ``address.count`` times.
     :param factory: the server factory.
     :param delay: see ``Dialler``.
+    :ivar offered: slots are wanted.
     """
 
     _log = Logger()
@@ -106,10 +107,10 @@ class SlotsPort:
         self._factory = factory
         self._address = address
         self._drain_timeout_s = drain_timeout_s
-        slot_factory = SlotFactory(factory, self)
-        self._dialler = Dialler(reactor, lambda: acceptor.connect(slot_factory), address.count, delay, address.acceptor)
+        self._slot_factory = SlotFactory(factory, self)
+        self._dialler = Dialler(reactor, lambda: acceptor.connect(self._slot_factory), address.count, delay, address.acceptor)
         self._started = False
-        self._offered = False
+        self.offered = False
         self._waiters: List[Deferred[None]] = []
         self._drain_end: Optional[IDelayedCall] = None
         self._trigger: Any = None
@@ -147,8 +148,8 @@ class SlotsPort:
 
     def offer(self) -> None:
         """Dial and keep the slots up."""
-        if not self._offered:
-            self._offered = True
+        if not self.offered:
+            self.offered = True
             self._dialler.start()
 
     def withdraw(self) -> None:
@@ -156,7 +157,7 @@ class SlotsPort:
 
         What runs goes on, for as long as it likes, and counts as a slot: offered again, there are never more than ``count``.
         """
-        self._offered = False
+        self.offered = False
         self._dialler.stop()
         for slot in list(self.slots):
             slot.drain()
@@ -167,8 +168,6 @@ class SlotsPort:
         """A connection is made."""
         self.slots.add(slot)
         self._dialler.slot_parked()
-        if not self._offered:  # It was made while we stopped.
-            slot.drain()
 
     def slot_lost(self, slot: Slot, reason: Failure) -> None:
         """A connection is gone."""

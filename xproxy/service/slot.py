@@ -71,6 +71,8 @@ class Slot(ProtocolWrapper):
         self._port = factory.port
         self._draining = False
         self._producing = False
+        self._heard = False
+        self._early_producer: Any = None
         self._linger: Optional[IDelayedCall] = None
         # Whoever connects us asks once, here, whether we want to hear of half-closed connections.
         if IHalfCloseableProtocol.providedBy(wrapped):
@@ -96,11 +98,17 @@ class Slot(ProtocolWrapper):
         except Exception:  # noqa: BLE001 - logged; whatever a foreign protocol raises, the slot is closed and dialled again.
             self._log.failure("a slot could not be set up")
             transport.abortConnection()
+        if not self._port.offered:  # The connection was made while the port stopped.
+            self.drain()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the proxy."""
         if self.closing:
             return
+        if not self._heard:
+            self._heard = True
+            if self._early_producer is not None:
+                self.registerProducer(self._early_producer, True)
         self.tracker.received(data)
         self.wrappedProtocol.dataReceived(data)
         if self._draining:
@@ -160,12 +168,17 @@ class Slot(ProtocolWrapper):
         """See IConsumer."""
         if self.closing:
             producer.stopProducing()
-            return
-        self._producing = True
-        self.transport.registerProducer(producer, streaming)
+        elif streaming and not self._heard and ISSLTransport.providedBy(self.transport):
+            # Our registration waits for the end of the handshake, and TLS would tell the producer to pause for that.
+            # twisted.web then stops reading too, and the handshake would wait for its bytes for ever.
+            self._early_producer = producer
+        else:
+            self._producing = True
+            self.transport.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """See IConsumer."""
+        self._early_producer = None
         if self._producing:
             self._producing = False
             self.transport.unregisterProducer()

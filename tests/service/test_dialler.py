@@ -1,0 +1,261 @@
+"""When slots are dialled: at once, with backoff, and how many at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from xproxy.service.dialler import DIALS_AT_ONCE, MAX_DELAY_S, SETTLED_S, Dialler, jittered_backoff
+
+DONE = Failure(ConnectionDone())
+
+
+class Field:
+    """Where a dialler dials: the test decides what becomes of each attempt."""
+
+    def __init__(self, count: int, delay: Callable[[int], float] = lambda attempt: 2.0**attempt) -> None:
+        self.clock = Clock()
+        self.pending: List[Deferred[Any]] = []
+        self.attempts: List[float] = []
+        self.cancelled = 0
+        self.refusing = False
+        self.dialler = Dialler(self.clock, self.connect, count, delay, "there")
+
+    def connect(self) -> Deferred[Any]:
+        self.attempts.append(self.clock.seconds())
+        if self.refusing:
+            return fail(ConnectionRefusedError())
+        dial: Deferred[Any] = Deferred(self.cancel)
+        self.pending.append(dial)
+        return dial
+
+    def cancel(self, dial: Deferred[Any]) -> None:
+        self.cancelled += 1
+
+    def answer(self) -> None:
+        """Every attempt connects, and those that follow from it too."""
+        while self.pending:
+            self.dialler.slot_parked()
+            self.pending.pop(0).callback(object())
+
+    def lose(self, worked: bool) -> None:
+        self.dialler.slot_lost(worked, DONE)
+
+
+class DialTests(TestCase):
+    """Without failures."""
+
+    def test_all_of_them(self) -> None:
+        field = Field(1000)
+        field.dialler.start()
+        self.assertEqual(len(field.pending), DIALS_AT_ONCE)
+        field.answer()
+        self.assertEqual((field.dialler.parked, len(field.attempts)), (1000, 1000))
+        self.assertEqual(field.clock.getDelayedCalls(), [])
+
+    def test_never_more_at_once(self) -> None:
+        field = Field(100)
+        field.dialler.start()
+        field.dialler.slot_parked()
+        field.pending.pop(0).callback(object())
+        self.assertEqual(len(field.pending), DIALS_AT_ONCE)
+
+    def test_one_that_worked_is_dialled_again_at_once(self) -> None:
+        field = Field(2)
+        field.dialler.start()
+        field.answer()
+        field.lose(worked=True)
+        self.assertEqual(len(field.pending), 1)
+        field.answer()
+        self.assertEqual(field.dialler.parked, 2)
+
+    def test_stopping_cancels(self) -> None:
+        field = Field(3)
+        field.dialler.start()
+        field.dialler.stop()
+        self.assertEqual((field.cancelled, field.dialler.dialling), (3, 0))
+        self.assertEqual(field.clock.getDelayedCalls(), [])
+
+    def test_nothing_after_stopping(self) -> None:
+        field = Field(2)
+        field.dialler.start()
+        field.answer()
+        field.dialler.stop()
+        field.lose(worked=True)
+        field.lose(worked=False)
+        field.clock.advance(1000)
+        self.assertEqual(len(field.attempts), 2)
+
+    def test_started_again(self) -> None:
+        field = Field(2)
+        field.dialler.start()
+        field.answer()
+        field.dialler.stop()
+        field.lose(worked=False)
+        field.dialler.start()
+        self.assertEqual(len(field.pending), 1)
+
+    def test_thousand_that_connect_at_once(self) -> None:
+        """No recursion, however quickly an endpoint connects."""
+        clock = Clock()
+
+        def connect() -> Deferred[Any]:
+            dialler.slot_parked()
+            done: Deferred[Any] = Deferred()
+            done.callback(None)
+            return done
+
+        dialler = Dialler(clock, connect, 5000, lambda attempt: 1.0, "there")
+        dialler.start()
+        self.assertEqual(dialler.parked, 5000)
+
+
+class BackoffTests(TestCase):
+    """With failures."""
+
+    def test_one_attempt_for_all(self) -> None:
+        """Nobody listens: all slots together try once for each delay, and the delays grow."""
+        field = Field(500)
+        field.refusing = True
+        field.dialler.start()
+        self.assertEqual(len(field.attempts), 1)
+        for _ in range(40):
+            field.clock.advance(1)
+        self.assertEqual(field.attempts, [0, 2, 6, 14, 30])
+        self.assertEqual(len(field.clock.getDelayedCalls()), 1)
+
+    def test_what_is_under_way_counts_once(self) -> None:
+        field = Field(500)
+        field.dialler.start()
+        for dial in list(field.pending):
+            dial.errback(ConnectionRefusedError())
+        self.assertEqual(field.dialler.failures, 1)
+        self.assertEqual(len(field.attempts), DIALS_AT_ONCE)
+
+    def test_back_again(self) -> None:
+        """One probe, and when it has stayed, all the others."""
+        field = Field(100)
+        field.refusing = True
+        field.dialler.start()
+        field.refusing = False
+        field.clock.advance(2)
+        self.assertEqual(len(field.pending), 1)
+        field.answer()
+        self.assertEqual((field.dialler.parked, field.pending), (1, []))
+        field.clock.advance(SETTLED_S)
+        field.answer()
+        self.assertEqual((field.dialler.parked, field.dialler.failures), (100, 0))
+        self.assertEqual(field.clock.getDelayedCalls(), [])
+
+    def test_refused_at_once(self) -> None:
+        """The acceptor takes the connection and closes it: no busy loop."""
+        field = Field(4)
+        field.dialler.start()
+        for second in range(121):
+            while field.pending:
+                field.dialler.slot_parked()
+                field.pending.pop(0).callback(object())
+                field.lose(worked=False)
+            field.clock.advance(1)
+        self.assertEqual(field.attempts, [0, 0, 0, 0, 2, 6, 14, 30, 62])
+        self.assertEqual(second, 120)
+
+    def test_refused_while_it_settles(self) -> None:
+        field = Field(4)
+        field.refusing = True
+        field.dialler.start()
+        field.refusing = False
+        field.clock.advance(2)
+        field.answer()
+        field.clock.advance(SETTLED_S / 2)
+        field.lose(worked=False)
+        field.clock.advance(SETTLED_S)
+        self.assertEqual((field.dialler.failures, field.dialler.parked, field.pending), (2, 0, []))
+
+    def test_those_that_work_do_not_wait_for_those_that_do_not(self) -> None:
+        """The acceptor takes three of four: each of the three is dialled again at once."""
+        field = Field(4)
+        field.dialler.start()
+        field.answer()
+        field.lose(worked=False)
+        self.assertEqual(field.pending, [])
+        for _ in range(10):
+            field.lose(worked=True)
+            self.assertEqual(len(field.pending), 1)
+            field.answer()
+        self.assertEqual((field.dialler.parked, field.dialler.failures), (3, 1))
+
+    def test_the_acceptor_dies_after_long_work(self) -> None:
+        """All its slots had worked, none is hammered for that."""
+        field = Field(1000)
+        field.dialler.start()
+        field.answer()
+        field.refusing = True
+        for _ in range(1000):
+            field.lose(worked=True)
+        self.assertEqual(len(field.attempts), 1000 + 1)
+        field.refusing = False
+        field.clock.advance(2)
+        field.answer()
+        field.clock.advance(SETTLED_S)
+        field.answer()
+        self.assertEqual(field.dialler.parked, 1000)
+
+    def test_the_acceptor_dies_at_once(self) -> None:
+        """The same, but attempts take a while to fail: at most one round of them."""
+        field = Field(1000)
+        field.dialler.start()
+        field.answer()
+        for _ in range(1000):
+            field.lose(worked=True)
+        dials, field.pending = field.pending, []
+        self.assertEqual(len(dials), DIALS_AT_ONCE)
+        for dial in dials:
+            dial.errback(ConnectionRefusedError())
+        self.assertEqual(field.pending, [])
+
+    def test_the_place_was_taken(self) -> None:
+        """When the wait is over and nothing is missing, the failure is forgotten."""
+        field = Field(1)
+        field.dialler.start()
+        field.answer()
+        field.lose(worked=False)
+        field.dialler.slot_parked()
+        field.clock.advance(2)
+        self.assertEqual((field.dialler.failures, field.pending), (0, []))
+
+    def test_connect_raises(self) -> None:
+        clock = Clock()
+
+        def connect() -> Deferred[Any]:
+            raise ValueError("no such host")
+
+        dialler = Dialler(clock, connect, 3, lambda attempt: 1.0, "there")
+        dialler.start()
+        self.assertEqual(dialler.failures, 1)
+        dialler.stop()
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class PolicyTests(TestCase):
+    """How long to wait."""
+
+    def test_grows_to_a_bound(self) -> None:
+        highest = jittered_backoff(lambda: 1.0)
+        delays = [highest(attempt) for attempt in range(1, 200)]
+        self.assertEqual(delays[0], 0.5)
+        self.assertEqual(delays, sorted(delays))
+        self.assertEqual(delays[-1], MAX_DELAY_S)
+
+    @settings(max_examples=50, deadline=None, derandomize=True)
+    @given(st.integers(1, 500), st.floats(0, 1, exclude_max=True))
+    def test_jitter_takes_up_to_half(self, attempt: int, random: float) -> None:
+        most = jittered_backoff(lambda: 1.0)(attempt)
+        self.assertTrue(most / 2 <= jittered_backoff(lambda: random)(attempt) <= most)
