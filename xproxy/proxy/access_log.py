@@ -83,7 +83,7 @@ class AccessLog:
         try:
             self._file.write("".join(lines))
             self._file.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: somebody has closed the file.
             _log.warn("{count} lines of the access log are lost: {error}", count=len(lines), error=error)
 
     def close(self) -> None:

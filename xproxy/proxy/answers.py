@@ -42,8 +42,8 @@ class Answer:
 
     @property
     def has_content(self) -> bool:
-        """Whether such an answer has a body at all (RFC 9110 section 6.4.1)."""
-        return self.status >= 200 and self.status not in (204, 205, 304)
+        """Whether such an answer has a body at all, and so a length (RFC 9110 section 6.4.1)."""
+        return self.status >= 200 and self.status not in (204, 304)
 
 
 def phrase(status: int) -> str:
@@ -123,5 +123,6 @@ def redirect(rule: Redirect, head: RequestHead) -> Answer:
 
 
 def respond(rule: Respond) -> Answer:
-    """The answer of a route that needs no service."""
-    return Answer(rule.status, ((b"Content-Type", rule.content_type.encode("latin-1")),), rule.body)
+    """The answer of a route that needs no service. A 205 has a body of no bytes (RFC 9110 section 15.3.6)."""
+    content = b"" if rule.status == 205 else rule.body
+    return Answer(rule.status, ((b"Content-Type", rule.content_type.encode("latin-1")),), content)

@@ -74,7 +74,7 @@ class ClientRequest:
             self.answer(answers.redirect(to.route.redirect, head))
         elif to.route.respond is not None:
             self.answer(answers.respond(to.route.respond))
-        elif head.method == b"OPTIONS" and head.fields.special.get(b"max-forwards") == b"0":
+        elif head.method == b"OPTIONS" and head.fields.max_forwards == 0:
             self.answer(Answer(200))  # RFC 9110 section 7.6.2: we are the final recipient.
         elif reader is None:
             self._submit(to, b"", None)
@@ -146,7 +146,9 @@ class ClientRequest:
         """Put the request on its way to a slot: whole, or (``_reading``) as it comes."""
         head, connection = self.head, self.connection
         fields = head.fields
-        block = connection.forwarding_block(head, to.set_host or head.host)
+        if head.method == b"OPTIONS" and fields.max_forwards > 0:
+            fields = fields.with_max_forwards(fields.max_forwards - 1)
+        block = connection.forwarding_block(fields, to.set_host or head.host, head.minor)
         self.request_id = received_request_id(fields, connection.trusted) or connection.gateway.new_request_id()
         path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
         reader = self._reader

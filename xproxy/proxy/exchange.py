@@ -88,6 +88,7 @@ class Exchange:
         "attempts",
         "response_timeout",
         "slot",
+        "answered",
         "began",
         "tunnel",
         "discarded",
@@ -116,8 +117,10 @@ class Exchange:
         self.response_timeout = pool.config.response_timeout if response_timeout is None else response_timeout
         self.attempts = 0
         self.slot: Optional[Slot] = None
+        self.answered = False
+        """Some byte of a response was seen on this attempt: the service has acted on the request."""
         self.began = False
-        """A final response's head was seen: nothing can be tried again."""
+        """The caller has the final response's head."""
         self.tunnel: Optional[TunnelEnd] = None
         """Set once the service has switched protocols."""
         self.discarded = 0
@@ -194,4 +197,4 @@ class Exchange:
     def _may_try_again(self, unread: bool) -> bool:
         if self.attempts >= self.pool.limits.max_attempts or self.streaming:
             return False
-        return unread or self.method in IDEMPOTENT
+        return unread or (not self.answered and self.method in IDEMPOTENT)

@@ -35,7 +35,7 @@ from zope.interface import implementer
 from ..http1.errors import BadMessage
 from ..http1.fields import Fields
 from ..http1.forward import forwarding_block
-from ..http1.request import RequestHead, head_end, parse_request_head
+from ..http1.request import head_end, parse_request_head
 from .answers import Answer, phrase
 from .client_request import ClientRequest
 from .gateway import Gateway, peer_host
@@ -94,6 +94,7 @@ class ClientConnection(Protocol):
         # The last request's fields and the block made of them: clients repeat themselves.
         self._fields: Optional[Fields] = None
         self._host = b""
+        self._minor = 1
         self._block = b""
 
     def connectionMade(self) -> None:
@@ -182,13 +183,12 @@ class ClientConnection(Protocol):
 
     # -- what a request asks of its connection
 
-    def forwarding_block(self, head: RequestHead, host: bytes) -> bytes:
+    def forwarding_block(self, fields: Fields, host: bytes, minor: int) -> bytes:
         """The outgoing header block, worked out once for requests that repeat their fields."""
-        fields = head.fields
-        if fields is not self._fields or host != self._host:
+        if fields is not self._fields or host != self._host or minor != self._minor:
             peer = self.peer.encode()
-            self._block = forwarding_block(fields, peer, self.scheme, host, head.minor, self.trusted, self.gateway.marks)
-            self._fields, self._host = fields, host
+            self._block = forwarding_block(fields, peer, self.scheme, host, minor, self.trusted, self.gateway.marks)
+            self._fields, self._host, self._minor = fields, host, minor
         return self._block
 
     def await_body(self) -> bytes:

@@ -119,6 +119,7 @@ class Slot(Protocol):
         self.exchange = exchange
         exchange.slot = self
         exchange.attempts += 1
+        exchange.answered = False
         self.state = _HEAD
         pool.board[self.lease] = 1
         self._began_at = now
@@ -171,6 +172,7 @@ class Slot(Protocol):
             self._fail(ServiceFailed(error.reason), "bad-response")
 
     def _head_received(self, exchange: Exchange, data: bytes) -> None:
+        exchange.answered = True
         if self._buffer:
             data = self._buffer + data
         while True:
@@ -195,13 +197,13 @@ class Slot(Protocol):
             self._closing(exchange)
             return
         body = response_body(head, exchange.method, self.pool.response_limits)
-        exchange.began = True
         self._reusable = head.keep_alive
         if body is None:
             content, rest = b"", data
         else:
             content, ended = body.feed(data)
             if ended is None:
+                exchange.began = True
                 self.state = _BODY
                 self._body = body
                 self.deadline = self.pool.monotonic() + exchange.response_timeout
@@ -212,6 +214,7 @@ class Slot(Protocol):
                     self._discard_checked(exchange)
                 return
             rest = ended
+        exchange.began = True
         self._done(exchange, not rest)
         if exchange.caller is not None:
             exchange.caller.response_began(head, content, body, True)
