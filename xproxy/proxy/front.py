@@ -91,7 +91,8 @@ class ClientConnection(Protocol):
         self._lingering = False
         self._request: Optional[ClientRequest] = None
         self._tunnel: Optional[Tunnel] = None
-        # The last request's fields and the block made of them: clients repeat themselves.
+        # Clients repeat themselves: the last request's fields, those last passed on (mostly the same), the block made of them.
+        self._previous: Optional[Fields] = None
         self._fields: Optional[Fields] = None
         self._host = b""
         self._minor = 1
@@ -152,10 +153,11 @@ class ClientConnection(Protocol):
             else:
                 self._buffer = data[end:]
                 data = data[:end]
-            head = parse_request_head(data, limits, self._fields)
+            head = parse_request_head(data, limits, self._previous)
         except BadMessage as error:
             self._refuse(error)
             return False
+        self._previous = head.fields
         request = self._request = ClientRequest(self, head, gateway.monotonic())
         try:
             request.start()
