@@ -30,17 +30,17 @@ class ILeaseHolder(Interface):
         Replaces what was said before; an empty list takes it back.
         """
 
-    def acceptor_lost() -> None:  # noqa: N805
+    def acceptor_lost() -> None:
         """The acceptor is gone: every lease is an orphan from here on, its number means nothing any more."""
 
-    def acceptor_found() -> None:  # noqa: N805
+    def acceptor_found() -> None:
         """An acceptor (perhaps a new one) answers: asks must be said again, orphans closed as they become free."""
 
 
 class ISlotSource(Interface):
     """An acceptor, as a proxy sees it."""
 
-    board: MutableSequence[int] = Attribute("One byte for each lease, set to 1 while an exchange is on it.")  # type: ignore[assignment]
+    board: MutableSequence[int] = Attribute("One byte for each lease, set to 1 while an exchange is on it.")
 
     def ask(pool: str, arrivals: Sequence[float], seen: int) -> None:  # noqa: N805
         """Replace the holder's standing ask.
@@ -55,5 +55,5 @@ class ISlotSource(Interface):
     def lease_closed(lease: int) -> None:  # noqa: N805
         """The lease is over and the slot is not good any more: the acceptor closes its copy."""
 
-    def census() -> "Deferred[dict[str, Any]]":  # noqa: N805
+    def census() -> Deferred[dict[str, Any]]:
         """The acceptor's counts of each pool, for ``/status``; fails when no acceptor answers."""

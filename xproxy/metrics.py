@@ -113,8 +113,8 @@ class ProxyCounts:
         self.pools: dict[str, PoolCounts] = {}
         self.connections: dict[str, int] = {"client": 0, "slot": 0}
         """Open at this moment, by side."""
-        self.connections_total: dict[str, int] = {"client": 0, "slot": 0}
-        """Opened so far, by side."""
+        self.connections_total: dict[str, int] = {"client": 0}
+        """Opened so far, by side; of slots the acceptor counts that, as registrations."""
         self.refused: dict[str, int] = {}
         """Connections closed at once, by reason (a fixed few words)."""
         self.routeless: dict[int, int] = {}
@@ -128,9 +128,9 @@ class ProxyCounts:
         return counts
 
     def opened(self, side: str) -> None:
-        """A connection of ``side`` (client or slot) is open."""
+        """A connection of ``side`` is open."""
         self.connections[side] += 1
-        self.connections_total[side] += 1
+        self.connections_total[side] = self.connections_total.get(side, 0) + 1
 
     def closed(self, side: str) -> None:
         """A connection of ``side`` is gone."""

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
 
 import attr
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
 from .. import __version__
 from ..metrics import ProxyCounts
@@ -29,8 +28,6 @@ _SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased", "shared")
 _SERVICE_REQUEST_NUMBERS = ("in_flight", "most_in_flight", "served")
 
 Census = Mapping[str, Mapping[str, Any]]
-
-_log = Logger()
 
 
 @attr.frozen
@@ -109,15 +106,11 @@ class Picture:
 
 
 async def take(sources: Sources) -> Picture:
-    """Ask everybody. An acceptor that fails or is silent is logged at debug level and shown as unknown."""
+    """Ask everybody. An acceptor that fails or is silent is shown as unknown; its loss is the handoff client's to log."""
     census: Optional[Census]
     try:
         census = await sources.census().addTimeout(CENSUS_TIMEOUT_S, sources.clock)
-    except TimeoutError:
-        _log.debug("the acceptor did not answer within {seconds} s", seconds=CENSUS_TIMEOUT_S)
-        census = None
-    except Exception as error:  # noqa: BLE001 - the acceptor's or the connection's: whatever it is, its numbers are unknown
-        _log.debug("the acceptor gave no census: {error}", error=error)
+    except Exception:  # noqa: BLE001 - the acceptor's, the connection's or the timeout: whatever it is, the picture says it
         census = None
     return Picture(
         program=sources.program,
