@@ -85,6 +85,7 @@ class ListenService(Service):
         self._check = check
         self._failed_late = failed_late
         self._listening: Optional[Deferred[None]] = None
+        self._closing: Deferred[None] = succeed(None)
         self._starting = False
         self._error: Optional[StartupError] = None
 
@@ -105,15 +106,14 @@ class ListenService(Service):
             self.privilegedStartService()
         super().startService()
 
-    def _listens(self, port: IListeningPort) -> Optional[Deferred[None]]:
+    def _listens(self, port: IListeningPort) -> None:
         self.port = port
         if self._check is not None:
             try:
                 self._check(port)
             except StartupError as error:
                 self._fail(error)
-                return self._stop_listening()
-        return None
+                self._closing = self._stop_listening()
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):  # Stopped before it had begun to listen.
@@ -131,10 +131,11 @@ class ListenService(Service):
         """Listen no longer; fires when the port is closed."""
         super().stopService()
         listening, self._listening = self._listening, None
-        if listening is None:
-            return succeed(None)
-        listening.cancel()
-        return listening.addCallback(lambda _: self._stop_listening())
+        if listening is not None:
+            listening.cancel()  # Does nothing when it listens already.
+        if self.port is not None:
+            self._closing = self._stop_listening()
+        return self._closing
 
     def _stop_listening(self) -> Deferred[None]:
         port, self.port = self.port, None

@@ -13,6 +13,7 @@ from tests.acceptor.doubles import descriptors
 from tests.handoff.doubles import HandoffTestCase, ended, reactor, receive_slot, soon, until
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.config import Pool
+from xproxy.handoff import outbox
 from xproxy.handoff import path as path_module
 from xproxy.handoff import server as server_module
 from xproxy.handoff.board import make_board
@@ -349,7 +350,7 @@ class StrangerTests(HandoffTestCase):
     async def test_one_that_does_not_read(self) -> None:
         """It is cut off when its answers have piled up; its memory is bounded."""
         holder = await self.start()
-        self.patch(__import__("xproxy.handoff.outbox", fromlist=["x"]), "MAX_UNWRITTEN_BYTES", 100000)
+        self.patch(outbox, "MAX_UNWRITTEN_BYTES", 100000)
         stranger = self.hello()
         connections = self._factory().connections
         await until(lambda: len(connections) == 2)

@@ -14,12 +14,13 @@ from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence, Tup
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..acceptor.holding import BOARD_BYTES
@@ -100,12 +101,15 @@ class AcceptorConnection(BoxConnection):
         tag, answered = self._question()
         answered.addTimeout(HELLO_S, self._clock)
         # The board is passed on and not kept: it is to be freed with the last lease that was granted under it.
-        answered.addCallbacks(self._hello_answered, lambda failure: self.drop(failure.getErrorMessage()), callbackArgs=(board,))
+        answered.addCallbacks(self._hello_answered, self._hello_failed, callbackArgs=(board,))
         self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), tag), descriptor)
 
     def _hello_answered(self, answer: Any, board: mmap) -> None:
         self.found = True
         self._client.connection_found(self, cast(MutableSequence[int], board))
+
+    def _hello_failed(self, failure: Failure) -> None:
+        self.drop("it does not answer" if failure.check(TimeoutError) else failure.getErrorMessage())
 
     def _question(self) -> Tuple[bytes, Deferred[Any]]:
         tag = b"%x" % next(self._tags)

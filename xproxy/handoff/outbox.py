@@ -43,7 +43,8 @@ class Outbox:
 
         The descriptor arrives with the first byte, or one before, but not later.
         """
-        if self._unwritten > MAX_UNWRITTEN_BYTES or len(self._descriptors) > MAX_UNWRITTEN_DESCRIPTORS:
+        full = self._unwritten > MAX_UNWRITTEN_BYTES or len(self._descriptors) > MAX_UNWRITTEN_DESCRIPTORS
+        if full and not self._closed:
             self._closed = True
             self._overflowed()
         if self._closed:

@@ -1,0 +1,445 @@
+"""Acceptor and proxies over a real handoff socket, with real slots."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import Any, List, Tuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from tests.acceptor.doubles import RecordingHolder, descriptors
+from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, soon, until
+from xproxy.handoff import client as client_module
+from xproxy.handoff.board import make_board
+from xproxy.handoff.boxes import encode_box
+from xproxy.handoff.client import HandoffClient
+from xproxy.handoff.holder import RemoteHolder
+from xproxy.handoff.messages import Grant, encode, encode_answer, encode_error
+from xproxy.interfaces import ILeaseHolder, ISlotSource
+from xproxy.startup import StartupError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class LeaseTests(HandoffTestCase):
+    """A slot's way to a proxy and back."""
+
+    async def test_interfaces(self) -> None:
+        acceptor = self.start_acceptor()
+        verifyObject(ISlotSource, HandoffClient(reactor, self.path, RecordingHolder()))
+        verifyObject(ILeaseHolder, RemoteHolder(acceptor.acceptor, reactor, str))
+
+    async def test_lease_and_return(self) -> None:
+        acceptor = self.start_acceptor()
+        (service,) = await self.slots(acceptor, 1)
+        holder, _ = await self.proxy()
+        holder.ask(1.0)
+        await holder.until(lambda: holder.grants)
+        self.assertEqual(holder.grants, [("default", 0, "127.0.0.1")])
+        self.assertFalse(os.get_inheritable(holder.sockets[0].fileno()))
+        holder.sockets[0].sendall(b"GET")
+        await until(lambda: readable(service))
+        self.assertEqual(service.recv(10), b"GET")
+        service.sendall(b"200")
+        self.assertEqual(holder.sockets[0].recv(10), b"200")
+        self.assertEqual(acceptor.census()["default"]["leased"], 1)
+        holder.give_back(0)
+        await until(lambda: acceptor.census()["default"]["idle"])
+        self.assertFalse(readable(service))
+
+    async def test_who_waits_is_recalled_for(self) -> None:
+        acceptor = self.start_acceptor()
+        await self.slots(acceptor, 1)
+        first, _ = await self.proxy()
+        second, _ = await self.proxy()
+        first.ask(1.0)
+        await first.until(lambda: first.grants)
+        second.ask(2.0)
+        await first.until(lambda: first.recalls)
+        self.assertEqual(first.recalls, [("default", (2.0,))])
+        first.ask()
+        first.give_back(0)
+        await second.until(lambda: second.grants)
+        await first.until(lambda: first.recalls[-1] == ("default", ()))
+
+    async def test_changing_recalls_are_paced(self) -> None:
+        """A thousand changes in a short time are a few messages; the last one is said."""
+        acceptor = self.start_acceptor()
+        await self.slots(acceptor, 1)
+        first, _ = await self.proxy()
+        second, _ = await self.proxy()
+        first.ask(1.0)
+        await first.until(lambda: first.grants)
+        book = acceptor.acceptor.books["default"]
+        holding = list(acceptor.acceptor._holdings)[1]
+        began = reactor.seconds()
+        for number in range(1000):
+            holding.ask("default", (2.0 + number,), 0)
+        await first.until(lambda: first.recalls[-1:] == [("default", (1001.0,))])
+        self.assertLess(len(first.recalls), 4 + (reactor.seconds() - began) * 100)
+        self.assertEqual(book.waiting, 1)
+        self.assertEqual(second.grants, [])
+
+    async def test_a_growing_ask_is_said_at_once_the_rest_soon(self) -> None:
+        acceptor = self.start_acceptor()
+        holder, client = await self.proxy()
+        book = acceptor.acceptor.books["default"]
+        client.ask("default", (1.0, 2.0), 0)
+        await until(lambda: book.waiting == 2)
+        for number in range(100):
+            client.ask("default", (3.0 + number,), 0)
+        await until(lambda: book.waiting == 1)
+        client.ask("default", (), 0)
+        await until(lambda: book.waiting == 0)
+        self.assertEqual(holder.grants, [])
+
+    async def test_census(self) -> None:
+        acceptor = self.start_acceptor()
+        await self.slots(acceptor, 2)
+        holder, client = await self.proxy()
+        holder.ask(1.0)
+        await holder.until(lambda: holder.grants)
+        client.board[0] = 1
+        census: Any = await client.census()
+        self.assertEqual(census, acceptor.census())
+        row = census["default"]
+        self.assertEqual((row["slots"], row["idle"], row["leased"], row["in_flight"]), (2, 1, 1, 1))
+        self.assertEqual(row["services"], [{"name": "127.0.0.1", "slots": 2, "idle": 1, "leased": 1, "shared": 0}])
+        client.board[0] = 0
+        census = await client.census()
+        self.assertEqual(census["default"]["in_flight"], 0)
+
+    async def test_many_leases_go_round(self) -> None:
+        """Every descriptor is the one it should be, also when numbers are used again at once; none is left over."""
+        acceptor = self.start_acceptor()
+        services = await self.slots(acceptor, 40)
+        holder, _ = await self.proxy()
+        before = descriptors()
+        found = set()
+        for _ in range(5):
+            holder.ask(*[1.0] * 40)
+            await holder.until(lambda: len(holder.sockets) == 40)
+            holder.ask()
+            for lease, plain in holder.sockets.items():
+                plain.sendall(b"%d" % lease)
+                found.add(plain.getpeername())
+            await until(lambda: all(map(readable, services)))
+            self.assertEqual(sorted(int(service.recv(10)) for service in services), list(range(40)))
+            for lease in list(holder.sockets):
+                holder.give_back(lease)
+            await until(lambda: acceptor.census()["default"]["idle"] == 40)
+        self.assertEqual(found, {service.getsockname() for service in services})
+        self.assertEqual(descriptors(), before)
+
+    async def test_a_thousand_slots_come_and_vanish(self) -> None:
+        acceptor = self.start_acceptor()
+        holder, _ = await self.proxy()
+        before = descriptors()
+        book = acceptor.acceptor.books["default"]
+        for turn in range(10):
+            services = []
+            for _ in range(5):  # Within the listening queue of an endpoint, 50.
+                services += await self.slots(acceptor, 20)
+            holder.ask(*[1.0] * 30)
+            await holder.until(lambda: len(holder.sockets) == 30)
+            holder.ask()
+            for service in services[turn::2]:
+                service.close()
+            for lease in list(holder.sockets):
+                if lease % 3:
+                    holder.give_back(lease)
+                else:
+                    holder.close_lease(lease)
+            for service in services:
+                service.close()
+            await until(lambda: book.registered == 0)
+            self.assertEqual((book.idle, book.leased, book.shared), (0, 0, 0))
+            self.sockets = [plain for plain in self.sockets if plain.fileno() >= 0]
+        await soon()
+        self.assertEqual(descriptors(), before)
+        self.assertEqual(acceptor.census()["default"]["registrations"], {"ok": 1000})
+
+
+class _Output(ProcessProtocol):
+    """Tells what a process prints, and when it has ended."""
+
+    def __init__(self) -> None:
+        self.said: Deferred[bytes] = Deferred()
+        self.over: Deferred[None] = Deferred()
+        self.errors = b""
+
+    def outReceived(self, data: bytes) -> None:
+        self.said.callback(data)
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data
+
+    def processEnded(self, reason: Failure) -> None:
+        if not self.said.called:
+            self.said.callback(self.errors)
+        self.over.callback(None)
+
+
+class DeathTests(HandoffTestCase):
+    """What happens when an end dies."""
+
+    async def test_a_proxy_is_killed(self) -> None:
+        """Its idle lease returns to the ring, the slot in an exchange is closed."""
+        acceptor = self.start_acceptor()
+        services = await self.slots(acceptor, 2)
+        output = _Output()
+        environment = {**os.environ, "PYTHONPATH": ROOT}
+        process = reactor.spawnProcess(
+            output, sys.executable, [sys.executable, "-m", "tests.handoff.proxy_to_kill", self.path], environment, ROOT
+        )
+        self.assertEqual((await output.said).strip(), b"ready")
+        self.assertEqual(acceptor.census()["default"]["in_flight"], 1)
+        process.signalProcess(signal.SIGKILL)
+        await output.over
+        book = acceptor.acceptor.books["default"]
+        await until(lambda: book.leased == 0)
+        self.assertEqual((book.idle, book.registered), (1, 1))
+        await until(lambda: any(readable(service) and service.recv(10) == b"POST /" for service in services))
+        await until(lambda: sorted(map(ended, services)) == [False, True])
+        holder, _ = await self.proxy()
+        holder.ask(1.0)
+        await holder.until(lambda: holder.grants)
+
+    async def test_a_proxy_stops(self) -> None:
+        acceptor = self.start_acceptor()
+        (service,) = await self.slots(acceptor, 1)
+        holder, client = await self.proxy()
+        holder.ask(1.0)
+        await holder.until(lambda: holder.grants)
+        await self.stop(client)
+        self.assertEqual(holder.events, ["found", "lost"])
+        await until(lambda: acceptor.census()["default"]["idle"] == 1)
+        self.assertFalse(ended(service))
+        self.assertEqual([line for line in self.lines if "lost" in line or "cut" in line], [])
+
+    async def test_an_acceptor_stops_and_comes_back(self) -> None:
+        """The leases live on; it is dialled again; the log says both, once."""
+        acceptor = self.start_acceptor()
+        (service,) = await self.slots(acceptor, 1)
+        holder, client = await self.proxy()
+        holder.ask(1.0)
+        await holder.until(lambda: holder.grants)
+        holder.ask(2.0, 3.0)
+        old_board = client.board
+        old_board[0] = 1
+        await self.stop(acceptor)
+        await holder.until(lambda: holder.events[-1] == "lost")
+        holder.sockets[0].sendall(b"still here")
+        await until(lambda: readable(service))
+        self.assertEqual(service.recv(20), b"still here")
+        await self.failed(client.census())
+        client.give_back(0)
+        client.lease_closed(0)
+        holder.sockets.pop(0).close()
+        successor = self.start_acceptor()
+        await holder.until(lambda: holder.events == ["found", "lost", "found"])
+        self.assertIsNot(client.board, old_board)
+        self.assertEqual(client.board[0], 0)
+        book = successor.acceptor.books["default"]
+        await until(lambda: book.waiting == 2)
+        await self.slots(successor, 1)
+        await holder.until(lambda: len(holder.grants) == 2)
+        said = [line for line in self.lines if "acceptor" in line]
+        self.assertEqual(len(said), 2, said)
+        self.assertIn("is lost", said[0])
+        self.assertIn("is back", said[1])
+
+    async def failed(self, outcome: Deferred[Any]) -> None:
+        try:
+            await outcome
+        except ConnectionLost:
+            return
+        self.fail("there is no acceptor")
+
+    async def test_an_ask_before_there_is_an_acceptor(self) -> None:
+        holder = RecordingHolder()
+        self.holders.append(holder)
+        client = HandoffClient(reactor, self.path, holder, lambda attempt: 0.001)
+        holder.source = client
+        holder.ask(1.0)
+        client.startService()
+        self.services.append(client)
+        acceptor = self.start_acceptor()
+        await self.slots(acceptor, 1)
+        await holder.until(lambda: holder.grants)
+
+    async def test_where_no_acceptor_is_at_the_start(self) -> None:
+        client = HandoffClient(reactor, self.path, RecordingHolder())
+        error = self.assertRaises(StartupError, client.privilegedStartService)
+        self.assertIn("does not exist", str(error))
+
+    async def test_the_acceptor_is_lost_while_it_answers(self) -> None:
+        acceptor = self.start_acceptor()
+        _, client = await self.proxy()
+        asked = client.census()
+        acceptor.acceptor.close()
+        await self.failed(asked)
+
+
+class _Impostor(Protocol):
+    """Something else that listens where the acceptor should."""
+
+    def connectionMade(self) -> None:
+        self.factory.connections.append(self)  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        for part, fds in self.factory.says:  # type: ignore[union-attr]
+            for number in fds:
+                transport.sendFileDescriptor(number)
+            transport.write(part)
+        if self.factory.hangs_up:  # type: ignore[union-attr]
+            transport.loseConnection()
+
+
+class ImpostorTests(HandoffTestCase):
+    """What an acceptor says is not believed either."""
+
+    async def start(self, says: List[Tuple[bytes, List[int]]], hangs_up: bool = False) -> Tuple[RecordingHolder, Factory]:
+        factory: Any = Factory.forProtocol(_Impostor)
+        factory.says, factory.connections, factory.hangs_up = says, [], hangs_up
+        port = reactor.listenUNIX(self.path, factory)
+        self.addCleanup(port.stopListening)
+        holder = RecordingHolder()
+        self.holders.append(holder)
+        client = HandoffClient(reactor, self.path, holder, lambda attempt: 0.001)
+        holder.source = client
+        client.startService()
+        self.services.append(client)
+        return holder, factory
+
+    async def refused(self, says: List[Tuple[bytes, List[int]]], reason: str) -> None:
+        """It is dialled again, and the log has said why, once."""
+        _, factory = await self.start(says)
+        await until(lambda: len(factory.connections) >= 3)  # type: ignore[attr-defined]
+        said = [line for line in self.lines if "is lost" in line]
+        self.assertEqual(len(said), 1, said)
+        self.assertIn(reason, said[0])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    FOUND = encode_box(encode_answer(b"1", {"pools": []}))
+
+    async def test_garbage(self) -> None:
+        await self.refused([(b"HTTP/1.1 400 Bad Request\r\n\r\n", [])], "longer than")
+
+    async def test_another_version(self) -> None:
+        await self.refused([(encode_box(encode_error(b"1", b"VERSION", "too old")), [])], "too old")
+
+    async def test_an_answer_that_is_none(self) -> None:
+        await self.refused([(encode_box({b"_answer": b"1", b"json0": b"{"}), [])], "not JSON")
+
+    async def test_an_answer_nobody_asked_for(self) -> None:
+        await self.refused([(encode_box(encode_answer(b"2", {})), [])], "nobody asked")
+
+    async def test_a_grant_before_hello_is_answered(self) -> None:
+        await self.refused([(encode_box(encode(Grant("default", 0, "x", 0))), [0])], "can't be")
+
+    async def test_a_grant_without_a_descriptor(self) -> None:
+        _, factory = await self.start([(self.FOUND, []), (encode_box(encode(Grant("default", 0, "x", 0))), [])])
+        await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]
+        self.assertIn("without the descriptor", self.lines[0])
+
+    async def test_a_grant_off_the_board(self) -> None:
+        _, factory = await self.start([(self.FOUND, []), (encode_box(encode(Grant("default", 65536, "x", 0))), [0])])
+        await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]
+        self.assertIn("can't be", self.lines[0])
+
+    async def test_descriptors_without_a_message(self) -> None:
+        """They are closed with the connection."""
+        holder, factory = await self.start([(self.FOUND, [0, 0, 0])], hangs_up=True)
+        await until(lambda: len(factory.connections) >= 3)  # type: ignore[attr-defined]
+        self.assertEqual(holder.grants, [])
+
+    async def test_silence(self) -> None:
+        self.patch(client_module, "HELLO_S", 0.01)
+        await self.refused([], "does not answer")
+
+    async def test_it_hangs_up(self) -> None:
+        """Again and again: the delays grow, for a connection alone is no success."""
+        holder = RecordingHolder()
+        attempts: List[int] = []
+        factory: Any = Factory.forProtocol(_Impostor)
+        factory.says, factory.connections, factory.hangs_up = [], [], True
+        port = reactor.listenUNIX(self.path, factory)
+        self.addCleanup(port.stopListening)
+
+        def policy(attempt: int) -> float:
+            attempts.append(attempt)
+            return 0.001
+
+        client = HandoffClient(reactor, self.path, holder, policy)
+        client.startService()
+        self.services.append(client)
+        await until(lambda: len(attempts) >= 4)
+        self.assertEqual(attempts[:4], [1, 2, 3, 4])
+
+    async def test_no_board_can_be_made(self) -> None:
+        def none() -> Any:
+            raise OSError(24, "Too many open files")
+
+        self.patch(client_module, "make_board", none)
+        await self.refused([], "Too many open files")
+
+
+class TwistedPeerTests(HandoffTestCase):
+    """The handoff socket speaks AMP: a peer made of Twisted's own classes can use it."""
+
+    async def test_a_proxy_made_with_twisted(self) -> None:
+        from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+        from twisted.protocols import amp
+
+        from tests.handoff.test_messages import TwistedAsk, TwistedGiveBack
+
+        class TwistedHello(amp.Command):
+            commandName = b"Hello"
+            arguments = [(b"version", amp.Integer()), (b"board", amp.Descriptor())]
+            response = [(b"json0", amp.String())]
+
+        class TwistedGrant(amp.Command):
+            commandName = b"Grant"
+            arguments = [
+                (b"pool", amp.Unicode()),
+                (b"lease", amp.Integer()),
+                (b"service", amp.Unicode()),
+                (b"slot", amp.Descriptor()),
+            ]
+            requiresAnswer = False
+
+        granted: Deferred[Tuple[str, int, str, int]] = Deferred()
+
+        class Peer(amp.AMP):
+            @TwistedGrant.responder
+            def grant(self, pool: str, lease: int, service: str, slot: int) -> Any:
+                granted.callback((pool, lease, service, slot))
+                return {}
+
+        acceptor = self.start_acceptor()
+        (service,) = await self.slots(acceptor, 1)
+        peer: Any = await connectProtocol(UNIXClientEndpoint(reactor, self.path), Peer())
+        descriptor, board = make_board()
+        board.close()
+        answer = await peer.callRemote(TwistedHello, version=1, board=descriptor)
+        os.close(descriptor)
+        self.assertEqual(answer["json0"], b'{"pools":["default"]}')
+        peer.callRemote(TwistedAsk, pool="default", arrivals=(1.0,), seen=0)
+        pool, lease, name, number = await granted
+        self.assertEqual((pool, lease, name), ("default", 0, "127.0.0.1"))
+        with socket.socket(fileno=number) as slot:
+            slot.sendall(b"GET")
+        await until(lambda: readable(service))
+        peer.callRemote(TwistedGiveBack, lease=0)
+        await until(lambda: acceptor.census()["default"]["idle"] == 1)
+        peer.transport.loseConnection()
+        await until(lambda: not acceptor._handoff[0]._factory.connections)
