@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-from .spool import Spool
+from .spool import Backlog, Spool
 
 UNPROVEN_BYTES = 64 * 1024
 """How much is given to a transport that sends later (TLS) before it has to say that it is drained."""
@@ -44,10 +44,11 @@ class Outlet:
         "_transport",
         "_owner",
         "_send_now",
-        "_spool",
+        "_backlog",
         "_body",
         "_unproven",
         "_registering",
+        "_ending",
         "_plain",
         "__weakref__",
     )
@@ -55,10 +56,11 @@ class Outlet:
     def __init__(self, transport: Any, owner: OutletOwner, memory_bytes: int) -> None:
         self._transport = transport
         self._owner = owner
-        self._spool = Spool(memory_bytes)
+        self._backlog = Backlog(memory_bytes)
         self._body: Optional[Spool] = None
         self._unproven = 0
         self._registering = False
+        self._ending = False
         self.draining = False
         """Whether something waits."""
         # A TLS transport passes unknown attributes on to the TCP transport below it, so only the class tells them apart.
@@ -76,7 +78,12 @@ class Outlet:
     @property
     def waiting(self) -> int:
         """Bytes that wait here, beyond the one piece that the transport has."""
-        return self._spool.unread
+        return self._backlog.unread
+
+    @property
+    def kept(self) -> int:
+        """Bytes that take up space here: those that wait, and what was sent of the file they are in."""
+        return self._backlog.kept
 
     def splice_target(self) -> Optional[int]:
         """The descriptor, when what is written to it directly would come next and unchanged; else None."""
@@ -88,7 +95,7 @@ class Outlet:
     def send(self, data: bytes) -> None:
         """Send, now if nothing waits. Raises OSError when the disk is full."""
         if self.draining:
-            self._spool.put(data)
+            self._backlog.put(data)
             return
         try:
             sent = self._send_now(data)
@@ -119,7 +126,7 @@ class Outlet:
         """The transport has nothing more to send."""
         if self._registering:  # A TCP transport asks at once, before it has sent anything.
             return
-        data = self._spool.take() or (self._body.take() if self._body is not None else b"")
+        data = self._backlog.take() or (self._body.take() if self._body is not None else b"")
         if data:
             self._transport.write(data)
             self._owner.outlet_progress()
@@ -127,6 +134,8 @@ class Outlet:
         self._drop()
         self._unproven = 0
         self._transport.unregisterProducer()
+        if self._ending:
+            self._transport.loseWriteConnection()
         self._owner.outlet_drained()
 
     def stopProducing(self) -> None:
@@ -136,8 +145,17 @@ class Outlet:
     def _drop(self) -> None:
         self.draining = False
         self._body = None
-        if self._spool.size:
-            self._spool.clear()
+        self._backlog.clear()
+
+    def end_sending(self) -> None:
+        """End our direction (TCP's half-close) once what waits is sent. Nothing may be sent after it.
+
+        ``loseWriteConnection`` would wait for what the transport has, but not for its producer.
+        """
+        if self.draining:
+            self._ending = True
+        else:
+            self._transport.loseWriteConnection()
 
     def end(self) -> None:
         """Close the connection once what waits is sent.

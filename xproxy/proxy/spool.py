@@ -11,6 +11,9 @@ from typing import IO, List, Optional
 READ_BYTES = 128 * 1024
 """How much is taken from a file at a time: Twisted's FileDescriptor.SEND_LIMIT."""
 
+SEGMENT_BYTES = 16 * 1024 * 1024
+"""After how much a backlog begins a new file, so that what was read can be freed: what it keeps is what waits and this."""
+
 
 class Spool:
     """First in, first out, for one reader who may rewind. Nothing is freed before ``clear``, so the two places do not mix.
@@ -81,3 +84,52 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class Backlog:
+    """Spools in a row, for a reader that never rewinds and may be a little behind for ever: what was read is freed.
+
+    :param memory_bytes: what may be held in memory.
+    """
+
+    __slots__ = ("_memory_bytes", "_spools")
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._spools: List[Spool] = []
+
+    @property
+    def unread(self) -> int:
+        """Bytes put in and not yet taken."""
+        return sum([spool.unread for spool in self._spools])
+
+    @property
+    def kept(self) -> int:
+        """Bytes that take up space."""
+        return sum([spool.size for spool in self._spools])
+
+    def put(self, data: bytes) -> None:
+        """Append. Raises OSError when the disk is full."""
+        spools = self._spools
+        if len(spools) == 1 and not spools[0].unread:
+            spools[0].clear()
+        elif not spools:
+            spools.append(Spool(self._memory_bytes))
+        elif spools[-1].size >= SEGMENT_BYTES:
+            spools.append(Spool(0))
+        spools[-1].put(data)
+
+    def take(self) -> bytes:
+        """The next bytes; empty when there are none."""
+        while self._spools:
+            data = self._spools[0].take()
+            if data:
+                return data
+            self._spools.pop(0).clear()
+        return b""
+
+    def clear(self) -> None:
+        """Drop everything."""
+        for spool in self._spools:
+            spool.clear()
+        self._spools.clear()
