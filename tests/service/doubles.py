@@ -29,6 +29,9 @@ class Wire(StringTransport):
         self.half_closed = False
         self.aborted = False
 
+    def unregisterProducer(self) -> None:
+        self.producer = None  # Twisted's own transports do not complain either when there was none.
+
     def loseWriteConnection(self) -> None:
         self.half_closed = True
 

@@ -32,7 +32,12 @@ class Waiting:
     def look(self) -> None:
         """Something happened."""
         for entry in list(self._conditions):
-            value = entry[0]()
+            try:
+                value = entry[0]()
+            except Exception:  # noqa: BLE001 - the test that waits gets it
+                self._conditions.remove(entry)
+                entry[1].errback()
+                continue
             if value:
                 self._conditions.remove(entry)
                 entry[1].callback(value)
@@ -43,11 +48,13 @@ class ParkedSlot(Protocol):
 
     transport: Any
 
-    def __init__(self, parking: "Parking") -> None:
+    def __init__(self, parking: Parking) -> None:
         self.parking = parking
         self.registration: Optional[Registration] = None
         self.received = b""
         self.lost: Optional[Failure] = None
+        self.spent = False
+        """Its last response said close."""
         self._parser: Optional[RegistrationParser] = RegistrationParser(parking.mode)
 
     def connectionMade(self) -> None:
@@ -73,7 +80,7 @@ class ParkedSlot(Protocol):
 
     @property
     def parked(self) -> bool:
-        return self.registration is not None and self.lost is None
+        return self.registration is not None and self.lost is None and not self.spent
 
     def request(self, data: bytes) -> Deferred[Response]:
         """Send a request; fires with the final response."""
@@ -97,10 +104,13 @@ class ParkedSlot(Protocol):
         body = response_body(head, method)
         content, rest = (b"", self.received[end:]) if body is None else body.feed(self.received[end:])
         if rest is None and self.lost is not None:
-            content, rest = content, b""
+            rest = b""  # It ended with the connection.
         if rest is None:
             return None
         self.received = rest
+        if not head.keep_alive and not head.slot_closing:
+            self.spent = True
+            self.transport.loseConnection()
         return head, content
 
     def gone(self) -> Deferred[bool]:

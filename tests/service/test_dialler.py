@@ -158,14 +158,13 @@ class BackoffTests(TestCase):
         """The acceptor takes the connection and closes it: no busy loop."""
         field = Field(4)
         field.dialler.start()
-        for second in range(121):
+        for _ in range(121):
             while field.pending:
                 field.dialler.slot_parked()
                 field.pending.pop(0).callback(object())
                 field.lose(worked=False)
             field.clock.advance(1)
         self.assertEqual(field.attempts, [0, 0, 0, 0, 2, 6, 14, 30, 62])
-        self.assertEqual(second, 120)
 
     def test_refused_while_it_settles(self) -> None:
         field = Field(4)

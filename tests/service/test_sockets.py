@@ -22,7 +22,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 
-from tests.service.parking import Parking, ParkedSlot
+from tests.service.parking import ParkedSlot, Parking
 from tests.service.test_port import GET, SLOW, Hello
 from xproxy.service.endpoint import SlotsServerEndpoint
 

@@ -90,6 +90,8 @@ class Relay(Protocol, TimeoutMixin):
         self._backend: Optional[BackendSide] = None
         self._waiting = b""
         """What arrived before the backend was connected: one read, then the slot is paused."""
+        self._slot_ended = False
+        self._backend_ended = False
         self._over = False
 
     # -- the slot
@@ -108,9 +110,12 @@ class Relay(Protocol, TimeoutMixin):
 
     def readConnectionLost(self) -> None:
         """The proxy will send no more."""
+        self._slot_ended = True
         backend = self._backend
         if backend is None or self.transport.tracker.phase not in _passes_half_close:
             self.transport.loseConnection()
+        elif self._backend_ended:
+            self._close_both(backend)
         elif _closes_by_halves(backend.transport):
             self.setTimeout(HALF_CLOSED_S)
             backend.transport.unregisterProducer()
@@ -170,18 +175,26 @@ class Relay(Protocol, TimeoutMixin):
         if backend is not self._backend:
             return
         slot, phase = self.transport, self.transport.tracker.phase
+        slot.unregisterProducer()
         if phase is Phase.IDLE:
             self._backend = None
-            slot.unregisterProducer()
             backend.transport.unregisterProducer()
             backend.transport.loseConnection()
+        elif self._slot_ended:
+            self._close_both(backend)
         elif phase is Phase.RUNNING or phase in _passes_half_close:
+            self._backend_ended = True
             self.setTimeout(HALF_CLOSED_S)
-            slot.unregisterProducer()
             slot.loseWriteConnection()
         else:
-            slot.unregisterProducer()
             slot.loseConnection()
+
+    def _close_both(self, backend: BackendSide) -> None:
+        """Both directions have ended: close when what is written has left."""
+        self._backend = None
+        backend.transport.unregisterProducer()
+        backend.transport.loseConnection()
+        self.transport.loseConnection()
 
     def backend_lost(self, backend: BackendSide, clean: bool) -> None:
         """The connection to the backend is gone, both ways."""
