@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from xproxy.config import Config, Pool, Redirect, Respond, Route, networks
+from xproxy.config import Certificate, Config, Pool, Redirect, Respond, Route, networks
 from xproxy.config_file import MAX_FILE_BYTES, ConfigError, from_toml, load
 
 
@@ -192,9 +192,8 @@ class UnknownKeyTests(Refused):
         self.refuses("[pool.default]\n[x]", 'pool: unknown section; did you mean "pools"?', "x: unknown section")
 
     def test_what_is_not_there_yet(self) -> None:
-        for key in ("https = []", "workers = 1", "certificates = []"):
-            (line,) = self.lines(f"[proxy]\n{key}")
-            self.assertIn("unknown key", line)
+        (line,) = self.lines("[proxy]\nworkers = 1")
+        self.assertIn("unknown key", line)
 
     def test_names_that_need_quotes(self) -> None:
         (line,) = self.lines('[limits]\n"a\\nb" = 1')
@@ -375,6 +374,46 @@ class HostileTests(TestCase):
             from_toml(source, "x.toml")
         except ConfigError as error:
             self.assertTrue(error.mistakes)
+
+
+class TLSTests(Refused):
+    """What HTTPS, its certificates and a balancer in front of us need."""
+
+    def test_it_is_read(self) -> None:
+        read = from_toml(
+            '[proxy]\nhttps = ["tcp:8443"]\nhttp2 = false\nclient_ca = "/ca.pem"\nclient_certificates = "optional"\n'
+            'client_subject_header = "X-Subject"\nproxy_protocol = true\ntrusted_proxies = ["10.0.0.0/8"]\n'
+            '[[proxy.certificates]]\nchain = "/a.pem"\nkey = "/a.key"\n[[proxy.certificates]]\nchain = "/b.pem"\nkey = "/b.key"\n'
+            '[[routes]]\nredirect_https = 8443\nhsts = "max-age=1"\n[[routes]]\npath = "/a"\nredirect_https = true\n'
+            "[timeouts]\nhandshake = 1.5\n",
+            "x.toml",
+        )
+        proxy = read.proxy
+        self.assertEqual(proxy.https, ("tcp:8443",))
+        self.assertEqual(proxy.certificates, (Certificate("/a.pem", "/a.key"), Certificate("/b.pem", "/b.key")))
+        self.assertEqual((proxy.http2, proxy.proxy_protocol, proxy.client_ca), (False, True, "/ca.pem"))
+        self.assertEqual((proxy.client_certificates, proxy.client_subject_header), ("optional", "X-Subject"))
+        self.assertEqual([(route.redirect_https, route.hsts) for route in read.routes], [(8443, "max-age=1"), (443, "")])
+        self.assertEqual(read.timeouts.handshake, 1.5)
+
+    def test_mistakes(self) -> None:
+        self.refuses("[proxy]\ncertificates = 1", "proxy.certificates: must be tables, each [[proxy.certificates]]")
+        self.refuses('[[proxy.certificates]]\nchain = "a"', "proxy.certificates[0].key: missing")
+        self.refuses(
+            '[[proxy.certificates]]\nchain = "a"\nkey = ""\nca = "b"',
+            "proxy.certificates[0].key: must not be empty",
+            "proxy.certificates[0].ca: unknown key",
+        )
+        self.refuses(
+            "[proxy]\nproxy_protocol = true",
+            "proxy.proxy_protocol: needs trusted_proxies: nobody else's PROXY headers are believed",
+        )
+        self.refuses("[proxy]\nhttp2 = 1", "proxy.http2: must be true or false, not 1")
+        self.refuses("[[routes]]\nredirect_https = 0", "routes[0].redirect_https: must be from 1 to 65535, not 0")
+
+    def test_an_endpoint_with_its_own_tls(self) -> None:
+        (line,) = self.lines('[proxy]\nhttps = ["ssl:8443"]')
+        self.assertIn("brings TLS of its own", line)
 
 
 def _toml(value: object) -> str:

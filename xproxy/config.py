@@ -45,7 +45,7 @@ class Limits:
     body: int = 1024 * 1024 * 1024
     """A whole request body; past it: 413. 1 GiB; nginx's client_max_body_size is 1 MiB, HAProxy sets none."""
     trailers: int = 8192
-    """All trailer lines, as one header line. Past it: 400 to a client, 502 from a service."""
+    """All trailer lines, as one header line. Past it: 431 to a client, 502 from a service."""
     request_memory: int = 65536
     """What one request body may hold in memory (nginx client_body_buffer_size 8k or 16k); the rest goes to an unlinked file."""
     response_memory: int = 65536
@@ -72,6 +72,9 @@ class Timeouts:
     """Idle between requests; nginx keepalive_timeout 75s."""
     write: float = 60.0
     """A client that takes no byte for this long is cut off; nginx send_timeout 60s."""
+    handshake: float = 10.0
+    """From the connection to the end of the TLS handshake, a PROXY header before it included. nginx gives it 60 s; less will do
+    here, since a client has to do nothing for it but arithmetic."""
     tunnel: float = 3600.0
     """An upgraded connection with no byte either way; HAProxy's timeout tunnel is 1h in its examples."""
 
@@ -147,6 +150,20 @@ class Route:
     """Instead of ``limits.body``; None: that."""
     buffering: bool = True
     """``buffering = "on"`` or ``"off"``; off: bodies are streamed both ways and the slot is held while they are."""
+    redirect_https: int = 0
+    """A request that came without TLS is sent to ``https`` on this port; 0: it is served. ``redirect_https = true`` is 443."""
+    hsts: str = ""
+    """Strict-Transport-Security (RFC 6797) of the answers to requests that came with TLS; empty: none."""
+
+
+@attr.frozen
+class Certificate:
+    """A certificate and its key, both PEM. ``[[proxy.certificates]]``."""
+
+    chain: str
+    """The path of the certificate and, after it, those between it and the CA."""
+    key: str
+    """The path of the certificate's private key, not encrypted."""
 
 
 @attr.frozen
@@ -155,6 +172,21 @@ class Proxy:
 
     http: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
     https: tuple[str, ...] = ()
+    """Endpoints without TLS in their description (``tcp:8443``): the TLS is ours."""
+    certificates: tuple[Certificate, ...] = ()
+    """Chosen by the name that a client asks for (SNI); the first is the default."""
+    self_signed: bool = False
+    """Make a certificate at the start, for trying out. ``--self-signed`` only."""
+    http2: bool = True
+    """Whether HTTP/2 is offered on ``https`` endpoints."""
+    client_ca: str = ""
+    """A file with the CAs (PEM) of client certificates; empty: clients are not asked for one."""
+    client_certificates: str = "required"
+    """With ``client_ca``: required or optional. One that is given must be good in any case."""
+    client_subject_header: str = "X-Client-Subject"
+    """With ``client_ca``: the field in which services see the subject of a client's certificate (RFC 4514)."""
+    proxy_protocol: bool = False
+    """Whether ``trusted_proxies`` begin each connection to ``http`` and ``https`` endpoints with a PROXY header."""
     admin: str = "tcp:9901:interface=127.0.0.1"
     """"none" switches it off."""
     access_log: str = "-"

@@ -90,6 +90,20 @@ def one_of(*words: str) -> Callable[[object], str]:
     return check
 
 
+def true_or_false(value: object) -> bool:
+    """``true`` or ``false``."""
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {shown(value)}")
+    return value
+
+
+def https_port(value: object) -> int:
+    """``true``, ``false``, or the port that clients find HTTPS at."""
+    if isinstance(value, bool):
+        return 443 if value else 0
+    return int(whole_number(1, 65535)(value))
+
+
 def on_off(value: object) -> bool:
     """``"on"`` or ``"off"``."""
     return one_of("on", "off")(value) == "on"
@@ -144,6 +158,14 @@ def endpoint(value: object) -> str:
     if port is not None and not 0 <= int(port.group(1)) <= 65535:
         raise ValueError(f"{shown(description)} has a port that is not from 0 to 65535")
     return description
+
+
+def plain_endpoint(value: object) -> str:
+    """An endpoint description whose connections begin without TLS."""
+    given = text(value)
+    if given.startswith(("ssl:", "tls:")):
+        raise ValueError(f'{shown(given)} brings TLS of its own; write "tcp:", the certificates are in [[proxy.certificates]]')
+    return endpoint(given)
 
 
 def endpoint_or_none(value: object) -> str:

@@ -16,9 +16,23 @@ from typing import Any, Optional
 import attr
 
 from . import config_checks as check
-from .config import DEFAULT_POOL, DEFAULT_SLOTS, Acceptor, Config, Limits, Pool, Proxy, Redirect, Respond, Route, Timeouts
+from .config import (
+    DEFAULT_POOL,
+    DEFAULT_SLOTS,
+    Acceptor,
+    Certificate,
+    Config,
+    Limits,
+    Pool,
+    Proxy,
+    Redirect,
+    Respond,
+    Route,
+    Timeouts,
+)
 from .config_keys import (
     BODILESS_STATUSES,
+    CERTIFICATE,
     POOL,
     REDIRECT,
     REDIRECT_STATUSES,
@@ -127,7 +141,7 @@ class _Reading:
         values = {name: self.section(tables.get(name, {}), name, keys) for name, keys in SECTIONS.items()}
         pools = self.pools(tables.get("pools"))
         return Config(
-            proxy=Proxy(**values["proxy"]),
+            proxy=self.proxy(values["proxy"]),
             acceptor=Acceptor(**values["acceptor"]),
             limits=Limits(**values["limits"]),
             timeouts=Timeouts(**values["timeouts"]),
@@ -151,6 +165,26 @@ class _Reading:
             except ValueError as mistake:
                 self.wrong(key, str(mistake))
         return values
+
+    def proxy(self, values: dict[str, Any]) -> Proxy:
+        """Where clients arrive, with the certificates."""
+        tables = values.pop("certificates", [])
+        if not isinstance(tables, list):
+            self.wrong("proxy.certificates", "must be tables, each [[proxy.certificates]]")
+            tables = []
+        certificates = [self.certificate(table, f"proxy.certificates[{number}]") for number, table in enumerate(tables)]
+        proxy = Proxy(certificates=tuple(filter(None, certificates)), **values)
+        if proxy.proxy_protocol and not proxy.trusted_proxies:
+            self.wrong("proxy.proxy_protocol", "needs trusted_proxies: nobody else's PROXY headers are believed")
+        return proxy
+
+    def certificate(self, table: object, where: str) -> Optional[Certificate]:
+        """A certificate's files."""
+        values = self.section(table, where, CERTIFICATE)
+        for name in CERTIFICATE:
+            if isinstance(table, dict) and name not in table:
+                self.wrong(_joined(where, name), "missing")
+        return Certificate(**values) if len(values) == len(CERTIFICATE) else None
 
     def pools(self, tables: object) -> dict[str, Pool]:
         """The pools by name: those the file names, or the default one."""

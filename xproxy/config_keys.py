@@ -16,6 +16,13 @@ _PEBIBYTE = 1024**5
 
 PROXY: Keys = {
     "http": check.list_of(check.endpoint, least=1),
+    "https": check.list_of(check.plain_endpoint),
+    "certificates": lambda value: value,
+    "http2": check.true_or_false,
+    "client_ca": check.path,
+    "client_certificates": check.one_of("required", "optional"),
+    "client_subject_header": check.token,
+    "proxy_protocol": check.true_or_false,
     "admin": check.endpoint_or_none,
     "access_log": check.log_target,
     "access_log_format": check.one_of("combined", "json"),
@@ -47,7 +54,9 @@ LIMITS: Keys = {
     "max_attempts": check.whole_number(1, 10),
 }
 
-TIMEOUTS: Keys = {name: check.seconds() for name in ("head", "body", "keep_alive", "write", "tunnel")}
+CERTIFICATE: Keys = {"chain": check.path, "key": check.path}
+
+TIMEOUTS: Keys = {name: check.seconds() for name in ("head", "body", "keep_alive", "write", "handshake", "tunnel")}
 
 POOL: Keys = {
     "slots": check.list_of(check.endpoint),
@@ -72,6 +81,8 @@ ROUTE: Keys = {
     "response_timeout": check.seconds(),
     "body_limit": check.whole_number(0, _PEBIBYTE),
     "buffering": check.on_off,
+    "redirect_https": check.https_port,
+    "hsts": check.field_value,
 }
 
 REDIRECT: Keys = {"status": check.whole_number(300, 399), "location": check.location}
@@ -90,6 +101,7 @@ SECTIONS: Mapping[str, Keys] = {"proxy": PROXY, "acceptor": ACCEPTOR, "limits": 
 
 SHAPES: Mapping[str, Keys] = {
     "[proxy]": PROXY,
+    "[[proxy.certificates]]": CERTIFICATE,
     "[acceptor]": ACCEPTOR,
     "[pools.NAME]": POOL,
     "[[routes]]": ROUTE,
