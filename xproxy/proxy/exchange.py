@@ -155,6 +155,11 @@ class Exchange:
         if self.slot is not None:
             self.slot.resume()
 
+    @property
+    def sending(self) -> bool:
+        """Whether something that was given to the slot waits for the service to take it."""
+        return self.slot is not None and self.slot.outlet.draining
+
     def drained(self) -> None:
         """The service took all that was sent so far."""
         waiting = self.tunnel or self.caller

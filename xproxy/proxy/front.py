@@ -89,6 +89,8 @@ class ClientConnection(Protocol):
         self._paused = False
         self._advancing = False
         self._lingering = False
+        self._ended = False
+        """The client has ended its side."""
         self._request: Optional[ClientRequest] = None
         self._tunnel: Optional[Tunnel] = None
         # Clients repeat themselves: the last request's fields, those last passed on (mostly the same), the block made of them.
@@ -225,6 +227,8 @@ class ClientConnection(Protocol):
         data, self._buffer = self._buffer, b""
         if data:
             tunnel.client_sent(data)
+        if self._ended:
+            tunnel.client_ended()
 
     def answered(self, keep_alive: bool, reading: bool) -> None:
         """The whole answer is sent, or waits in the outlet.
@@ -360,6 +364,7 @@ class ClientConnection(Protocol):
     def readConnectionLost(self) -> None:
         """EOF from the client; see the module's docstring."""
         state, request = self._state, self._request
+        self._ended = True
         if self._tunnel is not None:
             self._tunnel.client_ended()
         elif state is _EXCHANGE and request is not None and request.exchange is not None and request.exchange.slot is not None:

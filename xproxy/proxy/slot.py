@@ -405,7 +405,7 @@ class Slot(Protocol):
     def end_tunnel(self, half: bool) -> None:
         """The client closed its side of the tunnel (``half``), or is gone."""
         if half:
-            self.transport.loseWriteConnection()
+            self.outlet.end_sending()
         elif self.exchange is not None:
             self._done(self.exchange, False)
 
@@ -422,7 +422,7 @@ class Slot(Protocol):
         """Read on."""
         if self._paused and self.state is not _CLOSED:
             self._paused = False
-            if self.exchange is not None:
+            if self.exchange is not None and self.state is not _TUNNEL:
                 self.deadline = self.pool.monotonic() + self.exchange.response_timeout
             self.transport.resumeProducing()
 

@@ -21,13 +21,13 @@ BACKLOG_BYTES = 64 * 1024
 class Tunnel:
     """Relays between a client's connection and the slot of its exchange."""
 
-    __slots__ = ("_connection", "_request", "_half_closed")
+    __slots__ = ("_connection", "_request", "_client_ended", "_service_ended")
 
     def __init__(self, connection: ClientConnection, request: ClientRequest) -> None:
         self._connection = connection
         self._request = request
-        self._half_closed = False
-        """The service has ended its side."""
+        self._client_ended = False
+        self._service_ended = False
         self._touch()
 
     def _touch(self) -> None:
@@ -44,9 +44,11 @@ class Tunnel:
 
     def client_ended(self) -> None:
         """The client closed its side; the service may still have something to say."""
-        slot = self._request.exchange.slot if self._request.exchange is not None else None
-        if slot is not None:
-            slot.end_tunnel(half=not self._half_closed)
+        self._client_ended = True
+        exchange = self._request.exchange
+        if exchange is not None and exchange.slot is not None:
+            exchange.slot.end_tunnel(half=True)
+        self._end_if_over()
 
     def client_took(self) -> None:
         """The client took something."""
@@ -55,9 +57,10 @@ class Tunnel:
             self._request.exchange.resume()
 
     def request_drained(self) -> None:
-        """The service took something."""
+        """The service took everything."""
         self._touch()
         self._connection.resume()
+        self._end_if_over()
 
     def received(self, data: bytes) -> None:
         """Bytes for the client."""
@@ -69,11 +72,23 @@ class Tunnel:
 
     def service_ended(self, half: bool) -> None:
         """The service closed its side (``half``), or is gone. TLS has no half-close that clients understand."""
-        exchange = self._request.exchange
-        if half and not self._half_closed and not ISSLTransport.providedBy(self._connection.transport):
-            self._half_closed = True
-            self._connection.transport.loseWriteConnection()
-        elif half and exchange is not None and exchange.slot is not None:
-            exchange.slot.end_tunnel(half=False)
+        self._service_ended = True
+        if not half or ISSLTransport.providedBy(self._connection.transport):
+            self._end()
+        elif not self._client_ended:
+            self._connection.outlet.end_sending()
         else:
-            self._request.finished()
+            self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        """End once both sides have, and the service has what the client sent."""
+        exchange = self._request.exchange
+        if self._client_ended and self._service_ended and (exchange is None or not exchange.sending):
+            self._end()
+
+    def _end(self) -> None:
+        """Close both connections; the client gets what waits for it first."""
+        exchange = self._request.exchange
+        if exchange is not None and exchange.slot is not None:
+            exchange.slot.end_tunnel(half=False)
+        self._request.finished()
