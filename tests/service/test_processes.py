@@ -179,7 +179,7 @@ class DaphneTests(ServerTestCase):
     """``daphne``: ASGI, HTTP and WebSocket."""
 
     if importlib.util.find_spec("daphne") is None:
-        skip = "daphne is not installed" + (" (its dependencies have no wheels for PyPy)" if "PyPy" in sys.version else "")
+        skip = "daphne is not installed" + (": the test extra leaves it out on PyPy" if "PyPy" in sys.version else "")
 
     async def run_daphne(self, count: int) -> Program:
         self.write("asgi_application.py", ASGI)

@@ -32,13 +32,18 @@ DELAY_FACTOR = 1.6
 """As gRPC's connection backoff."""
 
 
-def jittered_backoff(random: Callable[[], float]) -> Callable[[int], float]:
+def jittered_backoff(random: Callable[[], float], max_delay_s: float = MAX_DELAY_S) -> Callable[[int], float]:
     """The wait in seconds before the n-th attempt: Twisted's exponential policy, a random 50 to 100 % of it.
 
     Twisted's own jitter is added and at most a second, which at a wait of 30 s leaves a fleet of services nearly in step.
     """
-    steps = backoffPolicy(INITIAL_DELAY_S / DELAY_FACTOR, MAX_DELAY_S, DELAY_FACTOR, jitter=lambda: 0.0)
+    steps = backoffPolicy(INITIAL_DELAY_S / DELAY_FACTOR, max_delay_s, DELAY_FACTOR, jitter=lambda: 0.0)
     return lambda attempt: steps(attempt) * (0.5 + random() / 2)
+
+
+def short_reason(failure: Failure) -> str:
+    """What went wrong, as part of a log line."""
+    return failure.getErrorMessage().rstrip(".")
 
 
 class Dialler:
@@ -101,7 +106,7 @@ class Dialler:
         """
         self.parked -= 1
         if not worked:
-            self._failed(f"closed at once, registration refused? ({reason.getErrorMessage()})")
+            self._failed(f"closed at once, registration refused? ({short_reason(reason)})")
         elif self._reachable:
             self._worked += 1
         self._fill()
@@ -148,7 +153,7 @@ class Dialler:
         if self._running:
             self._reachable = False
             self._worked = 0
-            self._failed(failure.getErrorMessage())
+            self._failed(short_reason(failure))
             self._fill()
 
     def _failed(self, why: str) -> None:

@@ -25,9 +25,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    ISSLTransport,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
@@ -223,7 +228,25 @@ class RelayFactory(Factory):
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Relay:
         """The protocol of a new slot."""
-        return Relay(self._clock, lambda side: connectProtocol(self._backend, side), self._unreachable)
+        return Relay(self._clock, lambda side: connect_quietly(self._backend, side), self._unreachable)
+
+
+class _Once(Factory):
+    """A factory of one connection."""
+
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Protocol:
+        """The protocol."""
+        return self._protocol
+
+
+def connect_quietly(endpoint: IStreamClientEndpoint, protocol: Protocol) -> Deferred[Any]:
+    """``connectProtocol``, without two lines in the log for each connection."""
+    return endpoint.connect(_Once(protocol))
 
 
 def _closes_by_halves(transport: Any) -> bool:

@@ -11,16 +11,18 @@ from typing import Any, Callable, List, Optional, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.endpoints import connectProtocol
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from xproxy.service.dialler import jittered_backoff
+from xproxy.service.dialler import jittered_backoff, short_reason
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.port import SlotsPort
-from xproxy.service.relay import RelayFactory
+from xproxy.service.relay import RelayFactory, connect_quietly
+
+MAX_PROBE_DELAY_S = 5.0
+"""Between two probes, in seconds. Shorter than for slots: there is one prober, and the backend is usually on the same host."""
 
 
 class RelayService(Service):
@@ -47,7 +49,7 @@ class RelayService(Service):
         self._reactor = reactor
         self._backend = backend
         self._description = description
-        self._delay = delay or jittered_backoff(random)
+        self._delay = delay or jittered_backoff(random, MAX_PROBE_DELAY_S)
         factory = RelayFactory(reactor, backend, self._unreachable)
         self._ports: List[SlotsPort] = [endpoint.make_port(factory) for endpoint in slots]
         self._failures = 0
@@ -72,7 +74,7 @@ class RelayService(Service):
 
     def _probe(self) -> None:
         self._retry = None
-        self._probing = probing = connectProtocol(self._backend, Protocol())
+        self._probing = probing = connect_quietly(self._backend, Protocol())
         probing.addCallbacks(self._reached, self._probe_failed)
 
     def _reached(self, probe: Protocol) -> None:
@@ -109,7 +111,7 @@ class RelayService(Service):
         report(
             "backend {backend} can't be reached: {why}; no slots until it answers, next attempt in {delay:.1f} s",
             backend=self._description,
-            why=failure.getErrorMessage(),
+            why=short_reason(failure),
             delay=delay,
         )
         self._retry = self._reactor.callLater(delay, self._probe)
