@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Optional, Tuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -135,6 +135,13 @@ class Parking(Factory, Waiting):
     def parked(self) -> List[ParkedSlot]:
         """The slots that are registered."""
         return [slot for slot in self.slots if slot.parked]
+
+    def closed(self) -> Deferred[Any]:
+        """Close every slot; fires when they are."""
+        for slot in self.slots:
+            if slot.lost is None:
+                slot.transport.abortConnection()
+        return gatherResults([slot.gone() for slot in self.slots])
 
     def filled(self, count: int) -> Deferred[List[ParkedSlot]]:
         """Fires with the slots when there are ``count``."""

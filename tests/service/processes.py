@@ -62,10 +62,10 @@ class ProgramTestCase(TestCase):
         self.addCleanup(self._stop, program)
         return program
 
-    async def _stop(self, program: Program) -> None:
+    def _stop(self, program: Program) -> Deferred[int]:
         if program.process.poll() is None:
             program.process.kill()
-        await program.ended()
+        return program.ended()
 
     def write(self, name: str, text: str) -> Any:
         """A file in that folder."""

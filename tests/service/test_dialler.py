@@ -258,3 +258,50 @@ class PolicyTests(TestCase):
     def test_jitter_takes_up_to_half(self, attempt: int, random: float) -> None:
         most = jittered_backoff(lambda: 1.0)(attempt)
         self.assertTrue(most / 2 <= jittered_backoff(lambda: random)(attempt) <= most)
+
+
+class AnythingTests(TestCase):
+    """What Hypothesis finds."""
+
+    @settings(max_examples=120, deadline=None, derandomize=True)
+    @given(
+        st.integers(1, 70),
+        st.lists(
+            st.one_of(st.sampled_from(["answer", "refuse", "worked", "failed", "stop", "start"]), st.floats(0.01, 20)),
+            max_size=40,
+        ),
+    )
+    def test_bounds_hold_and_all_comes_back(self, count: int, events: List[Any]) -> None:
+        """Whatever happens: never too many, at most two timers; and when everything is well again, all slots are there."""
+        field = Field(count, jittered_backoff(lambda: 1.0))
+        field.dialler.start()
+        for event in events:
+            self.happen(field, event)
+            dialler = field.dialler
+            self.assertLessEqual(dialler.parked + dialler.dialling, count)
+            self.assertLessEqual(dialler.dialling, DIALS_AT_ONCE)
+            self.assertEqual(dialler.dialling, len(field.pending))
+            self.assertLessEqual(len(field.clock.getDelayedCalls()), 2)
+        field.dialler.start()
+        for _ in range(4):
+            field.answer()
+            field.clock.advance(MAX_DELAY_S)
+        field.answer()
+        self.assertEqual((field.dialler.parked, field.pending), (count, []))
+        self.assertEqual((field.dialler.failures, field.clock.getDelayedCalls()), (0, []))
+
+    def happen(self, field: Field, event: Any) -> None:
+        if isinstance(event, float):
+            field.clock.advance(event)
+        elif event == "answer" and field.pending:
+            field.dialler.slot_parked()
+            field.pending.pop(0).callback(object())
+        elif event == "refuse" and field.pending:
+            field.pending.pop(0).errback(ConnectionRefusedError())
+        elif event in ("worked", "failed") and field.dialler.parked:
+            field.lose(worked=event == "worked")
+        elif event == "stop":
+            field.dialler.stop()
+            field.pending.clear()
+        elif event == "start":
+            field.dialler.start()

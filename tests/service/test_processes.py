@@ -72,15 +72,9 @@ class ServerTestCase(ProgramTestCase):
         parking = Parking()
         port = await (endpoint or TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")).listen(parking)
         self.here = f"tcp:127.0.0.1:{port.getHost().port}" if endpoint is None else ""
-        self.addCleanup(self.clean, parking, port)
+        self.addCleanup(parking.closed)
+        self.addCleanup(maybeDeferred, port.stopListening)
         return parking
-
-    async def clean(self, parking: Parking, port: Any) -> None:
-        await maybeDeferred(port.stopListening)
-        for slot in parking.slots:
-            if slot.lost is None:
-                slot.transport.abortConnection()
-        await gatherResults([slot.gone() for slot in parking.slots])
 
     async def assert_polite(self, slots: List[ParkedSlot], program: Program) -> None:
         """The program is stopped, and says so on each of these slots."""

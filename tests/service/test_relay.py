@@ -389,14 +389,8 @@ class RealTests(ProgramTestCase):
     async def park(self) -> Parking:
         self.parking = Parking()
         self.slots_port = await self.listen(self.parking)
-        self.addCleanup(self.clean)
+        self.addCleanup(self.parking.closed)
         return self.parking
-
-    async def clean(self) -> None:
-        for slot in self.parking.slots:
-            if slot.lost is None:
-                slot.transport.abortConnection()
-        await gatherResults([slot.gone() for slot in self.parking.slots])
 
     async def relay(self, factory: Any, count: int) -> Parking:
         """A backend of this factory behind slots."""

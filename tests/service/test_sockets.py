@@ -37,15 +37,9 @@ class SocketTestCase(TestCase):
     async def park(self, endpoint: Any, mode: str = "proxy", wrap: Any = lambda factory: factory) -> Parking:
         parking = Parking(mode)
         self.port = await endpoint.listen(wrap(parking))
-        self.addCleanup(self.clean, parking, self.port)
+        self.addCleanup(parking.closed)
+        self.addCleanup(maybeDeferred, self.port.stopListening)
         return parking
-
-    async def clean(self, parking: Parking, port: Any) -> None:
-        await maybeDeferred(port.stopListening)
-        for slot in parking.slots:
-            if slot.lost is None:
-                slot.transport.abortConnection()
-        await gatherResults([slot.gone() for slot in parking.slots])
 
     async def serve(self, description: str, count: int, **settings: Any) -> Any:
         self.resource = Hello()
