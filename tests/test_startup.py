@@ -16,7 +16,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from xproxy.startup import ListenService, StartupError, os_reason, server_endpoint
+from xproxy.startup import BACKLOG, ListenService, StartupError, os_reason, server_endpoint
 
 
 class EndpointTests(SynchronousTestCase):
@@ -38,6 +38,21 @@ class EndpointTests(SynchronousTestCase):
             error = self.assertRaises(StartupError, server_endpoint, MemoryReactorClock(), description)
             self.assertIn(repr(description), str(error))
             self.assertNotIn("\n", str(error))
+
+    def test_backlog(self) -> None:
+        """Ours, where a description names none."""
+        for description, expected in (
+            ("tcp:0:interface=127.0.0.1", BACKLOG),
+            ("tcp:0", BACKLOG),
+            ("tcp:0:backlog=7", 7),
+            ("tcp:0:127.0.0.1:7", 7),
+        ):
+            reactor = MemoryReactorClock()
+            self.successResultOf(server_endpoint(reactor, description).listen(Factory()))
+            self.assertEqual(expected, reactor.tcpServers[0][2], description)
+        reactor = MemoryReactorClock()
+        self.successResultOf(server_endpoint(reactor, "unix:/nonexistent/socket").listen(Factory()))
+        self.assertEqual(BACKLOG, reactor.unixServers[0][2])
 
     def test_reasons(self) -> None:
         self.assertEqual(os_reason(OSError(errno.EADDRINUSE, "Address already in use")), "address already in use")

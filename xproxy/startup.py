@@ -42,11 +42,31 @@ def failure_reason(failure: Failure) -> str:
     return os_reason(failure.value or Exception(failure.getErrorMessage()))
 
 
+BACKLOG = 4096
+"""Connections that the kernel keeps for us until we accept them, where a description says nothing else: Linux's own bound
+(net.core.somaxconn since 5.4). With Twisted's 50, a thousand slots that dial at once lose their SYNs, which come again after a
+second; or, with SYN cookies, are connected for their service and unknown to us."""
+
+_TAKES_BACKLOG = ("tcp", "tcp6", "ssl", "unix")
+
+
+def _endpoint_with_backlog(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """``serverFromString``, with our BACKLOG where the description takes one and names none."""
+    endpoint: IStreamServerEndpoint
+    if description.partition(":")[0].lower() in _TAKES_BACKLOG and ":backlog=" not in description:
+        try:
+            endpoint = serverFromString(reactor, f"{description}:backlog={BACKLOG}")
+            return endpoint
+        except TypeError:
+            pass  # It may have named one by its place, as in tcp:80:localhost:100.
+    endpoint = serverFromString(reactor, description)
+    return endpoint
+
+
 def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
-    """``serverFromString``, whose many ways to refuse a description all become StartupError."""
+    """``serverFromString``, with a longer backlog; its many ways to refuse a description all become StartupError."""
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        return endpoint
+        return _endpoint_with_backlog(reactor, description)
     except TypeError as error:
         raise StartupError(f"bad endpoint {description!r}: an argument is missing or unknown") from error
     except Exception as error:
