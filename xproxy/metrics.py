@@ -107,18 +107,20 @@ class PoolCounts:
 class ProxyCounts:
     """What happened in one proxy."""
 
-    __slots__ = ("pools", "connections", "connections_total", "refused", "routeless")
+    __slots__ = ("pools", "connections", "connections_total", "refused", "routeless", "handshakes")
 
     def __init__(self) -> None:
         self.pools: dict[str, PoolCounts] = {}
         self.connections: dict[str, int] = {"client": 0, "slot": 0}
-        """Open at this moment, by side."""
+        """Open at this moment, by side: client, slot and, once there was one, handshake: clients that came no further yet."""
         self.connections_total: dict[str, int] = {"client": 0}
         """Opened so far, by side; of slots the acceptor counts that, as registrations."""
         self.refused: dict[str, int] = {}
         """Connections closed at once, by reason (a fixed few words)."""
         self.routeless: dict[int, int] = {}
         """Answers given without a pool, by status code: bad requests, targets no route takes, redirects."""
+        self.handshakes: dict[str, int] = {}
+        """How TLS handshakes ended, by outcome (a fixed few words)."""
 
     def pool(self, name: str) -> PoolCounts:
         """The counts of one pool, made when first asked for. Call it with configured names only."""
@@ -129,12 +131,16 @@ class ProxyCounts:
 
     def opened(self, side: str) -> None:
         """A connection of ``side`` is open."""
-        self.connections[side] += 1
+        self.connections[side] = self.connections.get(side, 0) + 1
         self.connections_total[side] = self.connections_total.get(side, 0) + 1
 
     def closed(self, side: str) -> None:
         """A connection of ``side`` is gone."""
         self.connections[side] -= 1
+
+    def handshook(self, outcome: str) -> None:
+        """A TLS handshake is over, well (``done``) or not."""
+        self.handshakes[outcome] = self.handshakes.get(outcome, 0) + 1
 
     def refuse(self, reason: str) -> None:
         """A connection was closed at once."""

@@ -107,7 +107,7 @@ class MistakeTests(OptionsTestCase):
     """One line each."""
 
     def test_unknown_options(self) -> None:
-        for word in ("--https", "--workers", "--takeover", "-z"):
+        for word in ("--workers", "--takeover", "-z"):
             line = self.refused(self.xproxy, word, "x")
             self.assertTrue(line.startswith("xproxy: option "), line)
             self.assertTrue(line.endswith(" not recognized (twistd xproxy --help lists the options)"), line)

@@ -108,13 +108,27 @@ class StartTests(TreeTestCase):
         self.tree.startService()
         self.assertEqual(self.installed, {})
         self.reactor.run()
-        self.assertEqual(announced, [{signal.SIGTERM, signal.SIGINT}])
+        self.assertEqual(announced, [{signal.SIGTERM, signal.SIGINT, signal.SIGHUP}])
 
     def test_a_signal_that_is_ignored_on_purpose_stays_so(self) -> None:
         self.patch(signal, "getsignal", lambda number: signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
         self.tree.startService()
         self.reactor.run()
-        self.assertEqual(set(self.installed), {signal.SIGTERM})
+        self.assertEqual(set(self.installed), {signal.SIGTERM, signal.SIGHUP})
+
+    def test_a_hangup_reads_again(self) -> None:
+        self.tree.reload_with(lambda: self.events.append("read again"))
+        self.started()
+        self.installed[signal.SIGHUP](signal.SIGHUP, None)
+        self.reactor.run()
+        self.assertEqual(self.events, ["read again"])
+
+    def test_a_hangup_with_nothing_to_read_is_harmless(self) -> None:
+        self.started()
+        self.installed[signal.SIGHUP](signal.SIGHUP, None)
+        self.reactor.run()
+        self.assertEqual(self.events, [])
+        self.assertTrue(self.tree.ready)
 
 
 class RefusalTests(TreeTestCase):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -46,6 +46,8 @@ class _Exposition:
             yield _queue_length(picture.requests)
         if picture.counts is not None:
             yield from _of_requests(picture.counts)
+        if picture.certificates:
+            yield _expiry(picture.certificates)
 
 
 def exposition(picture: Picture) -> bytes:
@@ -95,6 +97,9 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
     yield _by_label(opened, counts.connections_total)
     refused = CounterMetricFamily("xproxy_connections_refused", "Connections closed at once.", labels=["reason"])
     yield _by_label(refused, counts.refused)
+    if counts.handshakes:
+        handshakes = CounterMetricFamily("xproxy_tls_handshakes", "TLS handshakes, by how they ended.", labels=["outcome"])
+        yield _by_label(handshakes, counts.handshakes)
 
 
 def _histogram(name: str, meaning: str, pools: list[tuple[str, PoolCounts]], of: Callable[[PoolCounts], Histogram]) -> Metric:
@@ -103,6 +108,18 @@ def _histogram(name: str, meaning: str, pools: list[tuple[str, PoolCounts]], of:
         histogram = of(counts)
         buckets = [(floatToGoString(bound), float(count)) for bound, count in histogram.cumulative()]
         family.add_metric([pool], buckets, histogram.sum)
+    return family
+
+
+def _expiry(certificates: Sequence[tuple[str, str, float]]) -> Metric:
+    family = GaugeMetricFamily(
+        "xproxy_certificate_expiry_seconds", "When a certificate expires, in seconds since 1970.", labels=["name", "kind"]
+    )
+    soonest: dict[tuple[str, str], float] = {}
+    for name, kind, seconds in certificates:
+        soonest[name, kind] = min(seconds, soonest.get((name, kind), seconds))
+    for labels, seconds in sorted(soonest.items()):
+        family.add_metric(labels, seconds)
     return family
 
 

@@ -6,7 +6,7 @@ an acceptor alone knows little of requests, a proxy whose acceptor does not answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 import attr
@@ -50,6 +50,8 @@ class Sources:
     """How registrations ended, by pool and result; None: there is no acceptor in this process."""
     closings: Optional[Mapping[tuple[str, str], int]] = None
     """Why slots ended, by pool and reason; None as above."""
+    certificates: Optional[Callable[[], Sequence[tuple[str, str, float]]]] = None
+    """Name, kind of key and end (seconds since 1970) of each certificate that clients are shown; None: there are none."""
 
 
 @attr.frozen
@@ -64,6 +66,7 @@ class Picture:
     counts: Optional[ProxyCounts]
     registrations: Optional[Mapping[tuple[str, str], int]] = None
     closings: Optional[Mapping[tuple[str, str], int]] = None
+    certificates: Sequence[tuple[str, str, float]] = ()
 
     def pool_names(self) -> list[str]:
         """Every pool that somebody knows."""
@@ -120,6 +123,7 @@ async def take(sources: Sources) -> Picture:
         counts=sources.counts,
         registrations=sources.registrations,
         closings=sources.closings,
+        certificates=() if sources.certificates is None else sources.certificates(),
     )
 
 

@@ -1,7 +1,7 @@
 """The certificates in use: read at the start, read again on SIGHUP and when a file changes, chosen for each client by its name.
 
-What changes and who is told: a new table of contexts takes the place of the old one in one assignment, so a handshake meets the old
-certificates or the new ones, never some of both; open connections keep what they have. A table that can't be made changes nothing.
+A new table of contexts takes the place of the old one in one assignment, so a handshake meets the old certificates or the new
+ones, never some of both; open connections keep what they have. A table that can't be made changes nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class CertificateStore(Service):
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         if not files and not made:
-            raise StartupError("https needs a certificate: [[proxy.certificates]] with chain and key, or --self-signed to try it out")
+            raise StartupError("https needs a certificate: [[proxy.certificates]], or --self-signed to try it out")
         self._files = tuple(files)
         self._policy = policy
         self._made = tuple(made)
@@ -86,8 +86,11 @@ class CertificateStore(Service):
     # -- what Twisted asks for
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
-        """See IOpenSSLServerConnectionCreator. The protocol keeps the first context alive, whose callback OpenSSL may still call
-        after the certificate was chosen: when it has asked the client for another hello."""
+        """See IOpenSSLServerConnectionCreator.
+
+        The protocol keeps the first context alive, whose callback OpenSSL may still call after the certificate was chosen: when
+        it has asked the client for another hello.
+        """
         protocol.first_context = self._front
         return SSL.Connection(self._front, None)
 
@@ -95,7 +98,7 @@ class CertificateStore(Service):
         connection.set_context(self._table.find(connection.get_servername()))
 
     def _new_front(self) -> SSL.Context:
-        """The context that all connections begin with. Its ticket keys serve every name; its certificate is chosen by the name."""
+        """The context that all connections begin with: its ticket keys serve every name, the certificate comes by the name."""
         front = self._policy.context()
         front.set_tlsext_servername_callback(self._choose)
         self._front_until = self._now() + TICKET_LIFETIME

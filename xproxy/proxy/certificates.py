@@ -1,7 +1,7 @@
 """Certificates and their keys: read from files, checked, ready for an OpenSSL context.
 
-Data comes from the files that the configuration names (or from ``self_signed``), is read once, checked with ``cryptography``, and
-goes to ``tls_contexts`` as a Pair. Every mistake is a CertificateError whose text is one line with the file and the reason.
+Data comes from the files that the configuration names, or from ``self_signed``; it is read once, checked with ``cryptography``,
+and goes to ``tls_contexts`` as a Pair. Every mistake is a CertificateError whose text is one line with the file and the reason.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def names_of(certificate: x509.Certificate) -> Tuple[str, ...]:
 
 
 def fingerprint(files: Certificate) -> Tuple[Any, ...]:
-    """What changes when a file is replaced or written: device, inode, size and time of change of each; None for a missing one."""
+    """What changes when a file is replaced or written: device, inode, size and time of each; None for a missing one."""
     return (_stat(files.chain), _stat(files.key))
 
 

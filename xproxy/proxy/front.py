@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from enum import Enum
 from typing import Any, Callable, Optional, Set
+from typing import Protocol as TypingProtocol
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -75,6 +76,9 @@ class ClientConnection(Protocol):
     """One client: one request at a time."""
 
     scheme = b"http"
+    outlet_class = Outlet
+    subject = b""
+    """Of the client's certificate."""
 
     def __init__(self, front: HTTPFront, peer: str) -> None:
         gateway = front.gateway
@@ -104,7 +108,7 @@ class ClientConnection(Protocol):
         """A client is here."""
         self.transport: Any = self.transport
         self.transport.bufferSize = READ_BYTES
-        self.outlet = Outlet(self.transport, self, self.gateway.limits.response_memory)
+        self.outlet = self.outlet_class(self.transport, self, self.gateway.limits.response_memory)
         self.front.clients.add(self)
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")
@@ -331,6 +335,8 @@ class ClientConnection(Protocol):
             self._close(lingering=False)
         elif self._state is _BODY and self._request is not None:
             self._request.refuse(BadMessage(408, "body-timeout"))
+        elif self.outlet.draining and self.outlet.moved():
+            self.outlet_progress()
         else:
             self.transport.abortConnection()
 
@@ -389,6 +395,15 @@ class ClientConnection(Protocol):
         self.front.client_gone(self)
 
 
+class Client(TypingProtocol):
+    """Whoever is connected: what the front needs of it, in whichever state and protocol it is."""
+
+    transport: Any
+
+    def drain(self) -> None:
+        """Take no further request."""
+
+
 class HTTPFront(Factory):
     """Makes a ClientConnection for each client, up to ``limits.connections``."""
 
@@ -396,18 +411,22 @@ class HTTPFront(Factory):
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.clients: Set[ClientConnection] = set()
+        self.clients: Set[Client] = set()
         self.on_empty: Optional[Callable[[], None]] = None
         """Called when the last client is gone, once somebody waits for that."""
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Optional[ClientConnection]:
         """A client; None, which closes it, when there are too many."""
-        if len(self.clients) >= self.gateway.limits.connections:
-            self.gateway.counts.refuse("too-many-connections")
-            return None
-        return ClientConnection(self, peer_host(addr) if addr is not None else "")
+        return ClientConnection(self, peer_host(addr) if addr is not None else "") if self.admits() else None
 
-    def client_gone(self, client: ClientConnection) -> None:
+    def admits(self) -> bool:
+        """Whether there is room for one more client; counted when not."""
+        if len(self.clients) < self.gateway.limits.connections:
+            return True
+        self.gateway.counts.refuse("too-many-connections")
+        return False
+
+    def client_gone(self, client: Client) -> None:
         """A client is gone."""
         self.clients.discard(client)
         if self.on_empty is not None and not self.clients:

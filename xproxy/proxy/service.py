@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from zope.interface import implementer
 
 from .. import config as cfg
@@ -15,8 +15,12 @@ from ..interfaces import ILeaseHolder, ISlotSource
 from ..metrics import ProxyCounts
 from ..startup import ListenService, StartupError, os_reason
 from .access_log import AccessLog
+from .certificate_store import CertificateStore, utc_now
 from .front import HTTPFront
 from .gateway import Gateway
+from .https import HTTPSFront
+from .self_signed import self_signed_pair
+from .tls_contexts import TLSPolicy
 
 
 def open_access_log(config: cfg.Proxy) -> Optional[AccessLog]:
@@ -30,6 +34,15 @@ def open_access_log(config: cfg.Proxy) -> Optional[AccessLog]:
     except OSError as error:
         raise StartupError(f"access log {config.access_log}: {os_reason(error)}") from error
     return AccessLog(file, config.access_log_format, owned=True)
+
+
+def certificate_store(reactor: Any, config: cfg.Proxy) -> Optional[CertificateStore]:
+    """The certificates of the ``https`` endpoints, None when there are none. Raises StartupError."""
+    if not config.https:
+        return None
+    policy = TLSPolicy(config.client_ca, config.client_certificates == "required", False)
+    made = [self_signed_pair(utc_now())] if config.self_signed else []
+    return CertificateStore(reactor, config.certificates, policy, made)
 
 
 @implementer(ILeaseHolder)
@@ -49,18 +62,38 @@ class ProxyService(MultiService):
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
         self.front = HTTPFront(self.gateway)
         self._listening: List[ListenService] = []
+        self._listening_secure: List[ListenService] = []
         for description in config.proxy.http:
-            listening = ListenService(reactor, description, self.front)
-            self._listening.append(listening)
-            listening.setServiceParent(self)
+            self._listen(description, self.front, self._listening)
+        self.certificates = certificate_store(reactor, config.proxy)
+        if self.certificates is not None:
+            self.certificates.setServiceParent(self)
+            secure = HTTPSFront(self.front, self.certificates)
+            for description in config.proxy.https:
+                self._listen(description, secure, self._listening_secure)
         self._source: Optional[ISlotSource] = None
         self._drained: Optional[Deferred[None]] = None
         self._drain_timer: Optional[IDelayedCall] = None
+
+    def _listen(self, description: str, factory: IProtocolFactory, listeners: List[ListenService]) -> None:
+        listening = ListenService(self._reactor, description, factory)
+        listeners.append(listening)
+        listening.setServiceParent(self)
 
     @property
     def metrics(self) -> ProxyCounts:
         """The counts, for ``/metrics``."""
         return self.gateway.counts
+
+    def certificate_ends(self) -> Sequence[Tuple[str, str, float]]:
+        """Name, kind of key and end (seconds since 1970) of each certificate in use."""
+        pairs = () if self.certificates is None else self.certificates.pairs
+        return [(pair.label, pair.kind, pair.not_after.timestamp()) for pair in pairs]
+
+    def reload(self) -> None:
+        """Read the certificates again."""
+        if self.certificates is not None:
+            self.certificates.reload()
 
     def attach(self, source: ISlotSource) -> None:
         """Take slots from ``source``."""
@@ -75,8 +108,12 @@ class ProxyService(MultiService):
                 pool.attach(self._source)
 
     def addresses(self) -> Sequence[IAddress]:
-        """Where it listens."""
+        """Where it listens without TLS."""
         return [listening.port.getHost() for listening in self._listening if listening.port is not None]
+
+    def secure_addresses(self) -> Sequence[IAddress]:
+        """Where it listens with TLS."""
+        return [listening.port.getHost() for listening in self._listening_secure if listening.port is not None]
 
     # -- ILeaseHolder
 
@@ -108,7 +145,7 @@ class ProxyService(MultiService):
         drained: Deferred[None] = Deferred()
         self._drained = drained
         self.gateway.draining = True
-        stopping = [maybeDeferred(listening.disownServiceParent) for listening in self._listening]
+        stopping = [maybeDeferred(listening.disownServiceParent) for listening in (*self._listening, *self._listening_secure)]
         self._drain_timer = self._reactor.callLater(self.config.proxy.drain_timeout, self._end_drain)
         DeferredList(stopping, consumeErrors=True).addCallback(lambda _: self._watch_clients())
         return drained

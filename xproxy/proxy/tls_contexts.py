@@ -1,7 +1,7 @@
 """OpenSSL contexts: which protocols and ciphers are spoken, and which certificate a client is shown.
 
-A Pair comes from ``certificates``; ``TLSPolicy.context`` makes a context of those that serve the same name; ``NameTable`` finds the
-context for the name that a client asks for; ``CertificateStore`` (``certificate_store``) puts both into use.
+A Pair comes from ``certificates``; ``TLSPolicy.context`` makes a context of those that serve the same name; ``NameTable`` finds
+the context for the name that a client asks for; ``certificate_store`` puts both into use.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ class NameTable:
             return made[key]
 
         self._contexts = {name.encode(): context_of(candidates) for name, candidates in by_name.items()}
-        first = pairs[0]
-        self.default = context_of([first, *(pair for pair in pairs if pair is not first and set(first.names) <= set(pair.names))])
+        first, *others = pairs
+        self.default = context_of([first, *(pair for pair in others if set(first.names) <= set(pair.names))])
 
     def find(self, name: Optional[bytes]) -> SSL.Context:
         """The context for a name as it came (RFC 6066 section 3), None when there was none."""

@@ -11,12 +11,12 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Who listens everywhere is reached here."""
 
 
-def url(address: IAddress) -> str:
+def url(address: IAddress, scheme: str = "http") -> str:
     """Where a browser would find it."""
     if isinstance(address, IPv4Address):
-        return f"http://{_ANY.get(address.host, address.host)}:{address.port}/"
+        return f"{scheme}://{_ANY.get(address.host, address.host)}:{address.port}/"
     if isinstance(address, IPv6Address):
-        return f"http://[{_ANY.get(address.host, address.host)}]:{address.port}/"
+        return f"{scheme}://[{_ANY.get(address.host, address.host)}]:{address.port}/"
     return plain(address)
 
 

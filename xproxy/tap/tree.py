@@ -37,6 +37,7 @@ class ServiceTree(MultiService):
         self._reactor = reactor
         self._options = options
         self._announce = announce
+        self._reload: Optional[Callable[[], None]] = None
         self._drain: Optional[Callable[[], Deferred[Any]]] = None
         self._drain_limit_s: Optional[float] = None
         self._drained: Optional[Service] = None
@@ -55,6 +56,10 @@ class ServiceTree(MultiService):
         self._drained = service
         self._drain = drain
         self._drain_limit_s = limit_s
+
+    def reload_with(self, reload: Callable[[], None]) -> None:
+        """``reload`` reads again what may have changed, when SIGHUP asks for it."""
+        self._reload = reload
 
     # -- the start
 
@@ -86,6 +91,7 @@ class ServiceTree(MultiService):
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs of a shell ignore it on purpose
                 signal.signal(number, self._signalled)
+        signal.signal(signal.SIGHUP, self._hung_up)
         if self._announce is not None:
             self._announce()
 
@@ -97,6 +103,17 @@ class ServiceTree(MultiService):
             raise error
         _remove_pid_file(twistd.get("pidfile"))
         refuse(self._options.program, str(error))
+
+    def _hung_up(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self.reload_asked)
+
+    def reload_asked(self) -> None:
+        """SIGHUP came: read again what there is to read."""
+        if self._reload is None:
+            self._log.info("SIGHUP: there is nothing to read again")
+        else:
+            self._log.info("SIGHUP: reading again what may have changed")
+            self._reload()
 
     # -- the end
 

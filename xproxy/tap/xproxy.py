@@ -40,6 +40,8 @@ class Options(SlotsOptions):
     def __init__(self) -> None:
         super().__init__()
         self["http"] = []
+        self["https"] = []
+        self["self_signed"] = False
         self["acceptor"] = None
         self["admin"] = None
         self["demo"] = False
@@ -47,6 +49,14 @@ class Options(SlotsOptions):
     def opt_http(self, description: str) -> None:
         """Where HTTP clients arrive, an endpoint description; repeatable. [default: tcp:8080:interface=127.0.0.1]"""
         self["http"].append(self.checked("http", check.endpoint, description))
+
+    def opt_https(self, description: str) -> None:
+        """Where HTTPS clients arrive, an endpoint description without TLS (tcp:8443); repeatable. Needs certificates."""
+        self["https"].append(self.checked("https", check.plain_endpoint, description))
+
+    def opt_self_signed(self) -> None:
+        """Make a certificate for --https on the spot, for trying out: no client trusts it."""
+        self["self_signed"] = True
 
     def opt_acceptor(self, path: str) -> None:
         """Use the acceptor behind this handoff socket instead of one in this process (excludes --slots)."""
@@ -65,7 +75,10 @@ class Options(SlotsOptions):
         for name in ("slots", "allow", "demo"):
             if self["acceptor"] and self[name]:
                 raise UsageError(f"--acceptor and --{name} exclude each other: services register at that acceptor, not here")
-        config = attr.evolve(super().over(config), proxy=attr.evolve(config.proxy, **self.given("http", "admin")))
+        proxy = attr.evolve(config.proxy, **self.given("http", "https", "self_signed", "admin"))
+        if proxy.self_signed and not proxy.https:
+            raise UsageError("--self-signed needs --https")
+        config = attr.evolve(super().over(config), proxy=proxy)
         if self["demo"]:
             self._check_demo(config)
         return config
@@ -94,6 +107,8 @@ class XproxyTree(ServiceTree):
         self.proxy = ProxyService(reactor, config, time.monotonic)
         self.proxy.setServiceParent(self)
         self.drain_first(self.proxy, self.proxy.drain)
+        if self.proxy.certificates is not None:
+            self.reload_with(self.proxy.reload)
         self.acceptor: Optional[AcceptorService] = None
         self.admin: Optional[ListenService] = None
         source: ISlotSource
@@ -121,6 +136,7 @@ class XproxyTree(ServiceTree):
             counts=self.proxy.metrics,
             registrations=None if acceptor is None else acceptor.acceptor.registrations,
             closings=None if acceptor is None else acceptor.acceptor.closings,
+            certificates=self.proxy.certificate_ends,
         )
         self.admin = ListenService(self._reactor, self._config.proxy.admin, admin_factory(sources))
         self.admin.setServiceParent(self)
@@ -148,9 +164,12 @@ class XproxyTree(ServiceTree):
     def _say(self) -> None:
         """Say where everything is: to whoever tries it out on standard output, else in the log."""
         lines = [("proxy", addresses.url(address)) for address in self.proxy.addresses()]
+        lines += [("proxy", addresses.url(address, "https")) for address in self.proxy.secure_addresses()]
         lines += [("slots", addresses.plain(address)) for address in self._slots()]
         if self.admin is not None and self.admin.port is not None:
             lines.append(("admin", addresses.url(self.admin.port.getHost())))
+        if self._config.proxy.self_signed:
+            _log.warn("the certificate of https was made on the spot, for trying out: no client trusts it")
         if not self._demo:
             for what, where in lines:
                 _log.info("{what} at {where}", what=what, where=where)
