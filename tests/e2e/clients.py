@@ -33,7 +33,11 @@ class Response:
 
 
 def ask(
-    address: Address, target: str = "/", method: str = "GET", body: Optional[bytes] = None, headers: Optional[Dict[str, str]] = None
+    address: Address,
+    target: str = "/",
+    method: str = "GET",
+    body: Optional[bytes] = None,
+    headers: Optional[Dict[str, str]] = None,
 ) -> Response:
     """One request on a connection of its own. Raises OSError or HTTPException where there is no whole answer."""
     client = Waiting(address, target, method, body, headers)
