@@ -1,0 +1,167 @@
+"""Slot services that a test plays: each slot calls a function with the connection, again and again, until it closes it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Callable, Dict, List, Optional, Union
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .clients import PATIENCE_S, Address
+from .processes import Xproxy, configuration
+from .services import REDIAL_S, mxproxy_preamble, respond
+from .wire import Message, Wire, connect
+
+Play = Callable[[Wire], object]
+"""Reads a request and answers it, somehow. It may close the wire; EOFError and OSError close it too."""
+
+
+class Recorder:
+    """A play that reads whole requests, keeps them and answers each.
+
+    :param answer: the bytes of the answer, or what makes them.
+    :ivar seen: what came.
+    """
+
+    def __init__(self, answer: Union[bytes, Callable[[Message], bytes]] = respond()) -> None:
+        self.answer = answer
+        self.seen: List[Message] = []
+
+    def __call__(self, wire: Wire) -> None:
+        request = wire.request()
+        self.seen.append(request)
+        answer = self.answer
+        wire.send(answer if isinstance(answer, bytes) else answer(request))
+
+    @property
+    def last(self) -> Message:
+        """The latest request."""
+        return self.seen[-1]
+
+    @property
+    def targets(self) -> List[str]:
+        """Of all requests."""
+        return [request.target for request in self.seen]
+
+
+class PlayedService:
+    """``count`` slots, each in a thread of its own, dialled again when it was closed, until the test's cleanup.
+
+    What a play raises, but for the end of its connection, fails the test.
+
+    :ivar dialled: how often a slot was dialled.
+    """
+
+    def __init__(self, test: SynchronousTestCase, acceptor: Address, play: Play, count: int = 1) -> None:
+        self.dialled = 0
+        self._test = test
+        self._acceptor = acceptor
+        self._play = play
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._open: Dict[int, Wire] = {}
+        self._wrong: List[Exception] = []
+        self._threads = [threading.Thread(target=self._keep, args=(number,), daemon=True) for number in range(count)]
+        test.addCleanup(self.stop)
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Close every slot and dial no more."""
+        self._stopped.set()
+        with self._lock:
+            for wire in self._open.values():
+                try:
+                    wire.connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # It is closed already.
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+        if self._wrong:
+            raise self._wrong[0]
+
+    def _keep(self, number: int) -> None:
+        while not self._stopped.is_set():
+            try:
+                wire = connect(self._acceptor)
+            except OSError:
+                self._stopped.wait(REDIAL_S)
+                continue
+            with wire:
+                wire.connection.settimeout(None)
+                with self._lock:
+                    self._open[number] = wire
+                    self.dialled += 1
+                    if self._stopped.is_set():
+                        return
+                self._serve(wire)
+
+    def _serve(self, wire: Wire) -> None:
+        try:
+            wire.send(mxproxy_preamble())  # Registers at once; who says nothing is waited for.
+            while not wire.closed:
+                self._play(wire)
+        except (EOFError, OSError):
+            pass  # The connection is over: dial again.
+        except Exception as error:  # noqa: BLE001  # Whatever the test's own function raises is raised when it ends.
+            self._wrong.append(error)
+
+
+class ProxyCase(SynchronousTestCase):
+    """A test with a proxy of its own and services that it plays."""
+
+    proxy: Xproxy
+
+    def start(self, *pool: str, more: str = "") -> Xproxy:
+        """Start a proxy with its own acceptor.
+
+        :param pool: lines for ``[pools.default]``.
+        :param more: further sections.
+        """
+        text = "\n".join(["[pools.default]", 'slots = ["tcp:0:interface=127.0.0.1"]', *pool, more])
+        self.proxy = Xproxy(self, "--config", configuration(self, text)).ready()
+        return self.proxy
+
+    def serve(self, play: Optional[Play] = None, count: int = 1) -> PlayedService:
+        """Park slots and wait until they are there."""
+        service = PlayedService(self, self.proxy.slots, play or Recorder(), count)
+        self.proxy.has(slots=count)
+        return service
+
+    def connect(self, receive_bytes: int = 0) -> Wire:
+        """A client, closed by the test's cleanup at the latest."""
+        wire = connect(self.proxy.http, receive_bytes)
+        self.addCleanup(wire.close)
+        return wire
+
+    def ask(self, request: bytes, method: str = "GET") -> Message:
+        """The final answer to a request on a connection of its own."""
+        with connect(self.proxy.http) as wire:
+            wire.send(request)
+            return wire.final(method)
+
+    def at_rest(self, **numbers: int) -> None:
+        """Wait until nothing runs and nothing waits."""
+        self.proxy.has(in_flight=0, queue_length=0, **numbers)
+
+
+def get(target: str = "/", *fields: str, method: str = "GET", version: str = "1.1") -> bytes:
+    """A request without a body."""
+    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: example.com", *fields]).encode("latin-1") + b"\r\n\r\n"
+
+
+def post(body: bytes, *fields: str, target: str = "/", method: str = "POST") -> bytes:
+    """A request with a body of known length."""
+    return get(target, f"Content-Length: {len(body)}", *fields, method=method) + body
+
+
+def wait_for(seen: Callable[[], object], what: str = "it") -> None:
+    """Look again and again until it is so: for what a thread of the test's own does."""
+    deadline = time.monotonic() + PATIENCE_S
+    pause = threading.Event()
+    while not seen():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited in vain for {what}")
+        pause.wait(0.005)
