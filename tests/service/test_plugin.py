@@ -15,7 +15,7 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from tests.service.test_port import Recorders
+from tests.service.doubles import Recorders
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.plugin import SlotsParser, client_description
 
