@@ -156,7 +156,8 @@ class ClientRequest:
         now = self.began_at
         if reader is None:
             upgrade = fields.upgrade if head.minor else b""
-            message = request_head(head.method, path, block, -1, False, self.request_id, upgrade)
+            # No body, which some services want to be told where they expect one: a length of 0 goes on.
+            message = request_head(head.method, path, block, fields.content_length, False, self.request_id, upgrade)
         elif self._reading:
             message = request_head(head.method, path, block, fields.content_length, fields.chunked, self.request_id)
         elif isinstance(reader, ChunkedBody) and reader.trailers:

@@ -19,7 +19,7 @@ CLOSING   bytes                  thrown away, so that the client reads our answe
 ========  =====================  ======================================================================
 
 EOF in HEAD, BODY or while the exchange waits in line means that the client has left. EOF while a slot works on the request may
-be a half-close: the answer is sent, and a client that is gone resets the connection then.
+be a half-close: the answers to all that was sent are sent, and a client that is gone resets the connection then.
 """
 
 from __future__ import annotations
@@ -141,6 +141,8 @@ class ClientConnection(Protocol):
                     break
         finally:
             self._advancing = False
+        if self._ended and (self._state is _HEAD or self._state is _BODY):
+            self.transport.loseConnection()  # What is missing will not come.
 
     def _next_head(self) -> bool:
         data = self._buffer
@@ -165,6 +167,8 @@ class ClientConnection(Protocol):
             return False
         self._previous = head.fields
         request = self._request = ClientRequest(self, head, gateway.monotonic())
+        if self._ended and not self._buffer:
+            request.keep_alive = False
         try:
             request.start()
         except BadMessage as error:
@@ -260,7 +264,7 @@ class ClientConnection(Protocol):
         self.deadline = self.gateway.monotonic() + self.gateway.timeouts.keep_alive
         if self._paused:
             self.resume()
-        if self._buffer:
+        if self._buffer or self._ended:
             self._advance()
 
     def pause(self) -> None:
@@ -273,7 +277,7 @@ class ClientConnection(Protocol):
 
     def resume(self) -> None:
         """Read on."""
-        if self._paused:
+        if self._paused and not self._ended:
             self._paused = False
             self.transport.resumeProducing()
 
@@ -358,7 +362,7 @@ class ClientConnection(Protocol):
             self._close_now()
 
     def _close_now(self) -> None:
-        if self._lingering and not ISSLTransport.providedBy(self.transport):
+        if self._lingering and not self._ended and not ISSLTransport.providedBy(self.transport):
             self._lingering = False
             self.deadline = self.gateway.monotonic() + LINGER_S
             self.resume()
@@ -374,9 +378,10 @@ class ClientConnection(Protocol):
         if self._tunnel is not None:
             self._tunnel.client_ended()
         elif state is _EXCHANGE and request is not None and request.exchange is not None and request.exchange.slot is not None:
-            request.keep_alive = False
+            request.keep_alive = request.keep_alive and bool(self._buffer)
         elif state is _DRAINING:
-            self._close(lingering=False)
+            if not self._buffer:
+                self._close(lingering=False)
         elif not (state is _CLOSING and self.outlet.draining):
             self.transport.loseConnection()
 
