@@ -1,4 +1,4 @@
-"""How bodies and interim responses travel: chunked coding, trailers, 100-continue, 1xx, and what has no body (RFC 9112 section 6)."""
+"""How bodies and interim responses travel: chunked coding, trailers, 100-continue, 1xx, what has no body (RFC 9112 section 6)."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class ResponseTests(ProxyCase):
         return found
 
     def setUp(self) -> None:
-        self.answers: "queue.Queue[bytes]" = queue.Queue()
+        self.answers: queue.Queue[bytes] = queue.Queue()
         self.start()
         self.service = self.serve(Recorder(lambda request: self.answers.get_nowait()))
 
@@ -167,7 +167,7 @@ class ResponseTests(ProxyCase):
 
     def test_interim_at_once(self) -> None:
         """A hint is worth something only before the answer."""
-        got_it: "queue.Queue[int]" = queue.Queue()
+        got_it: queue.Queue[int] = queue.Queue()
 
         def play(wire: Wire) -> None:
             wire.request()
