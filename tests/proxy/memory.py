@@ -367,9 +367,9 @@ class LoopReactor(Clock):
         skt = transport.socket
         if isinstance(skt, MemorySocket):
             return skt.readable if reading else skt.writable
-        if reading:
-            return bool(select.select([skt], [], [], 0)[0])
-        return bool(select.select([], [skt], [], 0)[1])
+        poll = select.poll()
+        poll.register(skt, select.POLLIN if reading else select.POLLOUT)
+        return bool(poll.poll(0))
 
     def _react(self, transport: Any, why: Any, reading: bool) -> None:
         """What ``posixbase`` does with the result of a doRead or doWrite."""

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
@@ -40,7 +40,7 @@ class LineTests(SynchronousTestCase):
 
     def line(self, form: str, request: Optional[RequestHead], **changes: Any) -> str:
         """The line that an answer makes."""
-        values: dict[str, Any] = dict(status=200, sent_bytes=12, seconds=0.25, pool="default", request_id=b"id-1")
+        values: Dict[str, Any] = {"status": 200, "sent_bytes": 12, "seconds": 0.25, "pool": "default", "request_id": b"id-1"}
         values.update(changes)
         file = io.StringIO()
         log = AccessLog(file, form, owned=False)
@@ -53,7 +53,7 @@ class LineTests(SynchronousTestCase):
         line = self.line("combined", head(b"User-Agent: curl/8", b"Referer: http://a/", version=b"1.0"))
         self.assertRegex(
             line,
-            r'^192\.0\.2\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] '
+            r"^192\.0\.2\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "
             r'"GET /a\?b HTTP/1\.0" 200 12 "http://a/" "curl/8"\n$',
         )
 

@@ -73,7 +73,9 @@ class FrontMixin:
             service = rig.slot()
             client = rig.client(b"GET / HTTP/1.0\r\n" + fields + b"\r\n")
             request = rig.exchange(service, OK)
-            self.assertTrue(request.startswith(b"GET / HTTP/1.1\r\nHost: \r\n"))  # RFC 9112 section 3.2: empty where there is none.
+            self.assertTrue(
+                request.startswith(b"GET / HTTP/1.1\r\nHost: \r\n")
+            )  # RFC 9112 section 3.2: empty where there is none.
             self.assertIn(b"Via: 1.0 xproxy\r\n", request)
             found = responses(client.take())[0][1]
             self.assertEqual(found[b"connection"], b"keep-alive" if kept else b"close")
@@ -130,7 +132,10 @@ class FrontMixin:
 
     def test_pipelined_behind_a_body(self: Any) -> None:
         """What follows a body is the next request."""
-        for body in (post(b"hello"), b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"):
+        for body in (
+            post(b"hello"),
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        ):
             rig = self.make_rig()
             service = rig.slot()
             client = rig.client(body + GET + body)
@@ -303,7 +308,9 @@ class FrontMixin:
         rig = self.make_rig(routes=[cfg.Route(path="/x", respond=cfg.Respond(200, b"four"))])
         client = rig.client(b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n" + HEAD)
         found = responses(client.take(), b"HEAD", b"HEAD")
-        self.assertEqual([(status, fields[b"content-length"] != b"0") for status, fields, _ in found], [(200, True), (404, True)])
+        self.assertEqual(
+            [(status, fields[b"content-length"] != b"0") for status, fields, _ in found], [(200, True), (404, True)]
+        )
 
     def test_own_answer_with_a_body_on_the_way(self: Any) -> None:
         """What is left of the body can't be told from the next request: the connection ends, and the client reads why."""
@@ -472,7 +479,9 @@ class FrontMixin:
         rig.pass_time(1.5)
         rig.exchange(service, OK)
         lines = rig.logged(file)
-        self.assertEqual([(line["target"], line["status"], line["pool"]) for line in lines[:2]], [("/p", 200, "default"), ("/r", 302, "")])
+        self.assertEqual(
+            [(line["target"], line["status"], line["pool"]) for line in lines[:2]], [("/p", 200, "default"), ("/r", 302, "")]
+        )
         self.assertEqual([(line["target"], line["status"]) for line in lines[2:]], [("/n", 404), ("", 400)])
         self.assertEqual((lines[0]["bytes"], lines[0]["seconds"], lines[0]["peer"]), (2, 1.5, "192.0.2.1"))
         self.assertEqual(len(lines[0]["request_id"]), 24)

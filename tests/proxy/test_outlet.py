@@ -356,8 +356,6 @@ class Encrypting:
     def getHandle(self) -> Any:
         raise AssertionError("nobody may write past the encryption")
 
-    fileno = getHandle
-
 
 class EncryptingTests(SynchronousTestCase):
     """Transports that take everything and say later how it went."""

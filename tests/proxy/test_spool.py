@@ -138,7 +138,9 @@ class SpoolTests(SynchronousTestCase):
     @settings(max_examples=60, deadline=None, derandomize=True)
     @given(
         memory=st.integers(min_value=0, max_value=12),
-        steps=st.lists(st.one_of(st.binary(min_size=1, max_size=6), st.just("take"), st.just("rewind"), st.just("clear")), max_size=40),
+        steps=st.lists(
+            st.one_of(st.binary(min_size=1, max_size=6), st.just("take"), st.just("rewind"), st.just("clear")), max_size=40
+        ),
     )
     def test_first_in_first_out(self, memory: int, steps: List[Any]) -> None:
         """Whatever the order of calls, what is taken is what was put."""

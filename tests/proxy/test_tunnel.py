@@ -10,8 +10,12 @@ from xproxy.proxy.front import State
 from .memory import KERNEL, Peer
 from .rig import OK, Rig, RigCase, request_head, responses, statuses
 
-UPGRADE = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
-SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: def\r\n\r\n"
+UPGRADE = (
+    b"GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
+)
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: def\r\n\r\n"
+)
 
 
 class TunnelMixin:
@@ -260,7 +264,9 @@ class RefusalTests(RigCase):
         self.assertEqual(statuses(client.take()), [200])
         client.send(UPGRADE)
         rig.settle()
-        rig.exchange(service, b"HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 0\r\n\r\n")
+        rig.exchange(
+            service, b"HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 0\r\n\r\n"
+        )
         status, fields, _ = responses(client.take())[0]
         self.assertEqual((status, fields[b"upgrade"]), (426, b"foo"))
         self.assert_at_rest(rig)

@@ -83,6 +83,7 @@ class Exchange:
         "message",
         "body",
         "streaming",
+        "repeatable",
         "upgrade",
         "arrival",
         "attempts",
@@ -112,6 +113,8 @@ class Exchange:
         self.message = message
         self.body = body
         self.streaming = streaming
+        self.repeatable = True
+        """``message`` and ``body`` are all that was sent: it can be sent again."""
         self.upgrade = upgrade
         self.arrival = arrival
         self.response_timeout = pool.config.response_timeout if response_timeout is None else response_timeout
@@ -133,6 +136,7 @@ class Exchange:
         if self.slot is None:
             self.message += data
             return len(self.message) < self.pool.limits.request_memory
+        self.repeatable = False
         return self.slot.send_more(data)
 
     def abandon(self) -> None:
@@ -200,6 +204,6 @@ class Exchange:
             self.caller.response_failed(error)
 
     def _may_try_again(self, unread: bool) -> bool:
-        if self.attempts >= self.pool.limits.max_attempts or self.streaming:
+        if self.attempts >= self.pool.limits.max_attempts or self.streaming or not self.repeatable:
             return False
         return unread or (not self.answered and self.method in IDEMPOTENT)

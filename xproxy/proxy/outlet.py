@@ -8,6 +8,9 @@ its pull producer.
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
 from typing import Any, Callable, Optional, Protocol
 
 from twisted.internet.interfaces import IPullProducer
@@ -49,6 +52,7 @@ class Outlet:
         "_unproven",
         "_registering",
         "_ending",
+        "_held",
         "_plain",
         "__weakref__",
     )
@@ -61,6 +65,7 @@ class Outlet:
         self._unproven = 0
         self._registering = False
         self._ending = False
+        self._held = 0
         self.draining = False
         """Whether something waits."""
         # A TLS transport passes unknown attributes on to the TCP transport below it, so only the class tells them apart.
@@ -121,6 +126,7 @@ class Outlet:
         self._registering = True
         self._transport.registerProducer(self, False)
         self._registering = False
+        self._held = self._unacknowledged()
 
     def resumeProducing(self) -> None:
         """The transport has nothing more to send."""
@@ -129,6 +135,7 @@ class Outlet:
         data = self._backlog.take() or (self._body.take() if self._body is not None else b"")
         if data:
             self._transport.write(data)
+            self._held = self._unacknowledged()
             self._owner.outlet_progress()
             return
         self._drop()
@@ -137,6 +144,25 @@ class Outlet:
         if self._ending:
             self._transport.loseWriteConnection()
         self._owner.outlet_drained()
+
+    def moved(self) -> bool:
+        """Whether the peer has taken something since the last progress or the last call.
+
+        Asked when a deadline has passed: progress is told for a whole piece only, which takes a slow peer longer.
+        """
+        before, self._held = self._held, self._unacknowledged()
+        return self._held < before
+
+    def _unacknowledged(self) -> int:
+        """What the transport and the kernel (tcp(7): SIOCOUTQ, which is TIOCOUTQ) hold of what was given to them."""
+        transport = self._transport
+        held: int = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+        held += getattr(transport, "_tempDataLen", 0)
+        try:
+            (queued,) = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))
+        except (AttributeError, OSError, ValueError):
+            return held  # A transport without a socket of its own, or any more.
+        return held + int(queued)
 
     def stopProducing(self) -> None:
         """The connection is gone."""

@@ -123,9 +123,9 @@ class Pool:
     def submit(self, exchange: Exchange) -> None:
         """Serve ``exchange`` now or as soon as a slot is free; it is told when that can't be."""
         free = self.line.free
-        if free:
-            free.popleft().begin(exchange, exchange.arrival)
-            return
+        while free:
+            if free.popleft().begin(exchange, exchange.arrival):
+                return
         try:
             self.line.join(exchange, exchange.arrival)
         except LineFull:
@@ -135,9 +135,10 @@ class Pool:
 
     def resubmit(self, exchange: Exchange) -> None:
         """Serve ``exchange`` again, at the place its arrival gives it."""
-        if self.line.free:
-            self.line.free.popleft().begin(exchange, self.monotonic())
-            return
+        free = self.line.free
+        while free:
+            if free.popleft().begin(exchange, self.monotonic()):
+                return
         self.line.rejoin(exchange, exchange.arrival)
         self._ask()
 
@@ -170,8 +171,10 @@ class Pool:
         if fate is Fate.GIVE_BACK:
             self._give_back(slot)
         elif isinstance(fate, Exchange):
-            slot.begin(fate, now)
-            self._ask()
+            if slot.begin(fate, now):
+                self._ask()
+            else:
+                self.resubmit(fate)
 
     def lost(self, slot: Slot) -> None:
         """A slot is closed."""

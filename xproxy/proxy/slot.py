@@ -109,43 +109,50 @@ class Slot(Protocol):
             return False
         return False
 
-    def begin(self, exchange: Exchange, now: float) -> None:
-        """Put ``exchange`` on this idle slot."""
+    def begin(self, exchange: Exchange, now: float) -> bool:
+        """Put ``exchange`` on this idle slot; False when the slot is found dead, and closed: nothing was sent."""
         if exchange.method not in IDEMPOTENT and not self.seems_alive():
             self.close()
-            self.pool.resubmit(exchange)
-            return
+            return False
         pool = self.pool
         self.exchange = exchange
         exchange.slot = self
         exchange.attempts += 1
         exchange.answered = False
         self.state = _HEAD
-        pool.board[self.lease] = 1
+        if self.lease != ORPHAN:
+            pool.board[self.lease] = 1
         self._began_at = now
-        # The service can't be late while the client still sends; the client has a deadline of its own.
-        self.deadline = NEVER if exchange.streaming else now + exchange.response_timeout
         pool.counts.queue_seconds.observe(now - exchange.arrival)
         pool.counts.began()
         self.service_counts.began()
         self.outlet.send(exchange.message)
         if exchange.body is not None:
             self.outlet.send_body(exchange.body)
+        self._expect_head(exchange, now)
+        if exchange.streaming and not self.outlet.draining:
+            exchange.drained()  # What came while it waited may have been enough to stop reading.
+        return True
+
+    def _expect_head(self, exchange: Exchange, now: float) -> None:
+        """The service has its time from here on; but it can't be late while we wait for the client, who has a deadline too."""
+        waiting_for_client = exchange.streaming and not self.outlet.draining
+        self.deadline = NEVER if waiting_for_client else now + exchange.response_timeout
 
     def send_more(self, data: bytes) -> bool:
         """More of a streaming request or of a tunnel; False when the sender should wait until it is drained."""
         if data:
             self.outlet.send(data)
         exchange = self.exchange
-        if exchange is not None and self.state is _HEAD and not exchange.streaming:
-            self.deadline = self.pool.monotonic() + exchange.response_timeout
+        if exchange is not None and self.state is _HEAD:
+            self._expect_head(exchange, self.pool.monotonic())
         return not self.outlet.draining
 
     def outlet_progress(self) -> None:
         """The service took something: it is not silent."""
         exchange = self.exchange
-        if exchange is not None and self.state is _HEAD and not exchange.streaming:
-            self.deadline = self.pool.monotonic() + exchange.response_timeout
+        if exchange is not None and self.state is _HEAD:
+            self._expect_head(exchange, self.pool.monotonic())
 
     def outlet_drained(self) -> None:
         """The service took everything."""
@@ -297,7 +304,9 @@ class Slot(Protocol):
         limit = self.pool.limits.discard
         remaining = getattr(self._body, "remaining", 0)
         if exchange.streaming or exchange.discarded + remaining > limit:
-            self._done(exchange, False)
+            self._leave(exchange)
+            exchange.close()
+            self.close()
 
     def _done(self, exchange: Exchange, clean: bool) -> None:
         """The exchange is off this slot: first the slot is used again, then the caller gets the end of its answer."""
@@ -312,7 +321,8 @@ class Slot(Protocol):
             del self.transport.doRead
         if self.transport.bufferSize != READ_BYTES:
             self.transport.bufferSize = READ_BYTES
-        pool.board[self.lease] = 0
+        if self.lease != ORPHAN:
+            pool.board[self.lease] = 0
         pool.counts.ended()
         self.service_counts.ended()
         pool.counts.response_seconds.observe(now - self._began_at)
@@ -341,7 +351,8 @@ class Slot(Protocol):
         """Take the exchange off without a response."""
         self.exchange = exchange.slot = None
         self.deadline = NEVER
-        self.pool.board[self.lease] = 0
+        if self.lease != ORPHAN:
+            self.pool.board[self.lease] = 0
         self.pool.counts.ended()
         self.service_counts.ended()
 
@@ -354,7 +365,10 @@ class Slot(Protocol):
             exchange.slot_failed(error, unread, reason)
 
     def deadline_passed(self, now: float) -> None:
-        """The service was silent for too long."""
+        """The service was silent for too long, unless it still takes the request."""
+        if self.state is _HEAD and self.outlet.draining and self.outlet.moved():
+            self.outlet_progress()
+            return
         self._fail(ServiceSilent("response-timeout" if self.state is _HEAD else "body-timeout"), "timeout")
 
     def readConnectionLost(self) -> None:
