@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 from typing import Any, List
 
@@ -16,7 +17,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from xproxy.startup import BACKLOG, ListenService, StartupError, os_reason, server_endpoint
+from xproxy.startup import BACKLOG, ListenService, StartupError, os_reason, server_endpoint, use_all_descriptors
 
 
 class EndpointTests(SynchronousTestCase):
@@ -164,3 +165,14 @@ class SlowTests(SynchronousTestCase):
         self.service.startService()
         self.successResultOf(self.service.stopService())
         self.assertEqual(self.late, [])
+
+
+class DescriptorTests(SynchronousTestCase):
+    """How many descriptors may be open."""
+
+    def test_all(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+        self.assertEqual(hard, use_all_descriptors())
+        self.assertEqual((hard, hard), resource.getrlimit(resource.RLIMIT_NOFILE))

@@ -7,6 +7,7 @@ the start becomes one ``StartupError``, whose text is the one line that the tap 
 from __future__ import annotations
 
 import os
+import resource
 from typing import Any, Callable, Optional
 
 from twisted.application.service import Service
@@ -76,6 +77,18 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
 def ensure_deferred(result: Any) -> Deferred[Any]:
     """What may be a Deferred, as one. ``stopListening`` gives the one or the other."""
     return result if isinstance(result, Deferred) else succeed(result)
+
+
+def use_all_descriptors() -> int:
+    """Raise the soft limit of open descriptors to the hard one (getrlimit(2)), and give it.
+
+    The soft one is 1,024 on most systems, for the sake of programs that use select(2); a client takes one descriptor, a slot one
+    or two. The hard one is the administrator's word (``LimitNOFILE=`` of systemd).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 class ListenService(Service):

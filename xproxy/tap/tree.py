@@ -16,7 +16,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from ..startup import StartupError
+from ..startup import StartupError, use_all_descriptors
 from .options import StrictOptions, refuse
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -72,6 +72,7 @@ class ServiceTree(MultiService):
         if self._listening:
             return
         self._listening = True
+        use_all_descriptors()
         try:
             super().privilegedStartService()
         except StartupError as error:
