@@ -82,8 +82,8 @@ def ensure_deferred(result: Any) -> Deferred[Any]:
 def use_all_descriptors() -> int:
     """Raise the soft limit of open descriptors to the hard one (getrlimit(2)), and give it.
 
-    The soft one is 1,024 on most systems, for the sake of programs that use select(2); a client takes one descriptor, a slot one
-    or two. The hard one is the administrator's word (``LimitNOFILE=`` of systemd).
+    The soft one is 1,024 on most systems, for the sake of programs that use select(2); a client takes one descriptor, a slot
+    one or two. The hard one is the administrator's word (``LimitNOFILE=`` of systemd).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
