@@ -130,15 +130,15 @@ class ProxyCase(SynchronousTestCase):
         self.proxy.has(slots=count)
         return service
 
-    def connect(self, receive_bytes: int = 0) -> Wire:
+    def connect(self, receive_bytes: int = 0, source: str = "") -> Wire:
         """A client, closed by the test's cleanup at the latest."""
-        wire = connect(self.proxy.http, receive_bytes)
+        wire = connect(self.proxy.http, receive_bytes, source)
         self.addCleanup(wire.close)
         return wire
 
-    def ask(self, request: bytes, method: str = "GET") -> Message:
+    def ask(self, request: bytes, method: str = "GET", source: str = "") -> Message:
         """The final answer to a request on a connection of its own."""
-        with connect(self.proxy.http) as wire:
+        with connect(self.proxy.http, source=source) as wire:
             wire.send(request)
             return wire.final(method)
 

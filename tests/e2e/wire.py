@@ -175,16 +175,19 @@ class Wire:
         return head if method is None else attr.evolve(head, body=self.rest())
 
 
-def connect(address: Address, receive_bytes: int = 0) -> Wire:
+def connect(address: Address, receive_bytes: int = 0, source: str = "") -> Wire:
     """A client's connection.
 
     :param receive_bytes: of the kernel's receive buffer, small for a client that is to be slow; 0: as usual.
+    :param source: the address it comes from, one of 127.0.0.0/8; empty: as usual.
     """
     connection = socket.socket()
     try:
         connection.settimeout(PATIENCE_S)
         if receive_bytes:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if source:
+            connection.bind((source, 0))
         connection.connect(address)
     except BaseException:
         connection.close()

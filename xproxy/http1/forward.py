@@ -26,7 +26,9 @@ class Marks:
     """Whether X-Request-ID is ours to write."""
 
 
-def forwarding_block(fields: Fields, peer: bytes, scheme: bytes, host: bytes, minor: int, trusted: bool, marks: Marks) -> bytes:
+def forwarding_block(
+    fields: Fields, peer: bytes, scheme: bytes, host: bytes, minor: int, trusted: bool, marks: Marks, set_host: bytes = b""
+) -> bytes:
     """The part of the outgoing header block that is the same for all requests with these fields on this connection.
 
     :param peer: the client's address, without a port; IPv6 without brackets; empty when it has none (UNIX).
@@ -34,9 +36,10 @@ def forwarding_block(fields: Fields, peer: bytes, scheme: bytes, host: bytes, mi
     :param host: the effective authority.
     :param minor: of the version received, for Via.
     :param trusted: what the client says about where the request came from is believed and continued, else replaced.
+    :param set_host: what the service is told instead of ``host``, which it then finds in X-Forwarded-Host or Forwarded.
     """
     special = fields.special
-    lines: List[bytes] = [b"Host: " + host]
+    lines: List[bytes] = [b"Host: " + (set_host or host)]
     believed = {name: value for name, value in special.items() if trusted and _vouched(name)}
     if marks.style in ("x-forwarded", "both"):
         source = peer or b"unknown"

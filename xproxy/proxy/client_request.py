@@ -148,7 +148,7 @@ class ClientRequest:
         fields = head.fields
         if head.method == b"OPTIONS" and fields.max_forwards > 0:
             fields = fields.with_max_forwards(fields.max_forwards - 1)
-        block = connection.forwarding_block(fields, to.set_host or head.host, head.minor)
+        block = connection.forwarding_block(fields, head.host, head.minor, to.set_host)
         self.request_id = received_request_id(fields, connection.trusted) or connection.gateway.new_request_id()
         path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
         reader = self._reader
@@ -305,7 +305,7 @@ class ClientRequest:
 
     def answer(self, answer: Answer) -> None:
         """Answer without a service."""
-        self.keep_alive = self.keep_alive and not self._reading
+        self.keep_alive = self.keep_alive and not self._reading and not self.connection.gateway.draining
         self.status = answer.status
         with_content = answer.has_content and self.head.method != b"HEAD"
         self.sent_bytes = len(answer.content) if with_content else 0

@@ -100,7 +100,7 @@ class ClientConnection(Protocol):
         # Clients repeat themselves: the last request's fields, those last passed on (mostly the same), the block made of them.
         self._previous: Optional[Fields] = None
         self._fields: Optional[Fields] = None
-        self._host = b""
+        self._host = self._set_host = b""
         self._minor = 1
         self._block = b""
 
@@ -195,12 +195,12 @@ class ClientConnection(Protocol):
 
     # -- what a request asks of its connection
 
-    def forwarding_block(self, fields: Fields, host: bytes, minor: int) -> bytes:
+    def forwarding_block(self, fields: Fields, host: bytes, minor: int, set_host: bytes) -> bytes:
         """The outgoing header block, worked out once for requests that repeat their fields."""
-        if fields is not self._fields or host != self._host or minor != self._minor:
+        if fields is not self._fields or host != self._host or minor != self._minor or set_host != self._set_host:
             peer = self.peer.encode()
-            self._block = forwarding_block(fields, peer, self.scheme, host, minor, self.trusted, self.gateway.marks)
-            self._fields, self._host, self._minor = fields, host, minor
+            self._block = forwarding_block(fields, peer, self.scheme, host, minor, self.trusted, self.gateway.marks, set_host)
+            self._fields, self._host, self._minor, self._set_host = fields, host, minor, set_host
         return self._block
 
     def await_body(self) -> bytes:

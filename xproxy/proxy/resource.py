@@ -147,8 +147,7 @@ class WebCaller:
         trusted = gateway.trusts(peer)
         scheme = b"https" if request.isSecure() else b"http"
         minor = 0 if request.clientproto == b"HTTP/1.0" else 1
-        host = to.set_host or head.host
-        block = forwarding_block(head.fields, peer.encode(), scheme, host, minor, trusted, gateway.marks)
+        block = forwarding_block(head.fields, peer.encode(), scheme, head.host, minor, trusted, gateway.marks, to.set_host)
         self._request_id = received_request_id(head.fields, trusted) or gateway.new_request_id()
         has_body = length > 0 or request.requestHeaders.hasHeader(b"content-length")
         path = strip_prefix(head.path, to.strip_prefix)
