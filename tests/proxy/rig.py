@@ -221,7 +221,8 @@ class Rig:
 
     def stop(self) -> None:
         """Stop the proxy and close every socket."""
-        self.proxy.stopService()
+        if self.proxy.running:
+            self.proxy.stopService()
         self.reactor.settle()
         self.source.stop()
         for peer in self.reactor.peers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, MutableSequence, Optional, Sequence, Set
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory
@@ -113,8 +113,12 @@ class Pool:
         """For long bodies; set by the gateway, which owns it."""
         self._source: Optional[ISlotSource] = None
         self._seen = 0
-        self._asked: Sequence[float] = ()
+        self._asked: List[float] = []
+        """What the source believes: what was said last, less what it has granted since."""
         self._news = False
+        """A grant has come since it was said."""
+        self._saying = False
+        self._stopped = False
         self._ask_later: Optional[IDelayedCall] = None
         sweep.add(self)
 
@@ -126,6 +130,9 @@ class Pool:
         while free:
             if free.popleft().begin(exchange, exchange.arrival):
                 return
+        if self._stopped:
+            exchange.refused(Busy("stopping", retry_after_s=RETRY_AFTER_S))
+            return
         try:
             self.line.join(exchange, exchange.arrival)
         except LineFull:
@@ -156,8 +163,8 @@ class Pool:
     def deadline_passed(self, now: float) -> None:
         """Refuse whoever has waited too long."""
         for exchange in self.line.arrived_by(now - self.config.queue_timeout):
-            self.line.leave(exchange)
-            exchange.refused(Busy("queue-timeout", retry_after_s=RETRY_AFTER_S))
+            if self.line.leave(exchange):
+                exchange.refused(Busy("queue-timeout", retry_after_s=RETRY_AFTER_S))
         self._ask()
 
     # -- the slots' side
@@ -216,7 +223,7 @@ class Pool:
         self._source = source
         self.board = source.board
         self._seen = 0
-        self._asked = ()
+        self._asked = []
         for slot in list(self.line.free):
             if slot.lease == ORPHAN:
                 slot.close()
@@ -249,7 +256,7 @@ class Pool:
         self._connections["slot"] += 1
         slot.service_counts.slots += 1
         self.freed(slot, self.monotonic())
-        if len(self.line):
+        if self._news:
             self._ask()
 
     def leases_recalled(self, arrivals: Sequence[float]) -> None:
@@ -261,11 +268,9 @@ class Pool:
 
     def _ask(self) -> None:
         """The line has changed: say so at once when it matters (the first to wait, or grants are coming), else soon."""
-        if self._ask_later is not None:
-            return
         if self._news or not self._asked:
             self._say()
-        else:
+        elif self._ask_later is None and self._source is not None:
             self._ask_later = self._reactor.callLater(ASK_INTERVAL_S, self._say_later)
 
     def _say_later(self) -> None:
@@ -273,16 +278,26 @@ class Pool:
         self._say()
 
     def _say(self) -> None:
-        if self._source is None:
+        """Say what is not known yet. A source that grants while it is asked is asked again only when it has returned."""
+        if self._saying:
             return
-        self._news = False
-        arrivals = self.line.arrivals(ASK_WINDOW)
-        if arrivals or self._asked:
-            self._asked = arrivals
-            self._source.ask(self.config.name, arrivals, self._seen)
+        self._saying = True
+        try:
+            while self._source is not None:
+                self._news = False
+                arrivals = self.line.arrivals(ASK_WINDOW)
+                if arrivals == self._asked:
+                    return
+                self._asked = arrivals
+                self._source.ask(self.config.name, arrivals, self._seen)
+                if not self._news:
+                    return
+        finally:
+            self._saying = False
 
     def stop(self) -> None:
-        """Give every idle slot back and close the others."""
+        """Give every idle slot back and close the others; whoever waits or is served is told."""
+        self._stopped = True
         if self._ask_later is not None:
             self._ask_later.cancel()
             self._ask_later = None
@@ -291,7 +306,11 @@ class Pool:
                 self.line.lost(slot)
                 self._give_back(slot)
             else:
-                slot.close()
+                slot.stop()
+        self._source = None
+        for exchange in self.line.arrived_by(NEVER):
+            if self.line.leave(exchange):
+                exchange.refused(Busy("stopping", retry_after_s=RETRY_AFTER_S))
         self.sweep.discard(self)
 
     def status(self) -> Dict[str, Any]:

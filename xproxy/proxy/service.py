@@ -167,9 +167,9 @@ class ProxyService(MultiService):
         """Drop what still runs and give the leases back."""
         self._end_drain()
         self.gateway.draining = True
+        self.gateway.stop()
         for client in list(self.front.clients):
             client.transport.abortConnection()
-        self.gateway.stop()
         return super().stopService()
 
     def status(self) -> Dict[str, Any]:

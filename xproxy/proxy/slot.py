@@ -34,7 +34,7 @@ from ..http1.body import BodyReader, CloseBody, LengthBody
 from ..http1.errors import BadMessage
 from ..http1.request import head_end
 from ..http1.response import ResponseHead, parse_response_head, response_body
-from .errors import ExchangeError, ServiceFailed, ServiceSilent
+from .errors import Busy, ExchangeError, ServiceFailed, ServiceSilent
 from .exchange import IDEMPOTENT, Exchange
 from .outlet import Outlet
 from .splice import MIN_BYTES
@@ -439,6 +439,10 @@ class Slot(Protocol):
             if self.exchange is not None and self.state is not _TUNNEL:
                 self.deadline = self.pool.monotonic() + self.exchange.response_timeout
             self.transport.resumeProducing()
+
+    def stop(self) -> None:
+        """The proxy stops: nobody gets anything any more."""
+        self._fail(Busy("stopping"), "stopping")
 
     def close(self) -> None:
         """The slot is not good any more: shut the socket down, which all copies of its descriptor share; tell the acceptor."""
