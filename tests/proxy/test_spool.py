@@ -67,6 +67,14 @@ class SpoolTests(SynchronousTestCase):
         spool.clear()
         self.assertEqual(self.files(), 0)
 
+    def test_nothing_is_no_end(self) -> None:
+        """What is put after nothing is found."""
+        spool = Spool(5)
+        for piece in (b"", b"one", b"", b"two", b"", b"four"):
+            spool.put(piece)
+        self.assertEqual(b"".join(drain(spool)), b"onetwofour")
+        spool.clear()
+
     def test_large_file_in_pieces(self) -> None:
         """No more than READ_BYTES at a time are read back."""
         spool = Spool(0)

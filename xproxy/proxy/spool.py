@@ -46,6 +46,8 @@ class Spool:
 
     def put(self, data: bytes) -> None:
         """Append. Raises OSError when the disk is full."""
+        if not data:  # An empty piece would look like the end to whoever takes it.
+            return
         if self._file is None:
             if self._held + len(data) <= self._memory_bytes:
                 self._memory.append(data)
