@@ -7,7 +7,7 @@ on that its service spoke or hung up. What a preamble looks like is in the pure 
 from __future__ import annotations
 
 import socket
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -52,15 +52,25 @@ def plain_socket(transport: Any) -> Optional[socket.socket]:
 
 
 class SlotConnection(Protocol):
-    """One connection of a service, registering and then parked."""
+    """One connection of a service, registering and then parked.
 
-    def __init__(self, factory: SlotFactory, peer: Optional[str]) -> None:
+    :param peer: the address of the service's host; None for a UNIX socket.
+    :param pools: the pools that it may join; it is for the first one where it names none.
+    """
+
+    def __init__(self, factory: SlotFactory, peer: Optional[str], pools: Sequence[Pool]) -> None:
         self._factory = factory
         self._peer = peer
+        self._pools = pools
         self._parser: Optional[RegistrationParser] = None
         self._timer: Optional[IDelayedCall] = None
         self._slot: Optional[ParkedSlot] = None
         self._lent: Optional[socket.socket] = None
+
+    @property
+    def parked(self) -> Optional[ParkedSlot]:
+        """What it has become; None while it has not registered."""
+        return self._slot
 
     def connectionMade(self) -> None:
         """Connected: the preamble comes, or nothing."""
@@ -118,13 +128,13 @@ class SlotConnection(Protocol):
         self._refuse("timeout", "its preamble is not whole in time")
 
     def _register(self, registration: Registration) -> None:
-        refusal = self._factory.refusal(registration, self._peer)
-        if refusal is not None:
-            self._refuse(*refusal)
+        admitted = self._factory.admit(registration, self._peer, self._pools)
+        if not isinstance(admitted, Pool):
+            self._refuse(*admitted)
             return
         self._leave()
         assert self._lent is not None
-        self._slot = self._factory.park(registration, self._peer, self.transport, self._lent)
+        self._slot = self._factory.park(admitted, registration, self._peer, self.transport, self._lent)
 
     def _refuse(self, result: str, reason: str) -> None:
         self._leave()
@@ -181,8 +191,7 @@ class SlotFactory(Factory):
         self.clock = clock
         self.registering: Dict[SlotConnection, None] = {}
         self._acceptor = acceptor
-        self._pools: Mapping[str, Pool] = {pool.name: pool for pool in pools}
-        self._first = pools[0]
+        self._pools = tuple(pools)
         self._refusals = RefusalLog(self._log, monotonic)
 
     # -- connections
@@ -190,12 +199,20 @@ class SlotFactory(Factory):
     def buildProtocol(self, addr: Optional[IAddress]) -> Optional[SlotConnection]:
         """A connection, unless its peer may not register in any pool of this endpoint, or too many are registering."""
         peer = peer_host(addr)
-        if peer is not None and not any(allowed(peer, pool.allow) for pool in self._pools.values()):
-            self.count_refused("refused_address", "its address is not allowed", peer)
-        elif len(self.registering) >= MAX_REGISTERING:
-            self.count_refused("too_many", f"{MAX_REGISTERING} connections are registering", peer)
-        else:
-            return SlotConnection(self, peer)
+        return self.connection(peer, self._pools) if self.lets_in(peer) else None
+
+    def lets_in(self, peer: Optional[str]) -> bool:
+        """Whether somebody at this address may register in any pool; else it is counted."""
+        if peer is None or any(allowed(peer, pool.allow) for pool in self._pools):
+            return True
+        self.count_refused("refused_address", "its address is not allowed", peer)
+        return False
+
+    def connection(self, peer: Optional[str], pools: Sequence[Pool]) -> Optional[SlotConnection]:
+        """A connection that may join some pools of this endpoint; None, which is counted, when too many are registering."""
+        if len(self.registering) < MAX_REGISTERING:
+            return SlotConnection(self, peer, pools)
+        self.count_refused("too_many", f"{MAX_REGISTERING} connections are registering", peer)
         return None
 
     def close(self) -> None:
@@ -206,10 +223,15 @@ class SlotFactory(Factory):
 
     # -- from a connection
 
-    def refusal(self, registration: Registration, peer: Optional[str]) -> Optional[tuple[str, str]]:
-        """Why this slot may not be parked: the result for the counts, and a line for the log. None when it may."""
-        pool = self._pools.get(registration.pool) if registration.pool else self._first
+    def admit(self, registration: Registration, peer: Optional[str], pools: Sequence[Pool]) -> Union[Pool, Tuple[str, str]]:
+        """The pool that this slot joins; or why it may not, as a result for the counts and a reason for the log.
+
+        :param pools: those that it may join.
+        """
+        pool = next((pool for pool in pools if not registration.pool or pool.name == registration.pool), None)
         if pool is None:
+            if any(pool.name == registration.pool for pool in self._pools):
+                return "refused_certificate", "its certificate is not good for the pool it names"
             return "refused_pool", "the pool it names is not served here"
         if peer is not None and not allowed(peer, pool.allow):
             return "refused_address", "its address is not allowed"
@@ -219,20 +241,20 @@ class SlotFactory(Factory):
             return "refused_token", "its token is not the pool's"
         if self._acceptor.books[pool.name].registered >= pool.max_slots:
             return "too_many", f"the pool has {pool.max_slots} slots"
-        return None
+        return pool
 
-    def park(self, registration: Registration, peer: Optional[str], transport: Any, lent: socket.socket) -> ParkedSlot:
+    def park(
+        self, pool: Pool, registration: Registration, peer: Optional[str], transport: Any, lent: socket.socket
+    ) -> ParkedSlot:
         """A slot has registered."""
-        pool = registration.pool or self._first.name
-        self._acceptor.registrations[pool, "ok"] += 1
-        return self._acceptor.park(pool, service_name(registration, peer), transport, lent)
+        self._acceptor.registrations[pool.name, "ok"] += 1
+        return self._acceptor.park(pool.name, service_name(registration, peer), transport, lent)
 
     def count_refused(self, result: str, reason: str, peer: Optional[str]) -> None:
         """A connection was refused: count it, and say so, not too often."""
-        self._acceptor.registrations[self._first.name, result] += 1
-        self._refusals.say(
-            "pool {pool}: a slot from {peer} was refused: {reason}", pool=self._first.name, peer=peer or "unix", reason=reason
-        )
+        pool = self._pools[0].name
+        self._acceptor.registrations[pool, result] += 1
+        self._refusals.say("pool {pool}: a slot from {peer} was refused: {reason}", pool=pool, peer=peer or "unix", reason=reason)
 
     def spoke(self, slot: ParkedSlot, data: bytes) -> None:
         """An idle slot sent something: that ends it, politely or not."""
