@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import socket
@@ -98,8 +99,21 @@ def exchange(connection: socket.socket, data: bytes, half_close: bool = True) ->
             if not more:
                 break
             received += more
-    except (ConnectionResetError, BrokenPipeError):
-        pass  # The other end did not read all of it, which is its right.
+    except OSError as error:
+        if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
+            raise
+        # The other end did not read all of it, which is its right.
+    return received
+
+
+def receive_until(connection: socket.socket, end: bytes) -> bytes:
+    """Read until these bytes have come; raises EOFError when the connection ends before."""
+    received = b""
+    while end not in received:
+        more = connection.recv(65536)
+        if not more:
+            raise EOFError(received)
+        received += more
     return received
 
 

@@ -131,7 +131,7 @@ class ChurnTests(SynchronousTestCase):
 
         def as_before() -> bool:
             after.update({name: program.descriptors() for name, program in programs.items()})
-            return after == before
+            return all(after[name] <= before[name] for name in before)
 
         try:
             acceptor.eventually(as_before, "the descriptors to be as before", 5.0)

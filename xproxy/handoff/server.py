@@ -22,7 +22,7 @@ from zope.interface import implementer
 from ..acceptor.acceptor import Acceptor
 from ..acceptor.refusals import RefusalLog
 from ..config import Pool
-from ..startup import StartupError, ensure_deferred, os_reason
+from ..startup import BACKLOG, StartupError, ensure_deferred, os_reason
 from .holder import RemoteHolder
 from .onebyte import WANTED, OneByteClient
 from .path import Identity, identity, make_way
@@ -187,7 +187,7 @@ class HandoffServer(Service):
         """Listen."""
         super().privilegedStartService()
         make_way(self._path)
-        port = _HandoffPort(os.fsencode(self._path), self._factory, 50, SOCKET_MODE, self._reactor)
+        port = _HandoffPort(os.fsencode(self._path), self._factory, BACKLOG, SOCKET_MODE, self._reactor)
         try:
             port.startListening()
         except (CannotListenError, OSError) as error:
