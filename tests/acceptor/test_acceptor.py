@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 from typing import Dict, List
 
 from hypothesis import HealthCheck, settings
@@ -119,6 +120,15 @@ class LeaseTests(SceneTestCase):
         proxy.give_back(0)
         self.assertTrue(slot.reading)
         self.assertEqual(self.scene.counts(), {"slots": 1, "idle": 1, "leased": 0, "shared": 0, "waiting": 0})
+
+    def test_what_is_given_back_does_not_block_us(self) -> None:
+        slot = self.scene.slot()
+        proxy = self.scene.proxy()
+        proxy.ask(1.0)
+        proxy.sockets[0].setblocking(True)  # For every copy: so it is with O_NONBLOCK.
+        self.assertTrue(os.get_blocking(slot.near.fileno()))
+        proxy.give_back(0)
+        self.assertFalse(os.get_blocking(slot.near.fileno()))
 
     def test_what_is_given_back_goes_at_once_to_who_waits_and_is_not_read_between(self) -> None:
         slot = self.scene.slot()
@@ -482,7 +492,6 @@ class ChurnMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        gc.collect()
         self.before = descriptors()
         self.scene = Scene()
         self.proxies = [self.scene.proxy() for _ in range(3)]

@@ -21,7 +21,7 @@ from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import encode_box
 from xproxy.handoff.client import HandoffClient
 from xproxy.handoff.holder import RemoteHolder
-from xproxy.handoff.messages import Grant, encode, encode_answer, encode_error
+from xproxy.handoff.messages import Ask, GiveBack, Grant, Hello, Recall, encode, encode_answer, encode_error
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.startup import StartupError
 
@@ -263,6 +263,33 @@ class DeathTests(HandoffTestCase):
             return
         self.fail("there is no acceptor")
 
+    async def test_a_proxy_that_is_cut_off_may_go_on_using_its_leases(self) -> None:
+        """So they are closed, though the board says that nothing is on them: nobody else may get them."""
+        acceptor = self.start_acceptor()
+        (service,) = await self.slots(acceptor, 1)
+        stranger = self.plain()
+        descriptor, board = make_board()
+        board.close()
+        hello_and_ask = encode_box(encode(Hello(1, 0), b"1")) + encode_box(encode(Ask("default", (1.0,), 0)))
+        socket.send_fds(stranger, [hello_and_ask], [descriptor])
+        os.close(descriptor)
+        await until(lambda: acceptor.census()["default"]["leased"] == 1)
+        stranger.sendall(encode_box(encode(GiveBack(7))))
+        await until(lambda: acceptor.census()["default"]["slots"] == 0)
+        await until(lambda: ended(service))
+
+    async def test_a_proxy_that_cuts_the_connection_goes_on_using_its_leases(self) -> None:
+        acceptor = self.start_acceptor()
+        (service,) = await self.slots(acceptor, 1)
+        holder, client = await self.proxy()
+        holder.ask(1.0)
+        await holder.until(lambda: holder.grants)
+        assert client._connection is not None
+        client._connection.drop("it said something odd")
+        await holder.until(lambda: holder.events == ["found", "lost", "found"])
+        self.assertEqual(acceptor.census()["default"]["slots"], 0)
+        await until(lambda: ended(service))
+
     async def test_an_ask_before_there_is_an_acceptor(self) -> None:
         holder = RecordingHolder()
         self.holders.append(holder)
@@ -310,8 +337,8 @@ class ImpostorTests(HandoffTestCase):
     async def start(self, says: List[Tuple[bytes, List[int]]], hangs_up: bool = False) -> Tuple[RecordingHolder, Factory]:
         factory: Any = Factory.forProtocol(_Impostor)
         factory.says, factory.connections, factory.hangs_up = says, [], hangs_up
-        port = reactor.listenUNIX(self.path, factory)
-        self.addCleanup(port.stopListening)
+        self.port = reactor.listenUNIX(self.path, factory)
+        self.addCleanup(self.port.stopListening)
         holder = RecordingHolder()
         self.holders.append(holder)
         client = HandoffClient(reactor, self.path, holder, lambda attempt: 0.001)
@@ -352,9 +379,20 @@ class ImpostorTests(HandoffTestCase):
         self.assertIn("without the descriptor", self.lines[0])
 
     async def test_a_grant_off_the_board(self) -> None:
-        _, factory = await self.start([(self.FOUND, []), (encode_box(encode(Grant("default", 65536, "x", 0))), [0])])
+        holder, factory = await self.start([(self.FOUND, []), (encode_box(encode(Grant("default", 65536, "x", 0))), [0])])
+        holder.ask(1.0)
         await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]
         self.assertIn("can't be", self.lines[0])
+
+    async def test_a_pool_nobody_asked_about(self) -> None:
+        """The proxy may not know it."""
+        for message, fds in ((Grant("other", 0, "x", 0), [0]), (Recall("other", ()), [])):
+            holder, factory = await self.start([(self.FOUND, []), (encode_box(encode(message)), fds)])
+            holder.ask(1.0)
+            await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]  # noqa: B023
+            await self.stop(holder.source)
+            await self.port.stopListening()
+            self.assertEqual((holder.grants, holder.recalls), ([], []))
 
     async def test_descriptors_without_a_message(self) -> None:
         """They are closed with the connection."""

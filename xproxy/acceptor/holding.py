@@ -74,11 +74,15 @@ class Holding:
         """The numbers of the leases in an exchange."""
         return self._busy(self.leases.keys())
 
-    def leave(self) -> None:
-        """The proxy is gone: clean slots go back to the ring, those in an exchange are closed. A second call does nothing."""
+    def leave(self, alive: bool = False) -> None:
+        """The proxy is gone: clean slots go back to the ring, those in an exchange are closed. A second call does nothing.
+
+        :param alive: the proxy may live on, cut off from here, and go on using what it leases: then every slot is closed, for
+            two proxies on one slot would mix up their exchanges.
+        """
         if self.left:
             return
-        busy = self.in_flight()
+        busy = set(self.leases) if alive else self.in_flight()
         self.left = True
         slots = list(self.leases.items())
         self.leases.clear()

@@ -60,7 +60,12 @@ class ParkedSlot:
         self._lent = lent
 
     def watch(self) -> None:
-        """Read: end of file and bytes are noticed, those that wait already too."""
+        """Read: end of file and bytes are noticed, those that wait already too.
+
+        Whether reading blocks is a property of the open socket, not of a descriptor: whoever had a copy may have changed it
+        (Python itself does on PyPy, when it makes a socket of a descriptor).
+        """
+        self._lent.setblocking(False)
         self._transport.resumeProducing()
 
     def rest(self) -> None:

@@ -83,7 +83,6 @@ class AcceptorConnection(BoxConnection):
 
     def __init__(self, client: HandoffClient, clock: Any) -> None:
         super().__init__()
-        self.found = False
         self._client = client
         self._clock = clock
         self._tags = count(1)
@@ -105,7 +104,6 @@ class AcceptorConnection(BoxConnection):
         self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), tag), descriptor)
 
     def _hello_answered(self, answer: Any, board: mmap) -> None:
-        self.found = True
         self._client.connection_found(self, cast(MutableSequence[int], board))
 
     def _hello_failed(self, failure: Failure) -> None:
@@ -149,14 +147,14 @@ class AcceptorConnection(BoxConnection):
         message = decode(box)
         if isinstance(message, Grant):
             descriptor = self.claim(message.slot)
-            if message.lease >= BOARD_BYTES or not self.found:
+            if message.lease >= BOARD_BYTES or message.pool not in self._asks:
                 os.close(descriptor)
                 raise Refused("a lease that can't be")
             self._client.holder.lease_granted(message.pool, message.lease, descriptor, message.service)
-        elif isinstance(message, Recall) and self.found:
+        elif isinstance(message, Recall) and message.pool in self._asks:
             self._client.holder.leases_recalled(message.pool, message.arrivals)
         else:
-            raise Refused("it sent what only a proxy sends")
+            raise Refused("a message that no acceptor has to send now")
 
     def _answer_received(self, box: Box) -> None:
         answered = self._questions.pop(box.get(ANSWER) or box.get(ERROR, b""), None)
@@ -172,6 +170,12 @@ class AcceptorConnection(BoxConnection):
             answered.errback(error)
             raise
         answered.callback(answer)
+
+    def drop(self, reason: str) -> None:
+        """See BoxConnection. To the acceptor it looks as if this process had died, but the leases may be in use for a while."""
+        if not self.was_dropped:
+            self._client.connection_dropped(self)
+        super().drop(reason)
 
     def ended(self, reason: str) -> None:
         """The connection is gone."""
@@ -267,6 +271,14 @@ class HandoffClient(Service):
         self.holder.acceptor_found()
         for pool, standing in list(self._asks.items()):
             connection.ask(pool, standing)
+
+    def connection_dropped(self, connection: AcceptorConnection) -> None:
+        """We are about to cut the connection: say that every lease is in use, so that the acceptor gives none to others.
+
+        Unless this proxy stops: then it uses none any more, and the acceptor may have them back.
+        """
+        if connection is self._connection and self.running:
+            self.board[:] = b"\1" * BOARD_BYTES
 
     def connection_ended(self, connection: AcceptorConnection, reason: str) -> None:
         """A connection is gone, or came to nothing."""

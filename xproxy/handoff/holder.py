@@ -111,7 +111,7 @@ class RemoteHolder(BoxConnection):
         for pacer in self._recalls.values():
             pacer.stop()
         if self._holding is not None:
-            self._holding.leave()
+            self._holding.leave(alive=self.was_dropped)
         if self._board is not None:
             self._board.close()
         if not self._stopping and self.was_dropped:
