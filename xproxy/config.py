@@ -23,6 +23,8 @@ def networks(*texts: str) -> Networks:
 
 LOOPBACK = networks("127.0.0.0/8", "::1/128")
 
+EVERYWHERE = networks("0.0.0.0/0", "::/0")
+
 DEFAULT_POOL = "default"
 """The pool that is there when the configuration names none, and that ``--slots`` and ``--allow`` are about."""
 
@@ -86,12 +88,17 @@ class Pool:
     name: str
     slots: tuple[str, ...] = ()
     """Twisted server endpoint descriptions where services register."""
+    slots_tls: tuple[str, ...] = ()
+    """The same for services that register over TLS, without TLS in their description: the TLS is ours."""
+    service_names: tuple[str, ...] = ()
+    """Who may register there: host names or URIs, one of which a service's certificate must have."""
     registration: str = "auto"
     """auto, raw, mxproxy or proxy."""
     allow: Networks = LOOPBACK
     """Who may register. Empty: nobody was named, which only a loopback or UNIX endpoint, a token or TLS makes acceptable."""
     allow_given: bool = False
-    """Whether ``allow`` was written by the operator (a non-loopback endpoint needs that, a token or TLS)."""
+    """Whether ``allow`` was written by the operator (a non-loopback endpoint needs that, a token or TLS). Where it was not, it
+    does not hold for ``slots_tls``: there the certificate says who may come."""
     token: str = ""
     """When set, a slot must bring it."""
     queue_limit: int = 1024
@@ -158,7 +165,7 @@ class Route:
 
 @attr.frozen
 class Certificate:
-    """A certificate and its key, both PEM. ``[[proxy.certificates]]``."""
+    """A certificate and its key, both PEM. ``[[proxy.certificates]]``, ``[[acceptor.certificates]]``."""
 
     chain: str
     """The path of the certificate and, after it, those between it and the CA."""
@@ -214,6 +221,10 @@ class Acceptor:
     admin: str = "none"
     registration_timeout: float = 5.0
     """A slot that began a preamble must end it in this time."""
+    certificates: tuple[Certificate, ...] = ()
+    """What services are shown at ``slots_tls`` endpoints, chosen by the name that they ask for (SNI); the first is the default."""
+    client_ca: str = ""
+    """A file with the CAs (PEM) of the certificates that services show there."""
 
 
 @attr.frozen

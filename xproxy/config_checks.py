@@ -36,6 +36,11 @@ _POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*|\[[0-9a-f:.]+\]|\*")
 
+_SERVICE_HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+
+_SERVICE_URI = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._~%!$&'()+,;=:@/-]+")
+"""RFC 3986, without query and fragment: as SPIFFE IDs are."""
+
 _HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 _PORT = re.compile(r"(?:^|:)(?:tcp6?|ssl|tls):(?:port=)?(-?[0-9]+)(?::|$)")
@@ -164,7 +169,7 @@ def plain_endpoint(value: object) -> str:
     """An endpoint description whose connections begin without TLS."""
     given = text(value)
     if given.startswith(("ssl:", "tls:")):
-        raise ValueError(f'{shown(given)} brings TLS of its own; write "tcp:", the certificates are in [[proxy.certificates]]')
+        raise ValueError(f'{shown(given)} brings TLS of its own; write "tcp:", the certificates have keys of their own')
     return endpoint(given)
 
 
@@ -217,6 +222,14 @@ def host(value: object) -> str:
     """Which hosts a route takes."""
     given = text(value).lower()
     return _matching(_HOST, given, 'a host name without port, "*.example.com" or "*"')
+
+
+def service_name(value: object) -> str:
+    """A name in a service's certificate: a host name, or a URI such as ``spiffe://example.com/web``. No wildcard, no address."""
+    given = text(value)
+    if "://" in given:
+        return _matching(_SERVICE_URI, given, "a URI without wildcard, query and fragment")
+    return _matching(_SERVICE_HOST, given.lower().rstrip("."), "a host name without wildcard, or a URI")
 
 
 def host_and_port(value: object) -> str:

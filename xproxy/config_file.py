@@ -140,9 +140,12 @@ class _Reading:
                 self.wrong(_joined("", name), "unknown section" + _near(name, [*SECTIONS, "pools", "routes"]))
         values = {name: self.section(tables.get(name, {}), name, keys) for name, keys in SECTIONS.items()}
         pools = self.pools(tables.get("pools"))
+        acceptor = self.acceptor(values["acceptor"])
+        for name, pool in pools.items():
+            self.check_slots_tls(acceptor, pool, _joined("pools", name))
         return Config(
             proxy=self.proxy(values["proxy"]),
-            acceptor=Acceptor(**values["acceptor"]),
+            acceptor=acceptor,
             limits=Limits(**values["limits"]),
             timeouts=Timeouts(**values["timeouts"]),
             pools=pools,
@@ -168,15 +171,36 @@ class _Reading:
 
     def proxy(self, values: dict[str, Any]) -> Proxy:
         """Where clients arrive, with the certificates."""
-        tables = values.pop("certificates", [])
-        if not isinstance(tables, list):
-            self.wrong("proxy.certificates", "must be tables, each [[proxy.certificates]]")
-            tables = []
-        certificates = [self.certificate(table, f"proxy.certificates[{number}]") for number, table in enumerate(tables)]
-        proxy = Proxy(certificates=tuple(filter(None, certificates)), **values)
+        proxy = Proxy(certificates=self.certificates(values.pop("certificates", []), "proxy.certificates"), **values)
         if proxy.proxy_protocol and not proxy.trusted_proxies:
             self.wrong("proxy.proxy_protocol", "needs trusted_proxies: nobody else's PROXY headers are believed")
         return proxy
+
+    def acceptor(self, values: dict[str, Any]) -> Acceptor:
+        """Where services register, with the certificates."""
+        return Acceptor(certificates=self.certificates(values.pop("certificates", []), "acceptor.certificates"), **values)
+
+    def check_slots_tls(self, acceptor: Acceptor, pool: Pool, where: str) -> None:
+        """Slots over TLS need a certificate of ours, and somebody to let in."""
+        if not pool.slots_tls:
+            if pool.service_names:
+                self.wrong(_joined(where, "service_names"), "does nothing without slots_tls")
+            return
+        key = _joined(where, "slots_tls")
+        if not acceptor.certificates:
+            self.wrong(key, "needs a certificate to show to services: [[acceptor.certificates]] with chain and key")
+        if not acceptor.client_ca:
+            self.wrong(key, "needs the CAs of the services' certificates: client_ca in [acceptor]")
+        if not pool.service_names:
+            self.wrong(key, "needs service_names: the names in the certificates that may join this pool")
+
+    def certificates(self, tables: object, where: str) -> tuple[Certificate, ...]:
+        """A list of certificates."""
+        if not isinstance(tables, list):
+            self.wrong(where, f"must be tables, each [[{where}]]")
+            return ()
+        found = [self.certificate(table, f"{where}[{number}]") for number, table in enumerate(tables)]
+        return tuple(filter(None, found))
 
     def certificate(self, table: object, where: str) -> Optional[Certificate]:
         """A certificate's files."""
@@ -201,7 +225,7 @@ class _Reading:
             except ValueError as mistake:
                 self.wrong(key, f"a pool's name {mistake}")
             values = self.section(table, key, POOL)
-            if name == DEFAULT_POOL:
+            if name == DEFAULT_POOL and not values.get("slots_tls"):
                 values.setdefault("slots", DEFAULT_SLOTS)
             pools[name] = Pool(name=name, allow_given="allow" in values, **values)
         return pools

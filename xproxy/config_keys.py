@@ -37,6 +37,8 @@ ACCEPTOR: Keys = {
     "handoff": check.socket_path,
     "admin": check.endpoint_or_none,
     "registration_timeout": check.seconds(),
+    "certificates": lambda value: value,
+    "client_ca": check.path,
 }
 
 LIMITS: Keys = {
@@ -60,6 +62,8 @@ TIMEOUTS: Keys = {name: check.seconds() for name in ("head", "body", "keep_alive
 
 POOL: Keys = {
     "slots": check.list_of(check.endpoint),
+    "slots_tls": check.list_of(check.plain_endpoint),
+    "service_names": check.list_of(check.service_name),
     "registration": check.one_of("auto", "raw", "mxproxy", "proxy"),
     "allow": check.list_of(check.cidr),
     "token": check.text,
@@ -103,6 +107,7 @@ SHAPES: Mapping[str, Keys] = {
     "[proxy]": PROXY,
     "[[proxy.certificates]]": CERTIFICATE,
     "[acceptor]": ACCEPTOR,
+    "[[acceptor.certificates]]": CERTIFICATE,
     "[pools.NAME]": POOL,
     "[[routes]]": ROUTE,
     "[limits]": LIMITS,
