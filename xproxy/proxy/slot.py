@@ -218,6 +218,7 @@ class Slot(Protocol):
                     exchange.caller.response_began(head, content, body, False)
                     self._splice_if_long(exchange)
                 else:
+                    exchange.discarded += len(content)
                     self._discard_checked(exchange)
                 return
             rest = ended
