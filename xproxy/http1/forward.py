@@ -9,6 +9,7 @@ import attr
 
 from xproxy.http1.fields import Fields
 from xproxy.http1.grammar import is_token
+from xproxy.http1.names import FOLD
 from xproxy.http1.response import ResponseHead
 
 _request_id = re.compile(rb"[!#-\[\]-~]{1,128}").fullmatch
@@ -24,10 +25,22 @@ class Marks:
     """The pseudonym in Via (RFC 9110 section 7.6.3); empty: no Via."""
     request_id: bool = True
     """Whether X-Request-ID is ours to write."""
+    subject_field: bytes = b""
+    """The field that names the subject of a client's certificate: ours to write, so what clients write into it goes no further;
+    empty: there is none."""
 
 
 def forwarding_block(
-    fields: Fields, peer: bytes, scheme: bytes, host: bytes, minor: int, trusted: bool, marks: Marks, set_host: bytes = b""
+    fields: Fields,
+    peer: bytes,
+    scheme: bytes,
+    host: bytes,
+    minor: int,
+    trusted: bool,
+    marks: Marks,
+    set_host: bytes = b"",
+    subject: bytes = b"",
+    version: bytes = b"",
 ) -> bytes:
     """The part of the outgoing header block that is the same for all requests with these fields on this connection.
 
@@ -37,6 +50,8 @@ def forwarding_block(
     :param minor: of the version received, for Via.
     :param trusted: what the client says about where the request came from is believed and continued, else replaced.
     :param set_host: what the service is told instead of ``host``, which it then finds in X-Forwarded-Host or Forwarded.
+    :param subject: of the client's certificate; empty: it has shown none.
+    :param version: received, when it is not HTTP/1.x.
     """
     special = fields.special
     lines: List[bytes] = [b"Host: " + (set_host or host)]
@@ -56,8 +71,20 @@ def forwarding_block(
     lines.extend(name.title() + b": " + value for name, value in believed.items())
     if not marks.request_id and b"x-request-id" in special:
         lines.append(b"X-Request-ID: " + special[b"x-request-id"])
-    via = b"Via: 1.%d %b\r\n" % (minor, marks.via) if marks.via else b""
-    return b"\r\n".join(lines) + b"\r\n" + fields.passed_on + via
+    passed_on = fields.passed_on
+    if marks.subject_field:
+        passed_on = without_field(passed_on, marks.subject_field)
+        if subject:
+            lines.append(marks.subject_field + b": " + subject)
+    via = b"Via: %b %b\r\n" % (version or b"1.%d" % minor, marks.via) if marks.via else b""
+    return b"\r\n".join(lines) + b"\r\n" + passed_on + via
+
+
+def without_field(lines: bytes, name: bytes) -> bytes:
+    """Header or trailer lines without those of one name, and of names that others may take for it (see ``Names.look_up``)."""
+    folded = name.lower().translate(FOLD)
+    kept = (line for line in lines.splitlines(keepends=True) if line.partition(b":")[0].lower().translate(FOLD) != folded)
+    return b"".join(kept)
 
 
 def _vouched(name: bytes) -> bool:

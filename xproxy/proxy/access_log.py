@@ -38,15 +38,25 @@ class AccessLog:
         self._lines: List[str] = []
 
     def add(
-        self, peer: str, head: Optional[RequestHead], status: int, sent_bytes: int, seconds: float, pool: str, request_id: bytes
+        self,
+        peer: str,
+        head: Optional[RequestHead],
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        pool: str,
+        request_id: bytes,
+        version: bytes = b"",
     ) -> None:
         """Log one answer.
 
         :param head: None for what was no request.
         :param sent_bytes: of content.
         :param seconds: from the whole head to the end of the answer.
+        :param version: of the client's protocol, when it is not HTTP/1.x.
         """
-        method, target, version = (head.method, head.target, b"HTTP/1.%d" % head.minor) if head is not None else (b"", b"", b"")
+        method, target = (head.method, head.target) if head is not None else (b"", b"")
+        version = version or (b"HTTP/1.%d" % head.minor if head is not None else b"")
         referer = (head.fields.get(b"referer") if head is not None else None) or b"-"
         agent = (head.fields.get(b"user-agent") if head is not None else None) or b"-"
         now = datetime.now(timezone.utc)

@@ -13,7 +13,7 @@ from typing import Dict, Optional, Tuple
 
 import attr
 
-from ..config import Redirect, Respond
+from ..config import Redirect, Respond, Route
 from ..http1.request import RequestHead
 
 HTML, JSON, TEXT = "html", "json", "txt"
@@ -115,9 +115,49 @@ class Pages:
         return Answer(status, tuple(fields), content)
 
 
+HSTS = b"Strict-Transport-Security"
+
+
+def without_service(route: Route, head: RequestHead, secure: bool) -> Optional[Answer]:
+    """The answer that needs no service, None when one is needed.
+
+    :param secure: the request came with TLS.
+    """
+    if route.redirect_https and not secure:
+        return to_https(route.redirect_https, head)
+    if route.redirect is not None:
+        return redirect(route.redirect, head)
+    if route.respond is not None:
+        return respond(route.respond)
+    if head.method == b"OPTIONS" and head.fields.max_forwards == 0:
+        return Answer(200)  # RFC 9110 section 7.6.2: we are the final recipient.
+    return None
+
+
+def _bare_host(host: bytes) -> bytes:
+    """A host without its port."""
+    return host.partition(b"]")[0] + b"]" if host[:1] == b"[" else host.partition(b":")[0]
+
+
+def to_https(port: int, head: RequestHead) -> Answer:
+    """The same host and target with TLS. 308, lest a client turn another method into GET (RFC 9110 section 15.4)."""
+    if not head.host:
+        return Answer(400)
+    authority = _bare_host(head.host) + (b"" if port == 443 else b":%d" % port)
+    status = 301 if head.method in (b"GET", b"HEAD") else 308
+    return Answer(status, ((b"Location", b"https://" + authority + (b"" if head.path == b"*" else head.path)),))
+
+
+def add_hsts(head: bytes, hsts: bytes) -> bytes:
+    """A finished head with Strict-Transport-Security, unless the service has one of its own (RFC 6797 section 8.1)."""
+    if b"\r\n" + HSTS.lower() + b":" in head.lower():
+        return head
+    return b"%b%b: %b\r\n\r\n" % (head[:-2], HSTS, hsts)
+
+
 def redirect(rule: Redirect, head: RequestHead) -> Answer:
     """The answer of a route that sends clients elsewhere."""
-    host = head.host.partition(b"]")[0] + b"]" if head.host[:1] == b"[" else head.host.partition(b":")[0]
+    host = _bare_host(head.host)
     location = rule.location.encode("latin-1").replace(b"{host}", host).replace(b"{target}", head.path)
     return Answer(rule.status, ((b"Location", location),))
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+import attr
+
 from ..http1.body import BodyReader, ChunkedBody, LengthBody, encode_chunk, last_chunk
 from ..http1.errors import BadMessage
-from ..http1.forward import client_head, received_request_id, request_head
+from ..http1.forward import client_head, received_request_id, request_head, without_field
 from ..http1.request import RequestHead, request_body
 from ..http1.response import ResponseHead
 from . import answers
@@ -70,13 +72,13 @@ class ClientRequest:
             raise BadMessage(405, "method-not-allowed")
         if to is None:
             self.fail(404, "no-route")
-        elif to.route.redirect is not None:
-            self.answer(answers.redirect(to.route.redirect, head))
-        elif to.route.respond is not None:
-            self.answer(answers.respond(to.route.respond))
-        elif head.method == b"OPTIONS" and head.fields.max_forwards == 0:
-            self.answer(Answer(200))  # RFC 9110 section 7.6.2: we are the final recipient.
-        elif reader is None:
+            return
+        if to.answers or head.method == b"OPTIONS":
+            own = answers.without_service(to.route, head, connection.came_with_tls(head))
+            if own is not None:
+                self.answer(own)
+                return
+        if reader is None:
             self._submit(to, b"", None)
         elif head.fields.content_length > to.body_limit:
             raise BadMessage(413, "body-too-large")
@@ -131,7 +133,7 @@ class ClientRequest:
             content = encode_chunk(content)
             if complete:
                 assert isinstance(self._reader, ChunkedBody)
-                content += last_chunk(self._reader.trailers)
+                content += last_chunk(self._trailers(self._reader))
         if not exchange.request_more(content, complete) and not complete:
             self.connection.pause()
 
@@ -161,7 +163,7 @@ class ClientRequest:
         elif self._reading:
             message = request_head(head.method, path, block, fields.content_length, fields.chunked, self.request_id)
         elif isinstance(reader, ChunkedBody) and reader.trailers:
-            message, content = self._with_trailers(reader.trailers, path, block, content, spool)
+            message, content = self._with_trailers(self._trailers(reader), path, block, content, spool)
         else:
             message = request_head(head.method, path, block, self._body_bytes, False, self.request_id) + content
         if reader is not None:
@@ -174,6 +176,11 @@ class ClientRequest:
             self, to.pool, head.method, message, now, spool, self._reading, upgrade != b"", to.response_timeout
         )
         to.pool.submit(exchange)
+
+    def _trailers(self, body: ChunkedBody) -> bytes:
+        """Those that go on: who a client is can't be said by a trailer any more than by a header."""
+        subject_field = self.connection.gateway.marks.subject_field
+        return without_field(body.trailers, subject_field) if subject_field else body.trailers
 
     def _with_trailers(self, trailers: bytes, path: bytes, block: bytes, content: bytes, spool: Optional[Spool]) -> Any:
         """A body with trailers has to go on in the chunked coding (RFC 9110 section 6.5): as one chunk."""
@@ -217,13 +224,16 @@ class ClientRequest:
         # Answered before the request was read: what is left of it can't be told from the next one.
         keep_alive = self.keep_alive = self.keep_alive and not self._reading and not gateway.draining
         out = client_head(head, self.head.minor, keep_alive, length, self._chunked, gateway.date, gateway.marks.via)
+        to = self.destination
+        assert to is not None
+        if to.hsts and connection.came_with_tls(self.head):
+            out = answers.add_hsts(out, to.hsts)
         if complete and not self._chunked:
             self.sent_bytes = len(content)
             connection.send(out + content if content else out)
             self.finished()
             return
-        assert self.destination is not None
-        streamed = head.unbuffered or not self.destination.buffering
+        streamed = head.unbuffered or not to.buffering
         limits = gateway.limits
         self._backlog_bytes = STREAM_BYTES if streamed else limits.response_memory + limits.response_file
         self._response_body = body
@@ -306,6 +316,9 @@ class ClientRequest:
     def answer(self, answer: Answer) -> None:
         """Answer without a service."""
         self.keep_alive = self.keep_alive and not self._reading and not self.connection.gateway.draining
+        to = self.destination
+        if to is not None and to.hsts and self.connection.came_with_tls(self.head):
+            answer = attr.evolve(answer, fields=(*answer.fields, (answers.HSTS, to.hsts)))
         self.status = answer.status
         with_content = answer.has_content and self.head.method != b"HEAD"
         self.sent_bytes = len(answer.content) if with_content else 0

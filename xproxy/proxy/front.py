@@ -36,7 +36,7 @@ from zope.interface import implementer
 from ..http1.errors import BadMessage
 from ..http1.fields import Fields
 from ..http1.forward import forwarding_block
-from ..http1.request import head_end, parse_request_head
+from ..http1.request import RequestHead, head_end, parse_request_head
 from .answers import Answer, phrase
 from .client_request import ClientRequest
 from .gateway import Gateway, peer_host
@@ -195,11 +195,19 @@ class ClientConnection(Protocol):
 
     # -- what a request asks of its connection
 
+    def came_with_tls(self, head: RequestHead) -> bool:
+        """Whether a request came with TLS: to us, or, as a trusted proxy says, to it."""
+        if self.scheme == b"https":
+            return True
+        first = head.fields.special.get(b"x-forwarded-proto", b"").partition(b",")[0]
+        return self.trusted and first.strip().lower() == b"https"
+
     def forwarding_block(self, fields: Fields, host: bytes, minor: int, set_host: bytes) -> bytes:
         """The outgoing header block, worked out once for requests that repeat their fields."""
         if fields is not self._fields or host != self._host or minor != self._minor or set_host != self._set_host:
             peer = self.peer.encode()
-            self._block = forwarding_block(fields, peer, self.scheme, host, minor, self.trusted, self.gateway.marks, set_host)
+            marks = self.gateway.marks
+            self._block = forwarding_block(fields, peer, self.scheme, host, minor, self.trusted, marks, set_host, self.subject)
             self._fields, self._host, self._minor, self._set_host = fields, host, minor, set_host
         return self._block
 

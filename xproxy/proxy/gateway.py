@@ -29,7 +29,9 @@ from .sweep import NEVER, Sweep
 class Destination:
     """Where a route leads, with everything that its requests need, worked out once."""
 
-    __slots__ = ("route", "pool", "counts", "body_limit", "response_timeout", "strip_prefix", "set_host", "buffering")
+    __slots__ = (
+        "route", "pool", "counts", "body_limit", "response_timeout", "strip_prefix", "set_host", "buffering", "hsts", "answers",
+    )  # fmt: skip
 
     def __init__(self, route: cfg.Route, pool: Optional[Pool], limits: cfg.Limits) -> None:
         self.route = route
@@ -40,6 +42,9 @@ class Destination:
         self.strip_prefix = route.strip_prefix.encode()
         self.set_host = route.set_host.encode()
         self.buffering = route.buffering
+        self.hsts = route.hsts.encode()
+        self.answers = pool is None or route.redirect_https > 0
+        """Whether a request may be answered without a service."""
 
 
 class Gateway:
@@ -66,7 +71,8 @@ class Gateway:
             header_count=self.limits.header_count,
             trailers=self.limits.trailers,
         )
-        self.marks = Marks(style=config.proxy.forwarded, via=config.proxy.name.encode())
+        subject_field = config.proxy.client_subject_header.encode() if config.proxy.client_ca else b""
+        self.marks = Marks(style=config.proxy.forwarded, via=config.proxy.name.encode(), subject_field=subject_field)
         self.pages = Pages(config.proxy.error_pages)
         self.pools: Mapping[str, Pool] = {
             name: Pool(reactor, monotonic, pool, self.limits, self.sweep, self.counts.pool(name), self.counts.connections)

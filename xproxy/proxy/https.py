@@ -28,8 +28,9 @@ from ..acceptor.refusals import RefusalLog
 from .certificate_store import CertificateStore
 from .front import ClientConnection, HTTPFront
 from .gateway import peer_host
+from .http2 import HTTP2Connection
 from .secure_transport import SecureOutlet, SecureTransport
-from .tls_contexts import openssl_reason
+from .tls_contexts import HTTP2, openssl_reason
 
 HANDSHAKE_RECORD = 0x16
 """The first byte of every TLS connection (RFC 8446 section 5.1)."""
@@ -112,7 +113,8 @@ class Handshake(Protocol):
     def handshakeCompleted(self) -> None:
         """The client is what it says, and speaks what was agreed on: hand the transport on."""
         tls = self.transport
-        successor = SecureConnection(self._front, self.peer)
+        kind = HTTP2Connection if tls.negotiatedProtocol == HTTP2 else SecureConnection
+        successor = kind(self._front, self.peer)
         successor.subject = subject_of(tls.getHandle())
         tls.wrappedProtocol = successor
         successor.makeConnection(tls)

@@ -100,11 +100,9 @@ class WebCaller:
         to = to or gateway.router.find(head.host, head.path, head.method)
         if to is None:
             raise BadMessage(404, "no-route")
-        if to.route.redirect is not None:
-            self._answer(answers.redirect(to.route.redirect, head))
-            return
-        if to.route.respond is not None:
-            self._answer(answers.respond(to.route.respond))
+        own = answers.without_service(to.route, head, request.isSecure())
+        if own is not None:
+            self._answer(own)
             return
         assert to.pool is not None and to.counts is not None
         self._counts = to.counts

@@ -40,7 +40,7 @@ def certificate_store(reactor: Any, config: cfg.Proxy) -> Optional[CertificateSt
     """The certificates of the ``https`` endpoints, None when there are none. Raises StartupError."""
     if not config.https:
         return None
-    policy = TLSPolicy(config.client_ca, config.client_certificates == "required", False)
+    policy = TLSPolicy(config.client_ca, config.client_certificates == "required", config.http2)
     made = [self_signed_pair(utc_now())] if config.self_signed else []
     return CertificateStore(reactor, config.certificates, policy, made)
 
