@@ -35,6 +35,9 @@ LOOK_S = 0.02
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 
+ENDED_BY_SIGTERM = -signal.SIGTERM
+"""The exit status of a program that Twisted ended in order, and not one of our commands, which have status 0 then."""
+
 Seen = TypeVar("Seen")
 
 
@@ -120,7 +123,7 @@ class Program:
 
     def story(self) -> str:
         """Command, end and output, for a person who wants to know what went wrong."""
-        lines = "\n".join([*self.lines, *self.errors][-60:])
+        lines = "\n".join(line[:300] for line in [*self.lines, *self.errors][-40:])
         return f"{' '.join(self._argv)}\nexit status {self.process.poll()}, the last it said:\n{lines}"
 
     # -- its life
@@ -168,8 +171,8 @@ def twistd(test: SynchronousTestCase, *arguments: str) -> Program:
 
 
 def twist(test: SynchronousTestCase, *arguments: str, environment: Optional[Dict[str, str]] = None) -> Program:
-    """``twist ...``"""
-    return Program(test, [PYTHON, "-m", "twisted", *arguments], environment)
+    """``twist ...``. Twisted ends it by the signal that it was sent, once everything has stopped: see ENDED_BY_SIGTERM."""
+    return Program(test, [PYTHON, "-m", "twisted", "--log-format=text", *arguments], environment)
 
 
 class Answering(Program):

@@ -163,7 +163,7 @@ class BadBytesTests(SynchronousTestCase):
         self.assert_unharmed()
 
     def test_handoff_descriptors(self) -> None:
-        """Descriptors that nobody asked for are closed; a board must be a file of the right size, and may be cut short later."""
+        """Descriptors that nobody asked for are closed; a board is a file of the right size, and may be cut short later."""
         read, write = os.pipe()
         self.addCleanup(os.close, read)
         self.addCleanup(os.close, write)
