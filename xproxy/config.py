@@ -75,8 +75,8 @@ class Timeouts:
     write: float = 60.0
     """A client that takes no byte for this long is cut off; nginx send_timeout 60s."""
     handshake: float = 10.0
-    """From the connection to the end of the TLS handshake, a PROXY header before it included. nginx gives it 60 s; less will do
-    here, since a client has to do nothing for it but arithmetic."""
+    """A PROXY header, and the TLS handshake after it. nginx gives a handshake 60 s; less will do, since a client has to do
+    nothing for it but arithmetic."""
     tunnel: float = 3600.0
     """An upgraded connection with no byte either way; HAProxy's timeout tunnel is 1h in its examples."""
 

@@ -168,7 +168,7 @@ def endpoint(value: object) -> str:
 def plain_endpoint(value: object) -> str:
     """An endpoint description whose connections begin without TLS."""
     given = text(value)
-    if given.startswith(("ssl:", "tls:")):
+    if given.startswith(("ssl:", "tls:", "haproxy:ssl:", "haproxy:tls:")):
         raise ValueError(f'{shown(given)} brings TLS of its own; write "tcp:", the certificates have keys of their own')
     return endpoint(given)
 

@@ -15,12 +15,17 @@ from ..interfaces import ILeaseHolder, ISlotSource
 from ..metrics import ProxyCounts
 from ..startup import ListenService, StartupError, os_reason
 from .access_log import AccessLog
+from .balanced import BalancedFront
 from .certificate_store import CertificateStore, utc_now
 from .front import HTTPFront
 from .gateway import Gateway
 from .https import HTTPSFront
 from .self_signed import self_signed_pair
 from .tls_contexts import TLSPolicy
+
+BALANCED = "haproxy:"
+"""In front of an endpoint: balancers begin its connections with a PROXY header. Twisted's own ``haproxy:`` decides on the first
+chunk it gets, which may be a part of one; ours takes its place."""
 
 
 def open_access_log(config: cfg.Proxy) -> Optional[AccessLog]:
@@ -76,7 +81,12 @@ class ProxyService(MultiService):
         self._drain_timer: Optional[IDelayedCall] = None
 
     def _listen(self, description: str, factory: IProtocolFactory, listeners: List[ListenService]) -> None:
-        listening = ListenService(self._reactor, description, factory)
+        plain = description[len(BALANCED) :] if description.startswith(BALANCED) else description
+        if plain != description or self.config.proxy.proxy_protocol:
+            if not self.config.proxy.trusted_proxies:
+                raise StartupError(f"{description}: PROXY headers are believed from trusted_proxies only, and there are none")
+            factory = BalancedFront(self.front, factory)
+        listening = ListenService(self._reactor, plain, factory)
         listeners.append(listening)
         listening.setServiceParent(self)
 
