@@ -3,90 +3,104 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from typing import List, Optional
+from typing import List, Sequence
 
-from .contestants import Field, Places
-from .configs import Tls
-from .processes import raise_descriptor_limit
-from .rounds import Match
-from .rows import ROWS, Scale
+from .contestants import BASELINE, Field
+from .places import add_options, places, say
+from .plot import svg
+from .publish import OUTPUT
+from .report import Run, as_json, markdown
+from .rounds import Match, Results
+from .rows import ROWS, Row, Scale
+from .special import Table, idle_table, leases_table, slots_table
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SPECIAL = ("slots", "leases", "idle")
+"""The rows in ``special``, in the order in which they are run; idle comes last, for it starts everybody anew."""
 
-
-def say(text: str) -> None:
-    """Progress, for whoever waits."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def make_certificate(directory: str) -> Optional[Tls]:
-    """A certificate for the benchmark (P-256), None without openssl."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        return None
-    tls = Tls(*(os.path.join(directory, name) for name in ("chain.pem", "key.pem", "both.pem")))
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "30"]
-    subprocess.run(
-        [openssl, "req", "-x509", *kind, *subject, "-keyout", tls.key, "-out", tls.chain], check=True, capture_output=True
-    )
-    with open(tls.both, "wb") as both:
-        for part in (tls.chain, tls.key):
-            with open(part, "rb") as file:
-                both.write(file.read())
-    return tls
+SLOTS_REQUESTS = 10_000
+WARM_UP = Scale(seconds=2, part=0.3)
 
 
 def options() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", default="", help="only these, by name, with commas")
-    parser.add_argument("--contestants", default="", help="only these, by name, with commas")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a load that lasts a time")
-    parser.add_argument("--part", type=float, default=1.0, help="of the requests of a load that has a number of them")
-    parser.add_argument("--python", default=os.path.join(TOP, ".venv/bin/python"), help="an interpreter that has xproxy")
-    parser.add_argument("--pypy", default=os.path.join(TOP, ".venv-pypy3/bin/python"), help="a PyPy that has it")
-    parser.add_argument("--envoy", default="", help="where Envoy is, if not in the PATH")
-    parser.add_argument("--proxy-core", type=int, default=0)
-    parser.add_argument("--load-core", type=int, default=1)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="xproxy beside its peers, on this machine")
+    parser.add_argument("--quick", action="store_true", help="a few rows, two rounds: about two minutes")
+    parser.add_argument("--rows", default="", help="only these, with commas: " + ", ".join([*(r.name for r in ROWS), *SPECIAL]))
+    parser.add_argument("--rounds", type=int, help="default: 3")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a load that lasts a time; default: 1")
+    parser.add_argument(
+        "--part", type=float, default=1.0, help="of the requests of a load that has a number of them; default: 1"
+    )
+    parser.add_argument("--output", default=OUTPUT, help="where results.md, .json and .svg go; default: build/benchmarks")
+    add_options(parser)
     return parser
+
+
+def chosen(given: argparse.Namespace) -> Sequence[str]:
+    """The names of the rows to run. Exits when one is unknown."""
+    known = [*(row.name for row in ROWS), *SPECIAL]
+    names = [name for name in given.rows.split(",") if name]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"there is no row {', '.join(unknown)}; there are {', '.join(known)}")
+    if names:
+        return names
+    return [*(row.name for row in ROWS if row.quick), "slots"] if given.quick else known
+
+
+def measure(match: Match, rows: Sequence[Row], names: Sequence[str], rounds: int) -> tuple[List[Results], List[Table]]:
+    """Run everything."""
+    tables: List[Table] = []
+    match.warm_up(rows, WARM_UP)
+    results = [match.run(row, rounds) for row in rows]
+    if "slots" in names:
+        tables.append(slots_table(match, SLOTS_REQUESTS))
+    if "leases" in names:
+        tables.append(leases_table(match))
+    if "idle" in names:
+        tables.append(idle_table(match))
+    return results, tables
+
+
+def save(run: Run, directory: str) -> None:
+    """Write the report three ways."""
+    os.makedirs(directory, exist_ok=True)
+    with open(os.path.join(directory, "results.md"), "w") as file:
+        file.write(markdown(run))
+    with open(os.path.join(directory, "results.json"), "w") as file:
+        json.dump(as_json(run), file, indent=1)
+    with open(os.path.join(directory, "results.svg"), "w") as file:
+        file.write(svg(run))
 
 
 def main() -> None:
     """Run what the command line asks for."""
     given = options().parse_args()
-    rows = [row for row in ROWS if not given.rows or row.name in given.rows.split(",")]
-    with tempfile.TemporaryDirectory(prefix="xproxy-bench-") as directory:
-        places = Places(
-            directory,
-            given.proxy_core,
-            given.load_core,
-            given.python,
-            given.pypy,
-            given.envoy,
-            raise_descriptor_limit(),
-            make_certificate(directory),
-        )
-        names = [name for name in given.contestants.split(",") if name]
-        field = Field(places, names, say)
+    names = chosen(given)
+    rows = [row for row in ROWS if row.name in names]
+    rounds = given.rounds or (2 if given.quick else 3)
+    contestants = [name for name in given.contestants.split(",") if name]
+    if contestants and BASELINE not in contestants:
+        say(f"without {BASELINE} there are no ratios, and the figures alone mean nothing")
+    with places(given) as here:
+        field = Field(here, contestants, say)
+        began = time.monotonic()
         try:
             field.start()
             match = Match(field, Scale(given.seconds, given.part), say)
-            began = time.monotonic()
-            match.warm_up(rows, Scale(2, 0.3))
-            for row in rows:
-                match.run(row, given.rounds)
-            say(f"{time.monotonic() - began:.0f} s")
+            titles = {contestant.name: contestant.title for contestant in field.contestants}
+            results, tables = measure(match, rows, names, rounds)
         finally:
             field.stop()
+    took = time.monotonic() - began
+    run = Run(titles, field.versions, field.missing, rounds, given.seconds, took, results, tables)
+    save(run, given.output)
+    sys.stdout.write(markdown(run))
+    say(f"took {took:.0f} s; saved in {given.output}")
 
 
 if __name__ == "__main__":

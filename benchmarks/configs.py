@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
-
 SLOTS = 32
 """Connections to the service: the slots of xproxy, what the others keep alive or allow."""
 

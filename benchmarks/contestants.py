@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -166,7 +167,8 @@ class Envoy(Contestant):
         return self.places.envoy or (beside if os.path.exists(beside) else _found("envoy"))
 
     def find(self) -> str:
-        return "Envoy " + "/".join(_said([self._path(), "--version"]).split("/")[1:2])
+        said = re.search(r"version: \w+/([0-9.]+)", _said([self._path(), "--version"]))
+        return f"Envoy {said.group(1)}" if said else "Envoy"
 
     def command(self) -> Sequence[str]:
         path = self.write("envoy.json", configs.envoy(self.ports, self.tls))
@@ -215,7 +217,8 @@ class Xproxy(Contestant):
         super().__init__(name, title, places)
         self.python = python
 
-    def _twistd(self, *arguments: str) -> List[str]:
+    def twistd(self, *arguments: str) -> List[str]:
+        """The command line of a twistd command on its interpreter."""
         # -c and not bin/twistd: its first line may name an interpreter that has moved.
         return [self.python, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", *arguments]
 
@@ -231,14 +234,13 @@ class Xproxy(Contestant):
     def command(self) -> Sequence[str]:
         path = self.write("xproxy.toml", configs.xproxy(self.ports, self.tls))
         if self.tls is not None:
-            checked = subprocess.run(
-                self._twistd("xproxy", "--config", path, "--check"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
+            check = self.twistd("xproxy", "--config", path, "--check")
+            checked = subprocess.run(check, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if checked.returncode:
                 self.no_tls = "this version does not take the HTTPS configuration: " + checked.stdout.strip().splitlines()[-1]
                 self.tls = None
                 path = self.write("xproxy.toml", configs.xproxy(self.ports, None))
-        return self._twistd("xproxy", "--config", path)
+        return self.twistd("xproxy", "--config", path)
 
     def ready(self) -> None:
         """All slots are registered."""
@@ -303,21 +305,26 @@ class Field:
                 contestant.start()
             except NotStarted as why:
                 self.leave_out(contestant, f"did not start: {why}")
-        arguments = [sys.executable, "-m", "benchmarks.service", "--listen", str(self.service_port)]
+        arguments = ["--listen", str(self.service_port)]
         for contestant in self.contestants:
             if contestant.dials_out:
                 arguments += ["--slots", str(contestant.ports.slots), str(SLOTS)]
             else:
                 arguments += ["--listen", str(contestant.ports.service)]
-        top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        log = os.path.join(self.places.directory, "service")
-        self._service = Program(arguments, self.places.load_core, log, {"PYTHONPATH": top})
+        self._service = self.another_service(arguments)
         self._service.wait_until_it_listens(self.service_port)
         for contestant in list(self.contestants):
             try:
                 contestant.ready()
             except (NotStarted, OSError) as why:
                 self.leave_out(contestant, f"does not serve: {why}")
+
+    def another_service(self, arguments: Sequence[str]) -> Program:
+        """Start a process of the service."""
+        top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        log = os.path.join(self.places.directory, "service")
+        command = [sys.executable, "-m", "benchmarks.service", *arguments]
+        return Program(command, self.places.load_core, log, {"PYTHONPATH": top})
 
     def leave_out(self, contestant: Contestant, why: str) -> None:
         """Do without this one, and say why."""

@@ -15,6 +15,8 @@ import sys
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence
 
+from .processes import on_core
+
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TIMEOUT_S = 180.0
 
@@ -84,17 +86,18 @@ class Outcome:
 
 def _run(arguments: Sequence[str], target: Target, environment: Optional[Dict[str, str]] = None) -> str:
     try:
-        run = subprocess.run(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=TIMEOUT_S,
-            text=True,
-            cwd=target.directory,
-            env={**os.environ, **(environment or {})},
-            preexec_fn=lambda: os.sched_setaffinity(0, {target.core}),
-        )
+        with on_core(target.core):
+            run = subprocess.run(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=TIMEOUT_S,
+                check=False,
+                text=True,
+                cwd=target.directory,
+                env={**os.environ, **(environment or {})},
+            )
     except FileNotFoundError as error:
         raise Failed(f"there is no {arguments[0]} here") from error
     except subprocess.TimeoutExpired as error:
@@ -105,7 +108,10 @@ def _run(arguments: Sequence[str], target: Target, environment: Optional[Dict[st
 
 
 def _end(text: str) -> str:
-    return " | ".join(text.strip().splitlines()[-4:])
+    """What a program said went wrong, or else its last words, on one line."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    wrong = [line for line in lines if re.search("fail|error|non-2xx|refused|reset|timed? ?out", line, re.IGNORECASE)]
+    return " | ".join(wrong[:4] or lines[-2:])
 
 
 def wrk(target: Target, path: str, connections: int, seconds: float, tls: bool = False, browser: bool = False) -> Outcome:
@@ -156,8 +162,10 @@ def h2load(target: Target, path: str, connections: int, streams: int, requests: 
     url = f"https://127.0.0.1:{target.https}{path}"
     counts = ["-n", str(requests), "-c", str(connections), "-m", str(streams), "-t", "1"]
     said = _run(["h2load", *counts, "--log-file", log, url], target)
+    if "Application protocol: h2" not in said:
+        raise Failed("h2load: HTTP/2 was not agreed on")
     fine = re.search(rf"{requests} succeeded, 0 failed, 0 errored, 0 timeout", said)
-    if fine is None or f"status codes: {requests} 2xx" not in said or "h2" not in said:
+    if fine is None or f"status codes: {requests} 2xx" not in said:
         raise Failed("h2load: " + _end(said))
     length = int(path.strip("/"))
     data = re.search(r"\((\d+)\) data", said)
@@ -196,14 +204,14 @@ class IdleClients:
     """Connections that were answered once and stay: a context manager."""
 
     def __init__(self, target: Target, connections: int) -> None:
-        self._process = subprocess.Popen(
-            _client_arguments(target, "idle", "/256", 256, connections, connections),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": TOP},
-            preexec_fn=lambda: os.sched_setaffinity(0, {target.core}),
-        )
+        with on_core(target.core):
+            self._process = subprocess.Popen(
+                _client_arguments(target, "idle", "/256", 256, connections, connections),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": TOP},
+            )
 
     def __enter__(self) -> None:
         assert self._process.stdout is not None

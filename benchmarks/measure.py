@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
-from typing import Dict, Iterable, List
-
+from dataclasses import dataclass
+from typing import Iterable, List
 
 _CPUCLOCK_SCHED = 2
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TIME_WAIT = "06"
+
+TIME_WAIT_S = 60.0
+"""TCP_TIMEWAIT_LEN of Linux."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -58,12 +60,17 @@ def open_descriptors(pids: Iterable[int]) -> int:
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
 
 
-def time_wait(ports: Iterable[int]) -> int:
-    """Sockets in TIME_WAIT with one of these ports at either end."""
+def time_wait(ports: Iterable[int], younger_than_s: float) -> int:
+    """Sockets with one of these ports at either end that came into TIME_WAIT in the last so many seconds.
+
+    Each waits TIME_WAIT_S; /proc/net/tcp shows how much of that is left, in ticks.
+    """
     wanted = {f"{port:04X}" for port in ports}
+    left_least = (TIME_WAIT_S - younger_than_s) * _TICKS
     with open("/proc/net/tcp") as table:
         rows = [line.split() for line in table.readlines()[1:]]
-    return sum(row[3] == _TIME_WAIT and bool({row[1][-4:], row[2][-4:]} & wanted) for row in rows)
+    waiting = [row for row in rows if row[3] == _TIME_WAIT and {row[1][-4:], row[2][-4:]} & wanted]
+    return sum(int(row[5].partition(":")[2], 16) >= left_least for row in waiting)
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,3 @@ def cost(before: Sample, after: Sample) -> Cost:
     cpu = after.cpu - before.cpu
     others = max(after.core - before.core - cpu, 0.0)
     return Cost(seconds, cpu, cpu / seconds, others / seconds, after.switches - before.switches)
-
-
-def as_dict(value: Cost) -> Dict[str, float]:
-    """For JSON."""
-    return asdict(value)

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from typing import Dict, List, Optional, Sequence
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Optional, Sequence
 
 START_S = 30.0
 """How long a program may take until it listens."""
@@ -28,6 +29,17 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """What is started meanwhile runs on this core only: children inherit where their parent may run."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -44,7 +56,7 @@ class Program:
 
     def __init__(self, arguments: Sequence[str], core: int, log: str, environment: Optional[Dict[str, str]] = None) -> None:
         self.log = log
-        with open(log, "ab") as output:
+        with open(log, "ab") as output, on_core(core):
             self._process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
@@ -53,7 +65,6 @@ class Program:
                 start_new_session=True,  # Ctrl-C is for us; we stop what we have started.
                 env={**os.environ, **(environment or {})},
                 cwd=os.path.dirname(log),
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
             )
         self.pid = self._process.pid
 

@@ -22,7 +22,6 @@ import json
 import os
 import select
 import socket
-import tempfile
 import time
 from email.utils import formatdate
 from itertools import count
@@ -51,10 +50,10 @@ class Answers:
     """The answers by path, ready to be sent; the Date in them is renewed each second, as a real service's would be."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()
-        self._file.write(content(max(SIZES.values())))
-        self._file.flush()
-        self.descriptor = self._file.fileno()
+        self.descriptor = os.memfd_create("answers")
+        """The file of the longest answer, which the others are the beginning of."""
+        with open(self.descriptor, "wb", closefd=False) as file:
+            file.write(content(max(SIZES.values())))
         self._bodies = {name: content(size) for name, size in SIZES.items() if size <= INLINE_BYTES}
         self.by_path: Dict[bytes, Tuple[bytes, int]] = {}
         """The bytes to send, and how many follow out of the file."""

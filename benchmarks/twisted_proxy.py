@@ -26,7 +26,7 @@ def main(port: int, service_port: int) -> None:
     """Listen, and run until told to stop."""
     site = QuietSite(ReverseProxyResource("127.0.0.1", service_port, b""))
     endpoints.serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1:backlog={BACKLOG}").listen(site)
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()
 
 
 if __name__ == "__main__":
