@@ -3,80 +3,18 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
-from typing import Dict, List
 
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.acceptor.doubles import RecordingHolder, RecordingSharer, SlotTransport, descriptors
+from tests.acceptor.doubles import RecordingSharer
+from tests.acceptor.scene import POLITE, SceneTestCase
 from xproxy.acceptor import holding, parked
-from xproxy.acceptor.acceptor import Acceptor, UnknownPool
+from xproxy.acceptor.acceptor import UnknownPool
 from xproxy.acceptor.holding import BOARD_BYTES
 from xproxy.acceptor.local import LocalSource
-from xproxy.acceptor.parked import SlotState
-from xproxy.acceptor.registration import SlotFactory
-from xproxy.config import Pool
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.slots.book import BadAsk, NotLeased
-
-POLITE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"
-
-
-class Scene:
-    """An acceptor with one pool (or more), its services and its proxies."""
-
-    def __init__(self, *pools: str) -> None:
-        self.clock = Clock()
-        configured = [Pool(name, registration="raw") for name in pools or ("default",)]
-        self.acceptor = Acceptor(configured, self.clock.seconds)
-        self.factories = {
-            pool.name: SlotFactory(self.acceptor, [pool], "raw", 5.0, self.clock, self.clock.seconds) for pool in configured
-        }
-        self.transports: List[SlotTransport] = []
-        self.holders: List[RecordingHolder] = []
-
-    def slot(self, pool: str = "default") -> SlotTransport:
-        protocol = self.factories[pool].buildProtocol(None)
-        assert protocol is not None
-        transport = SlotTransport().connect(protocol)
-        self.transports.append(transport)
-        return transport
-
-    def proxy(self) -> RecordingHolder:
-        holder = RecordingHolder()
-        holder.source = LocalSource(self.acceptor, holder)
-        self.holders.append(holder)
-        return holder
-
-    def counts(self, pool: str = "default") -> Dict[str, int]:
-        census = self.acceptor.census()[pool]
-        return {key: census[key] for key in ("slots", "idle", "leased", "shared", "waiting")}
-
-    def close(self) -> None:
-        self.acceptor.close()
-        for holder in self.holders:
-            holder.close()
-        for transport in self.transports:
-            transport.service.close()
-            assert transport.near.fileno() == -1
-
-
-class SceneTestCase(SynchronousTestCase):
-    """Makes a scene, and sees to it that nothing of it stays open."""
-
-    def setUp(self) -> None:
-        gc.collect()
-        before = descriptors()
-        self.scene = Scene("default", "other")
-        self.acceptor = self.scene.acceptor
-        self.addCleanup(lambda: self.assertEqual(descriptors(), before))
-        self.addCleanup(self.scene.close)
 
 
 class LeaseTests(SceneTestCase):
@@ -485,102 +423,3 @@ class ShareTests(SceneTestCase):
         self.scene.slot()
         self.assertEqual(sharer.sockets, [])
         self.assertEqual(self.scene.counts()["shared"], 1)
-
-
-class ChurnMachine(RuleBasedStateMachine):
-    """Slots, proxies and one-byte clients come and go in any order: the counts and the descriptors stay right."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before = descriptors()
-        self.scene = Scene()
-        self.proxies = [self.scene.proxy() for _ in range(3)]
-        self.sharers: List[RecordingSharer] = []
-        self.now = 0.0
-
-    @rule()
-    def register(self) -> None:
-        self.scene.slot()
-
-    @precondition(lambda self: self.scene.transports)
-    @rule(number=st.integers(0, 99), how=st.sampled_from(("close", "speak", "polite")))
-    def end(self, number: int, how: str) -> None:
-        transport = self.scene.transports[number % len(self.scene.transports)]
-        if transport.service.fileno() >= 0 and not transport.lost:
-            if how == "close":
-                transport.service.close()
-            else:
-                transport.service.send(POLITE if how == "polite" else b"x")
-            transport.pump()
-
-    @rule(proxy=st.integers(0, 2), wanted=st.integers(0, 4))
-    def ask(self, proxy: int, wanted: int) -> None:
-        self.now += 1.0
-        self.proxies[proxy].ask(*[self.now] * wanted)
-
-    @rule(proxy=st.integers(0, 2), clean=st.booleans())
-    def return_lease(self, proxy: int, clean: bool) -> None:
-        holder = self.proxies[proxy]
-        for lease in list(holder.sockets)[:1]:
-            if clean:
-                holder.give_back(lease)
-            else:
-                holder.close_lease(lease)
-
-    @rule(proxy=st.integers(0, 2), busy=st.booleans())
-    def restart(self, proxy: int, busy: bool) -> None:
-        holder = self.proxies[proxy]
-        source = holder.source
-        assert isinstance(source, LocalSource)
-        for lease in holder.sockets:
-            source.board[lease] = busy
-        source.leave()
-        holder.close()
-        self.proxies[proxy] = self.scene.proxy()
-
-    @rule()
-    def share(self) -> None:
-        sharer = RecordingSharer()
-        self.sharers.append(sharer)
-        self.scene.acceptor.share("default", sharer)
-
-    @precondition(lambda self: self.sharers)
-    @rule()
-    def unshare(self) -> None:
-        sharer = self.sharers.pop()
-        self.scene.acceptor.unshare(sharer)
-        sharer.close()
-
-    @rule()
-    def turn(self) -> None:
-        for transport in self.scene.transports:
-            transport.pump()
-        self.scene.acceptor.lose_ended_shared()
-
-    @invariant()
-    def counts_agree(self) -> None:
-        census = self.scene.acceptor.census()["default"]
-        assert census["idle"] + census["leased"] + census["shared"] == census["slots"]
-        assert census["leased"] == sum(len(holder.sockets) for holder in self.proxies)
-        rows = census["services"]
-        for key in ("slots", "idle", "leased", "shared"):
-            assert sum(row[key] for row in rows) == census[key]
-        open_here = [transport for transport in self.scene.transports if not transport.lost]
-        assert len(open_here) == census["slots"]
-        assert sum(transport.reading for transport in open_here) == census["idle"]
-        slots = self.scene.acceptor._slots.values()
-        assert all(slot.state is not SlotState.CLOSED for slot in slots)
-
-    def teardown(self) -> None:
-        for sharer in self.sharers:
-            sharer.close()
-        for transport in self.scene.transports:
-            transport.service.close()
-        self.scene.close()
-        assert descriptors() == self.before
-
-
-ChurnTests = ChurnMachine.TestCase
-ChurnTests.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)

@@ -41,7 +41,7 @@ async def until(holds: Callable[[], Any]) -> None:
 class HandoffTestCase(TestCase):
     """Starts acceptors, proxies, services and plain clients, stops them, and counts descriptors before and after."""
 
-    timeout = 20
+    timeout = 60  # A process of its own takes its time to start on a busy machine.
 
     async def setUp(self) -> None:
         # The reactor itself opens a few when it runs and listens for the first time.

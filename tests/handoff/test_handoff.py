@@ -174,9 +174,12 @@ class _Output(ProcessProtocol):
         self.said: Deferred[bytes] = Deferred()
         self.over: Deferred[None] = Deferred()
         self.errors = b""
+        self._line = b""
 
     def outReceived(self, data: bytes) -> None:
-        self.said.callback(data)
+        self._line += data
+        if self._line.endswith(b"\n"):
+            self.said.callback(self._line)
 
     def errReceived(self, data: bytes) -> None:
         self.errors += data

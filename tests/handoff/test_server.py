@@ -10,7 +10,7 @@ import struct
 from typing import Any, List
 
 from tests.acceptor.doubles import descriptors
-from tests.handoff.doubles import HandoffTestCase, ended, reactor, receive_slot, soon, until
+from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, soon, until
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.config import Pool
 from xproxy.handoff import outbox
@@ -260,15 +260,9 @@ class StrangerTests(HandoffTestCase):
             stranger.sendall(bytes((byte,)))
         received = b""
         while b"in_flight" not in received:
-            await until(lambda: self._readable(stranger))
+            await until(lambda: readable(stranger))
             received += stranger.recv(65536)
         await self.check(holder)
-
-    def _readable(self, plain: socket.socket) -> bool:
-        try:
-            return bool(plain.recv(1, socket.MSG_PEEK))
-        except BlockingIOError:
-            return False
 
     async def test_another_version(self) -> None:
         holder = await self.start()
@@ -277,7 +271,7 @@ class StrangerTests(HandoffTestCase):
         board.close()
         socket.send_fds(stranger, [encode_box(encode(Hello(2, 0), b"1"))], [descriptor])
         os.close(descriptor)
-        await until(lambda: self._readable(stranger))
+        await until(lambda: readable(stranger))
         self.assertIn(b"speaks version 1, not 2", stranger.recv(65536))
         await until(lambda: ended(stranger))
         await self.check(holder)
@@ -307,7 +301,7 @@ class StrangerTests(HandoffTestCase):
             await until(lambda: ended(stranger))  # noqa: B023
             stranger.close()
         stranger = self.hello()
-        await until(lambda: self._readable(stranger))
+        await until(lambda: readable(stranger))
         socket.send_fds(stranger, [CENSUS], [0])
         await until(lambda: ended(stranger))
         stranger.close()
@@ -396,114 +390,3 @@ class StrangerTests(HandoffTestCase):
             stranger.close()
         await until(lambda: len(self._factory().connections) == 1)
         await self.check(holder)
-
-
-class OneByteTests(HandoffTestCase):
-    """The paper's protocol, from a client in plain Python."""
-
-    async def test_a_working_slot(self) -> None:
-        acceptor = self.start_acceptor()
-        (service,) = await self.slots(acceptor, 1)
-        client = self.plain()
-        client.sendall(b"\x80")
-        await until(lambda: _has(client))
-        with receive_slot(client) as slot:
-            slot.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            await until(lambda: _has(service))
-            self.assertEqual(service.recv(100), b"GET / HTTP/1.0\r\n\r\n")
-            service.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
-            self.assertEqual(slot.recv(100), b"HTTP/1.0 200 OK\r\n\r\n")
-        self.assertEqual(acceptor.census()["default"]["shared"], 1)
-
-    async def test_several_at_once(self) -> None:
-        acceptor = self.start_acceptor()
-        services = await self.slots(acceptor, 2)
-        client = self.plain()
-        client.sendall(b"\x80" * 5)
-        for number in range(5):
-            await until(lambda: _has(client))
-            with receive_slot(client) as slot:
-                slot.sendall(b"%d" % number)
-        await until(lambda: all(map(_has, services)))
-        self.assertEqual([service.recv(10) for service in services], [b"024", b"13"])
-
-    async def test_it_waits_for_a_slot(self) -> None:
-        acceptor = self.start_acceptor()
-        clients = [self.plain(), self.plain()]
-        for client in clients:
-            client.sendall(b"\x80\x80")
-        await until(lambda: acceptor.census()["default"]["waiting"] == 2)
-        (service,) = await self.slots(acceptor, 1)
-        for client in clients:
-            for _ in range(2):
-                await until(lambda: _has(client))  # noqa: B023
-                receive_slot(client).close()
-        self.assertFalse(_has(service))
-
-    async def test_it_waits_no_longer_than_the_queue_timeout(self) -> None:
-        acceptor = self.start_acceptor(
-            Pool("first", slots=("tcp:0:interface=127.0.0.1",), queue_timeout=0.01), Pool("second", queue_timeout=100.0)
-        )
-        client = self.plain()
-        client.sendall(b"\x80")
-        await until(lambda: ended(client))
-        self.assertEqual(acceptor.census()["first"]["waiting"], 0)
-
-    async def test_the_pool_is_the_one_named_default(self) -> None:
-        acceptor = self.start_acceptor(Pool("a"), Pool("default"))
-        self.plain().sendall(b"\x80")
-        await until(lambda: acceptor.census()["default"]["waiting"] == 1)
-        self.assertEqual(acceptor.census()["a"]["waiting"], 0)
-
-    async def test_it_leaves_while_it_waits(self) -> None:
-        acceptor = self.start_acceptor()
-        client = self.plain()
-        client.sendall(b"\x80\x80")
-        await until(lambda: acceptor.census()["default"]["waiting"] == 1)
-        client.close()
-        await until(lambda: acceptor.census()["default"]["waiting"] == 0)
-        await self.slots(acceptor, 1)
-        self.assertEqual(acceptor.census()["default"]["idle"], 1)
-
-    async def test_other_bytes(self) -> None:
-        self.start_acceptor()
-        for data in (b"\x80G", b"\x80\x00", b"\x80" * 65):
-            client = self.plain()
-            client.sendall(data)
-            await until(lambda: ended(client))  # noqa: B023
-
-    async def test_the_acceptor_stops_while_it_waits(self) -> None:
-        acceptor = self.start_acceptor()
-        client = self.plain()
-        client.sendall(b"\x80")
-        await until(lambda: acceptor.census()["default"]["waiting"] == 1)
-        await self.stop(acceptor)
-        await until(lambda: ended(client))
-
-    async def test_a_dead_slot_is_not_handed_out(self) -> None:
-        acceptor = self.start_acceptor()
-        dead, live = await self.slots(acceptor, 2)
-        client = self.plain()
-        client.sendall(b"\x80\x80")
-        await until(lambda: acceptor.census()["default"]["shared"] == 2)
-        for _ in range(2):
-            await until(lambda: _has(client))
-            receive_slot(client).close()
-        dead.close()
-        for _ in range(3):
-            client.sendall(b"\x80")
-            await until(lambda: _has(client))
-            with receive_slot(client) as slot:
-                slot.sendall(b"x")
-        await until(lambda: _has(live))
-        self.assertEqual(live.recv(10), b"xxx")
-        self.assertEqual(acceptor.census()["default"]["slots"], 1)
-
-
-def _has(plain: socket.socket) -> bool:
-    """Whether something waits to be read."""
-    try:
-        plain.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    return True
