@@ -40,6 +40,7 @@ from ..http1.request import RequestHead, head_end, parse_request_head
 from .answers import Answer, phrase
 from .client_request import ClientRequest
 from .gateway import Gateway, peer_host
+from .inlet import MAX_READ_BYTES, Inlet
 from .outlet import Outlet
 from .sweep import NEVER
 from .tunnel import Tunnel
@@ -47,10 +48,10 @@ from .tunnel import Tunnel
 PIPELINE_BYTES = 64 * 1024
 """What a client may send ahead of its answers before we stop reading; nginx and HAProxy keep a buffer of 8k to 16k."""
 
-READ_BYTES = 16 * 1024
-"""What is read at a time: room for the common head, and Python makes a buffer of this size for each read."""
+HEAD_READ_BYTES = 16 * 1024
+"""What is read at a time of heads: it is what a client that sends ahead can have here beyond PIPELINE_BYTES."""
 
-BODY_READ_BYTES = 256 * 1024
+BODY_READ_BYTES = MAX_READ_BYTES
 """What is read at a time of a body."""
 
 LINGER_S = 5.0
@@ -107,7 +108,7 @@ class ClientConnection(Protocol):
     def connectionMade(self) -> None:
         """A client is here."""
         self.transport: Any = self.transport
-        self.transport.bufferSize = READ_BYTES
+        self._inlet = Inlet(self.transport, self.dataReceived, HEAD_READ_BYTES)
         self.outlet = self.outlet_class(self.transport, self, self.gateway.limits.response_memory)
         self.front.clients.add(self)
         self.gateway.sweep.add(self)
@@ -141,8 +142,18 @@ class ClientConnection(Protocol):
                     break
         finally:
             self._advancing = False
+        if self._paused or len(self._buffer) > PIPELINE_BYTES:
+            self._bound_pipeline()
         if self._ended and (self._state is _HEAD or self._state is _BODY):
             self.transport.loseConnection()  # What is missing will not come.
+
+    def _bound_pipeline(self) -> None:
+        """Read no further ahead of the answers than PIPELINE_BYTES. In BODY it is the service that sets the pace."""
+        if self._state is _HEAD or len(self._buffer) <= PIPELINE_BYTES:
+            if self._state is not _BODY:
+                self.resume()
+        else:
+            self.pause()
 
     def _next_head(self) -> bool:
         data = self._buffer
@@ -214,8 +225,8 @@ class ClientConnection(Protocol):
     def await_body(self) -> bytes:
         """The request has a body: what of it is here already."""
         self._state = _BODY
+        self._inlet.size = BODY_READ_BYTES
         self.deadline = self.gateway.monotonic() + self.gateway.timeouts.body
-        self.transport.bufferSize = BODY_READ_BYTES
         data, self._buffer = self._buffer, b""
         return data
 
@@ -226,7 +237,7 @@ class ClientConnection(Protocol):
 
     def body_ended(self, rest: bytes) -> None:
         """The body is whole; ``rest`` came after it."""
-        self.transport.bufferSize = READ_BYTES
+        self._inlet.size = HEAD_READ_BYTES
         self._buffer = rest
         self.await_answer()
 
@@ -270,10 +281,10 @@ class ClientConnection(Protocol):
         self._request = None
         self._state = _HEAD
         self.deadline = self.gateway.monotonic() + self.gateway.timeouts.keep_alive
-        if self._paused:
-            self.resume()
         if self._buffer or self._ended:
             self._advance()
+        else:
+            self.resume()
 
     def pause(self) -> None:
         """Read nothing for now; a client that is not read is not late."""
@@ -398,6 +409,7 @@ class ClientConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone, or was closed."""
+        self._inlet.close()
         self.gateway.sweep.discard(self)
         self.gateway.counts.closed("client")
         self._state = _CLOSING

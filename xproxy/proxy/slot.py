@@ -36,6 +36,7 @@ from ..http1.request import head_end
 from ..http1.response import ResponseHead, parse_response_head, response_body
 from .errors import Busy, ExchangeError, ServiceFailed, ServiceSilent
 from .exchange import IDEMPOTENT, Exchange
+from .inlet import Inlet
 from .outlet import Outlet
 from .splice import MIN_BYTES
 from .sweep import NEVER
@@ -46,11 +47,8 @@ if TYPE_CHECKING:
 ORPHAN = -1
 """The lease number of a slot whose acceptor is gone."""
 
-READ_BYTES = 16 * 1024
-"""What is read at a time: room for the common response. Python makes a buffer of this size for each read, and cuts it down."""
-
-LONG_READ_BYTES = 256 * 1024
-"""What is read at a time once a body fills the buffer."""
+READ_BYTES = 64 * 1024
+"""What is read at a time. One such piece may be in memory beyond ``response_memory`` for each slow client."""
 
 MAX_INTERIM = 20
 """Interim responses before the final one; a service has no use for more, and each one is relayed."""
@@ -93,7 +91,7 @@ class Slot(Protocol):
     def connectionMade(self) -> None:
         """Adopted."""
         self.transport: Any = self.transport
-        self.transport.bufferSize = READ_BYTES
+        self._inlet = Inlet(self.transport, self.dataReceived, READ_BYTES)
         self.outlet = Outlet(self.transport, self, self.pool.limits.request_memory)
         self.pool.sweep.add(self)
 
@@ -232,8 +230,6 @@ class Slot(Protocol):
         content, rest = self._body.feed(data)
         if rest is None:
             self.deadline = self.pool.monotonic() + exchange.response_timeout
-            if len(data) == self.transport.bufferSize:
-                self.transport.bufferSize = LONG_READ_BYTES
         else:
             self._done(exchange, not rest)
         if exchange.caller is not None:
@@ -252,13 +248,13 @@ class Slot(Protocol):
             return
         if self.exchange is exchange and not self._splicing and caller is not None and caller.splice_target() is not None:
             self._splicing = True
-            self.transport.doRead = self._splice_read
+            self._inlet.lend(self._splice_read)
 
     def _stop_splicing(self) -> Any:
         """Read the ordinary way again, and now: it knows what to make of an end or an error."""
         if self._splicing:
             self._splicing = False
-            del self.transport.doRead
+            self._inlet.open()
         return self.transport.doRead()
 
     def _splice_read(self) -> Any:
@@ -319,9 +315,7 @@ class Slot(Protocol):
         self._interim = 0
         if self._splicing:
             self._splicing = False
-            del self.transport.doRead
-        if self.transport.bufferSize != READ_BYTES:
-            self.transport.bufferSize = READ_BYTES
+            self._inlet.open()
         if self.lease != ORPHAN:
             pool.board[self.lease] = 0
         pool.counts.ended()
@@ -386,6 +380,7 @@ class Slot(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by the service or by us."""
         self._open = False
+        self._inlet.close()
         self._ended(self.exchange, clean=bool(reason.check(ConnectionDone)))
         self.outlet.close()
 
