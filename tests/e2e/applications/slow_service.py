@@ -41,7 +41,7 @@ def main(description):
     ports = []
     serverFromString(reactor, description).listen(Site(slow)).addCallback(ports.append)
     signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(slow.finish))
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: ports[0].stopListening())
+    reactor.addSystemEventTrigger("before", "shutdown", ports[0].stopListening)
     reactor.run()
 
 
