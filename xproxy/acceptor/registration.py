@@ -252,9 +252,9 @@ class SlotFactory(Factory):
 
     def count_refused(self, result: str, reason: str, peer: Optional[str]) -> None:
         """A connection was refused: count it, and say so, not too often."""
-        pool = self._pools[0].name
+        pool, peer = self._pools[0].name, peer or "unix"
         self._acceptor.registrations[pool, result] += 1
-        self._refusals.say("pool {pool}: a slot from {peer} was refused: {reason}", pool=pool, peer=peer or "unix", reason=reason)
+        self._refusals.say("pool {pool}: a slot from {peer} was refused: {reason}", pool=pool, peer=peer, reason=reason)
 
     def spoke(self, slot: ParkedSlot, data: bytes) -> None:
         """An idle slot sent something: that ends it, politely or not."""

@@ -33,6 +33,22 @@ OPTIONS = (
 RELEASE_BUFFERS = 0x10
 """SSL_MODE_RELEASE_BUFFERS, which pyOpenSSL does not name: an idle connection keeps no 2 x 16 kB record buffers."""
 
+VERIFY_REASONS = {
+    7: "its signature is wrong",
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: "it is self-signed",
+    19: "it ends in a certificate that is no CA of ours",
+    20: "its CA is none of ours",
+    21: "its CA is none of ours",
+    23: "it was revoked",
+    24: "it was issued by a certificate that is no CA",
+    26: "it is not meant for TLS clients",
+    66: "its key is too small",
+    68: "it was signed with a digest that is too weak",
+}
+"""The common ones of X509_V_ERR_* (X509_STORE_CTX_get_error(3)), of which pyOpenSSL does not give the texts."""
+
 HTTP2, HTTP11 = b"h2", b"http/1.1"
 
 
@@ -50,18 +66,20 @@ class TLSPolicy:
     :ivar client_ca: the path of the CAs of client certificates; empty: none is asked for.
     :ivar client_required: a client without a certificate is refused.
     :ivar http2: whether h2 is offered.
+    :ivar tickets: whether sessions may be resumed, which shows no certificate again.
     """
 
     client_ca: str = ""
     client_required: bool = True
     http2: bool = True
+    tickets: bool = True
 
     def context(self, pairs: Sequence[Pair] = ()) -> SSL.Context:
         """A context that shows these certificates, of different kinds. Raises CertificateError."""
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_cipher_list(CIPHERS)
-        context.set_options(OPTIONS)
+        context.set_options(OPTIONS if self.tickets else OPTIONS | SSL.OP_NO_TICKET)
         context.set_mode(RELEASE_BUFFERS)
         # Sessions are kept by the clients, as tickets: nothing to bound here.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -97,8 +115,16 @@ class TLSPolicy:
 
 
 def _verdict(connection: SSL.Connection, certificate: Any, error: int, depth: int, ok: int) -> bool:
-    """OpenSSL's own verdict; older versions of pyOpenSSL want somebody to say it."""
+    """OpenSSL's own verdict, which older versions of pyOpenSSL want to be told; what is wrong is kept for ``verify_reason``."""
+    if not ok:
+        connection.set_app_data(error)
     return bool(ok)
+
+
+def verify_reason(connection: SSL.Connection) -> str:
+    """What was wrong with the certificate that the client has shown."""
+    error = connection.get_app_data()
+    return VERIFY_REASONS.get(error, f"X.509 verification error {error}")
 
 
 def _use(context: SSL.Context, pair: Pair) -> None:
