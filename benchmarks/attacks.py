@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Dict, List
 
+from .configs import SLOTS
 from .contestants import Contestant, Field
 from .loads import Target, client
 from .measure import memory_bytes, open_descriptors
@@ -89,7 +90,7 @@ def attack(contestant: Contestant, target: Target, kind: Attack, attackers: int,
     over, released = 0, True
     for _ in range(rounds):
         without.measure(target)
-        before, descriptors = memory_bytes(pids), open_descriptors(pids)
+        before, descriptors = memory_bytes(pids), open_descriptors(pids) + SLOTS  # Slots that come into use have one more.
         with Crowd(target.core, kind.kind, target.http, kind.path, attackers, kind.rate) as crowd:
             memory.append((memory_bytes(pids) - before) / attackers)
             beside.measure(target)
@@ -102,7 +103,7 @@ def attack(contestant: Contestant, target: Target, kind: Attack, attackers: int,
         fine = fine and now <= alone * growth + SPARE_MS
         say(f"    {part:4} of an ordinary client   {alone:7.2f} ms alone, {now:7.2f} ms beside it")
     say(f"    memory for each attacker     {max(memory) / 1000:5.1f} kB, at most {kind.most_bytes / 1000:.0f} kB")
-    say(f"    connections cut meanwhile    {over:5,}; all closed {'soon' if released else 'NOT'} afterwards")
+    say(f"    connections cut meanwhile    {over:5,}; all closed {'soon' if released else 'NOT soon'} afterwards")
     return fine
 
 

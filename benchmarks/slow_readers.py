@@ -3,8 +3,8 @@
     python -m benchmarks.slow_readers
 
 The service works 10 ms for each answer, so that the slots, and not a processor, decide the rate of the fast clients: 32 slots
-over 10 ms. That rate is measured without and with the slow readers, in turn. While only the slow readers are there, the proxy is
-asked how many requests are in flight: their slots were busy for the service's time, not for the 100 s that reading takes.
+over 10 ms. That rate is measured without and with the slow readers, in turn. While only the slow readers are there, the proxy
+is asked how many requests are in flight: their slots were busy for the service's time, not for the 100 s that reading takes.
 It exits with status 1 when the rate changes by 5 % or more, or when a slow reader holds a slot.
 """
 
@@ -74,7 +74,7 @@ class Experiment:
         say(f"\n{self.contestant.title}, {READERS:,} clients reading 100 kB at 1 kB/s")
         say(f"  rate of the fast clients      {change:+.1%} (median of {', '.join(f'{each:+.1%}' for each in self.changes)})")
         say(
-            f"  slow clients all answered in  {median(self.served_s):.1f} s; their slots' time is {ideal:.1f} s, their reading 100 s"
+            f"  slow clients answered in      {median(self.served_s):.1f} s; the slots' time is {ideal:.1f} s, that of reading 100 s"
         )
         if self.in_flight:
             say(f"  slots they hold afterwards    {max(self.in_flight)}")
