@@ -1,4 +1,4 @@
-"""Processes are killed in the middle of their work: a service, a proxy, the acceptor. Nothing hangs, nothing is counted wrong."""
+"""Processes are killed in the middle of their work: service, proxy, acceptor. Nothing hangs, nothing is counted wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import List
 from twisted.trial.unittest import SynchronousTestCase
 
 from .clients import Waiting, ask, together
+from .load import Load
 from .processes import Answering, Program, Xacceptor, Xproxy
 from .services import Gate, SlotService, describe
 
@@ -24,6 +25,11 @@ def slot_service(test: SynchronousTestCase, acceptor: Answering, count: int, nam
     service = Program(test, [sys.executable, SLOT_SERVICE, *map(str, acceptor.slots), str(count), name])
     service.said("parked")
     return service
+
+
+def described(method: str, target: str, body: bytes) -> bytes:
+    """What ``services.describe`` answers."""
+    return f"{method} {target} {len(body)} slot".encode()
 
 
 def fixed_slots() -> str:
@@ -119,7 +125,7 @@ class ProxyDeathTests(SynchronousTestCase):
     """One of two proxies is killed."""
 
     def test_leases_return(self) -> None:
-        """Idle leases go back to the ring; only the slots that were in an exchange are closed, and their service dials again."""
+        """Idle leases go back to the ring; only the slots in an exchange are closed, and their service dials again."""
         acceptor = Xacceptor(self)
         acceptor.said("handoff at")
         proxies = [Xproxy(self, "--acceptor", acceptor.handoff) for _ in range(2)]
@@ -173,7 +179,7 @@ class AcceptorDeathTests(SynchronousTestCase):
         return Xacceptor(self, handoff=self.acceptor.handoff, slots=self.endpoint).ready()
 
     def test_takes_over(self) -> None:
-        """Proxies go on with the leases they hold, say in the log that they dial, and all is well when there is a new acceptor."""
+        """Proxies go on with the leases they hold and say in the log that they dial; with a new acceptor all is as before."""
         gate = Gate(lambda request: describe(request) if request.target != "/slow" else gate_of_slow(request))
         gate_of_slow = Gate()
         self.addCleanup(gate_of_slow.give_up)
@@ -238,6 +244,32 @@ class AcceptorDeathTests(SynchronousTestCase):
         acceptor.has(slots=2)
         self.assertEqual([200, 200], [ask(proxy.http).status for proxy in self.proxies])
         self.assertEqual(0, service.overlapping)
+
+    def test_under_load(self) -> None:
+        """Killed, and then stopped in order, under load at both proxies: not one request is lost or answered wrongly."""
+        service = SlotService(self, self.acceptor.slots, 4)
+        self.acceptor.has(slots=4)
+        loads = [Load(self, proxy.http, 3, described) for proxy in self.proxies]
+        acceptor = self.acceptor
+        for number, end in enumerate((Xacceptor.kill, Xacceptor.stop)):
+            self.go_on(loads)
+            end(acceptor)
+            acceptor = self.restart()
+            for proxy in self.proxies:
+                proxy.eventually(
+                    lambda p=proxy, n=number: sum("is back" in line for line in p.lines) > n, "the acceptor to be back"
+                )
+            self.go_on(loads)
+        for load in loads:
+            load.stop()
+            self.assertEqual({200}, set(load.outcomes), load.outcomes)
+        self.assertEqual(0, service.overlapping)
+        self.assert_counts(acceptor, 4)
+
+    def go_on(self, loads: List[Load]) -> None:
+        """Wait until some more requests were answered at each proxy."""
+        for load, proxy in zip(loads, self.proxies):
+            load.go_on(proxy)
 
     def assert_counts(self, acceptor: Xacceptor, slots: int) -> None:
         """Every slot is idle or leased; the leased ones are those that the proxies hold."""

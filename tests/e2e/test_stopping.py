@@ -8,15 +8,12 @@ import re
 import signal
 import socket
 import sys
-import threading
-from collections import Counter
 from pathlib import Path
-from typing import Counter as Counts
-from typing import List, Union
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from .clients import Address, Waiting, ask
+from .load import Load
 from .processes import ENDED_BY_SIGTERM, Program, Xacceptor, Xproxy, configuration, slots_description, twist, twistd
 from .services import Gate, SlotService
 
@@ -143,53 +140,9 @@ class AcceptorStopTests(SynchronousTestCase):
         proxy.has(slots=0)
 
 
-class Load:
-    """Clients that ask without a pause, GET and POST by turns, on connections that they keep.
-
-    :ivar outcomes: how often which status, or which error.
-    """
-
-    def __init__(self, test: SynchronousTestCase, address: Address, clients: int) -> None:
-        self.outcomes: Counts[Union[int, str]] = Counter()
-        self._address = address
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._threads: List[threading.Thread] = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
-        test.addCleanup(self.stop)
-        for thread in self._threads:
-            thread.start()
-
-    def _ask(self) -> None:
-        connection = http.client.HTTPConnection(*self._address, timeout=20)
-        number = 0
-        while not self._stopped.is_set():
-            number += 1
-            outcome: Union[int, str]
-            try:
-                body = b"x" * number
-                connection.request("POST" if number % 2 else "GET", f"/{number}", body if number % 2 else None)
-                answer = connection.getresponse()
-                content = answer.read()
-                outcome = answer.status
-                if number % 2 and content != b"wsgi:" + body:
-                    outcome = "wrong answer"
-            except (http.client.HTTPException, OSError) as error:
-                outcome = repr(error)
-                connection.close()
-            with self._lock:
-                self.outcomes[outcome] += 1
-        connection.close()
-
-    def after(self, more: int) -> bool:
-        """Whether so many requests were answered."""
-        with self._lock:
-            return sum(self.outcomes.values()) >= more
-
-    def stop(self) -> None:
-        """Returns when the last one is answered."""
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
+def wsgi_answer(method: str, target: str, body: bytes) -> bytes:
+    """What the WSGI application answers."""
+    return b"wsgi:" + body
 
 
 class ServiceStopTests(SynchronousTestCase):
@@ -213,17 +166,14 @@ class ServiceStopTests(SynchronousTestCase):
         proxy = Xproxy(self).ready()
         old = self.service(proxy, 4, "old-0"), self.service(proxy, 4, "old-1")
         proxy.has(slots=8)
-        load = Load(self, proxy.http, 8)
+        load = Load(self, proxy.http, 8, wsgi_answer)
         for number, service in enumerate(old):
             self.service(proxy, 4, f"new-{number}")
             self.parked(proxy, f"new-{number}", 4)
-            answered = sum(load.outcomes.values())
-            proxy.eventually(lambda some=answered + 50: load.after(some), "more answers")
-            service.signal(signal.SIGTERM)
-            self.assertEqual(ENDED_BY_SIGTERM, service.exit_status(), service.story())
+            load.go_on(proxy)
+            self.assertEqual(ENDED_BY_SIGTERM, service.stop(), service.story())
             self.parked(proxy, f"old-{number}", 0)
-            answered = sum(load.outcomes.values())
-            proxy.eventually(lambda some=answered + 50: load.after(some), "more answers")
+            load.go_on(proxy)
         load.stop()
         self.assertEqual({200}, set(load.outcomes), load.outcomes)
         proxy.has(slots=8, in_flight=0)
