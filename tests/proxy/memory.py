@@ -102,6 +102,12 @@ class MemorySocket:
             del way.data[:size]
         return data
 
+    def recv_into(self, buffer: Any, size: int = 0) -> int:
+        """As ``socket.recv_into``, non-blocking."""
+        data = self.recv(size or len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def shutdown(self, how: int) -> None:
         """As ``socket.shutdown``: for all descriptors of this end."""
         end = self._live()
@@ -187,6 +193,9 @@ class LoopTransport(tcp.Connection):
         self.connected = 1
         self._peer = peer
         self.startReading()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Neither kind of sockets is TCP."""
 
     def getPeer(self) -> IAddress:
         """The address it was given."""

@@ -27,7 +27,7 @@ def splits(data: bytes) -> Iterator[List[bytes]]:
 
 def content_of(request: bytes) -> bytes:
     """The content of a request that a service received."""
-    head, end, rest = request.partition(b"\r\n\r\n")
+    head, _, rest = request.partition(b"\r\n\r\n")
     if b"chunked" in head.lower():
         return responses(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + rest)[0][2]
     return rest
@@ -148,7 +148,15 @@ class BodyMixin:
 
     def test_bad_chunks(self: Any) -> None:
         """400 and the end; what came before it does not reach a service, or not as a whole request."""
-        for bad in (b"x\r\n", b"5\r\nhelloX", b"-1\r\n", b"0x5\r\nhello\r\n", b"5\nhello\n", b"1" * 17 + b"\r\n", b"0\r\nBad Trailer: x\r\n\r\n"):
+        for bad in (
+            b"x\r\n",
+            b"5\r\nhelloX",
+            b"-1\r\n",
+            b"0x5\r\nhello\r\n",
+            b"5\nhello\n",
+            b"1" * 17 + b"\r\n",
+            b"0\r\nBad Trailer: x\r\n\r\n",
+        ):
             for routes in ((cfg.Route(),), STREAMED):
                 rig = self.make_rig(routes=routes)
                 service = rig.slot()
@@ -363,7 +371,7 @@ class BodyMixin:
     # -- responses
 
     def test_chunked_response(self: Any) -> None:
-        """With its trailers, that may be trailers; whole or in pieces; as a length where it is known and nothing is lost by it."""
+        """With its trailers; whole or in pieces; with a length where it is known and nothing is lost by it."""
         rig = self.make_rig()
         service = rig.slot()
         client = rig.client(GET * 3)

@@ -134,7 +134,7 @@ class SlowClientMixin:
     def test_write_timeout(self: Any) -> None:
         """A client that takes nothing is cut off, whether the service has finished or not."""
         for limits in ({}, {"response_memory": 1000, "response_file": 10_000}):
-            rig, client, service = self.slow(limits=limits, timeouts={"write": 10.0})
+            rig, _, service = self.slow(limits=limits, timeouts={"write": 10.0})
             rig.exchange(service, LONG + CONTENT)
             rig.pass_time(9.0)
             self.assertEqual(len(rig.proxy.front.clients), 1)
@@ -160,7 +160,7 @@ class SlowClientMixin:
 
     def test_disk_full(self: Any) -> None:
         """The client is cut off; the slot goes on with what may be thrown away."""
-        rig, client, service = self.slow(limits={"response_memory": 10_000})
+        rig, _, service = self.slow(limits={"response_memory": 10_000})
         with mock.patch("xproxy.proxy.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             rig.exchange(service, LONG + CONTENT)
         self.assertEqual(rig.proxy.front.clients, set())

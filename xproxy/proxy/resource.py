@@ -49,6 +49,8 @@ class SlotProxyResource(Resource):
 
     def render(self, request: Request) -> int:
         """Begin the exchange; the answer follows."""
+        request.defaultContentType = None  # A response without a type goes on without one.
+        request.responseHeaders.removeHeader(b"server")  # The service's to say.
         caller = WebCaller(self._gateway, request)
         try:
             caller.start(self._to)
