@@ -283,6 +283,8 @@ class ClientConnection(Protocol):
         self.deadline = self.gateway.monotonic() + self.gateway.timeouts.keep_alive
         if self._buffer or self._ended:
             self._advance()
+        elif self.gateway.draining:
+            self._close(lingering=False)
         else:
             self.resume()
 
