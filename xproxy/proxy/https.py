@@ -45,7 +45,8 @@ OUTCOMES = (
     ("alert", "refused-by-client"),
     ("peer did not return", "no-client-certificate"),
     ("verify failed", "bad-client-certificate"),
-    ("no shared", "no-common-cipher"),
+    ("no shared cipher", "no-common-cipher"),
+    ("no suitable key share", "no-common-group"),
     ("unsupported protocol", "no-common-version"),
     ("version too low", "no-common-version"),
 )
@@ -54,7 +55,7 @@ OUTCOMES = (
 
 def outcome_of(reason: str) -> str:
     """The label under which a failed handshake is counted."""
-    return next((outcome for words, outcome in OUTCOMES if words in reason), "not-tls")
+    return next((outcome for words, outcome in OUTCOMES if words in reason), "malformed")
 
 
 def subject_of(connection: Any) -> bytes:
