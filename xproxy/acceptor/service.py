@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import attr
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.task import LoopingCall
 
 from ..config import EVERYWHERE, Config, Pool
@@ -103,6 +103,10 @@ class AcceptorService(MultiService):
         store = CertificateStore(self._reactor, config.acceptor.certificates, policy)
         store.setServiceParent(self)
         return store
+
+    def tls_addresses(self) -> List[IAddress]:
+        """Where services register over TLS."""
+        return [listener.port.getHost() for listener in self.tls_listeners if listener.port is not None]
 
     def certificate_ends(self) -> Sequence[Tuple[str, str, float]]:
         """Name, kind of key and end (seconds since 1970) of each certificate in use."""

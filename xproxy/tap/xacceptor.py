@@ -70,17 +70,22 @@ class XacceptorTree(ServiceTree):
                 clock=reactor,
                 registrations=self.acceptor.acceptor.registrations,
                 closings=self.acceptor.acceptor.closings,
+                certificates=self.acceptor.certificate_ends,
             )
             self.admin = ListenService(reactor, config.acceptor.admin, admin_factory(sources))
             self.admin.setServiceParent(self)
         self.acceptor.setServiceParent(self)
         self.drain_first(self.acceptor, self.acceptor.drain, config.proxy.drain_timeout)
+        if self.acceptor.certificates is not None:
+            self.reload_with(self.acceptor.reload)
 
     def _say(self) -> None:
         """Say in the log where everything is."""
         for listener in self.acceptor.listeners:
             if listener.port is not None:
                 _log.info("slots at {where}", where=addresses.plain(listener.port.getHost()))
+        for address in self.acceptor.tls_addresses():
+            _log.info("slots over TLS at {where}", where=addresses.plain(address))
         _log.info("handoff at {where}", where=self._config.acceptor.handoff)
         if self.admin is not None and self.admin.port is not None:
             _log.info("admin at {where}", where=addresses.url(self.admin.port.getHost()))

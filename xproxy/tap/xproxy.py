@@ -107,8 +107,6 @@ class XproxyTree(ServiceTree):
         self.proxy = ProxyService(reactor, config, time.monotonic)
         self.proxy.setServiceParent(self)
         self.drain_first(self.proxy, self.proxy.drain)
-        if self.proxy.certificates is not None:
-            self.reload_with(self.proxy.reload)
         self.acceptor: Optional[AcceptorService] = None
         self.admin: Optional[ListenService] = None
         source: ISlotSource
@@ -122,6 +120,17 @@ class XproxyTree(ServiceTree):
             self._add_admin(source)
             self.acceptor.setServiceParent(self)
         self.proxy.attach(source)
+        if self.proxy.certificates is not None or (self.acceptor is not None and self.acceptor.certificates is not None):
+            self.reload_with(self._reload_all)
+
+    def _reload_all(self) -> None:
+        self.proxy.reload()
+        if self.acceptor is not None:
+            self.acceptor.reload()
+
+    def _certificate_ends(self) -> list[tuple[str, str, float]]:
+        acceptors = [] if self.acceptor is None else self.acceptor.certificate_ends()
+        return [*self.proxy.certificate_ends(), *acceptors]
 
     def _add_admin(self, source: ISlotSource) -> None:
         if self._config.proxy.admin == "none":
@@ -136,7 +145,7 @@ class XproxyTree(ServiceTree):
             counts=self.proxy.metrics,
             registrations=None if acceptor is None else acceptor.acceptor.registrations,
             closings=None if acceptor is None else acceptor.acceptor.closings,
-            certificates=self.proxy.certificate_ends,
+            certificates=self._certificate_ends,
         )
         self.admin = ListenService(self._reactor, self._config.proxy.admin, admin_factory(sources))
         self.admin.setServiceParent(self)
@@ -166,6 +175,8 @@ class XproxyTree(ServiceTree):
         lines = [("proxy", addresses.url(address)) for address in self.proxy.addresses()]
         lines += [("proxy", addresses.url(address, "https")) for address in self.proxy.secure_addresses()]
         lines += [("slots", addresses.plain(address)) for address in self._slots()]
+        if self.acceptor is not None:
+            lines += [("slots over TLS", addresses.plain(address)) for address in self.acceptor.tls_addresses()]
         if self.admin is not None and self.admin.port is not None:
             lines.append(("admin", addresses.url(self.admin.port.getHost())))
         if self._config.proxy.self_signed:
