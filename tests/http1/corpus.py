@@ -254,7 +254,6 @@ TARGETS: Tuple[Refused, ...] = tuple(
         (b"GET http:a", RFC9112 + "3.2.2"),
         (b"GET /a\\..\\b", "a backslash is a slash to some"),
         (b"GET http://a/\\b", "a backslash is a slash to some"),
-        (b"CONNECT /", RFC9112 + "3.2.3"),
         (b"CONNECT a", RFC9112 + "3.2.3"),
         (b"CONNECT [::1]", RFC9112 + "3.2.3"),
         (b"OPTIONS **", RFC9112 + "3.2.4"),
@@ -275,6 +274,7 @@ TARGETS: Tuple[Refused, ...] = tuple(
         (b"CONNECT http://a:80", RFC9112 + "3.2.3"),
     )
 )
+TARGETS += (Refused("CONNECT /", b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", 405, RFC9112 + "3.2.3", "method-not-allowed"),)
 
 CHUNKS: Tuple[Refused, ...] = tuple(
     Refused("chunk " + name, _chunks(body), 400, source)

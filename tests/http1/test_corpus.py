@@ -75,4 +75,4 @@ class CorpusTests(TestCase):
     def test_statuses(self) -> None:
         """The statuses are those that the errors page of the proxy knows."""
         found: set[Tuple[int, ...]] = {(case.status,) for case in REQUESTS}
-        self.assertEqual(found, {(400,), (414,), (417,), (431,), (501,), (505,)})
+        self.assertEqual(found, {(400,), (405,), (414,), (417,), (431,), (501,), (505,)})

@@ -102,7 +102,7 @@ def parse_request_head(head: bytes, limits: HeadLimits, previous: Optional[Field
         raise BadMessage(414, "request-line-too-long")
     fields = _checked_fields(head, match.end(), digit == b"1", limits, previous)
     if method == b"CONNECT":
-        raise BadMessage(400, "target")
+        raise BadMessage(405, "method-not-allowed")  # No such target either, but that is not what its sender needs to know.
     parsed = RequestHead(method, target, 1 if digit == b"1" else 0, fields, fields.host, target)
     if not fields.secret:
         remember(limits.request_memo, head, parsed)
