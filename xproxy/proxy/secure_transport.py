@@ -62,7 +62,8 @@ class SecureTransport(TLSMemoryBIOProtocol):
 
     def _send(self, data: bytes) -> None:
         tcp = self._tcp
-        if tcp is None or tcp.dataBuffer or tcp._tempDataBuffer or not tcp.connected:
+        # A pull producer is asked for more only after something was queued.
+        if tcp is None or self._pulled or tcp.dataBuffer or tcp._tempDataBuffer or not tcp.connected:
             self.transport.write(data)
             return
         try:
