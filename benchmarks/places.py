@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def _interpreter() -> str:
 @contextmanager
 def places(given: argparse.Namespace) -> Iterator[Places]:
     """Everything ready: a directory that is removed afterwards, a certificate, as many descriptors as may be."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that what was started is stopped then too.
     with tempfile.TemporaryDirectory(prefix="xproxy-bench-") as directory:
         tls = make_certificate(directory)
         descriptors = raise_descriptor_limit()

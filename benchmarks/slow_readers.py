@@ -73,9 +73,7 @@ class Experiment:
         ideal = READERS * SERVICE_MS / 1000 / SLOTS
         say(f"\n{self.contestant.title}, {READERS:,} clients reading 100 kB at 1 kB/s")
         say(f"  rate of the fast clients      {change:+.1%} (median of {', '.join(f'{each:+.1%}' for each in self.changes)})")
-        say(
-            f"  slow clients answered in      {median(self.served_s):.1f} s; the slots' time is {ideal:.1f} s, that of reading 100 s"
-        )
+        say(f"  slow clients answered in    {median(self.served_s):.1f} s; the slots' time: {ideal:.1f} s, reading takes 100 s")
         if self.in_flight:
             say(f"  slots they hold afterwards    {max(self.in_flight)}")
         say(f"  memory of the proxy for each  {median(self.memory) / 1000:.0f} kB")
