@@ -529,7 +529,7 @@ class ClientCertificateTests(RigCase):
     def test_what_clients_write_is_removed(self) -> None:
         forged = GET.replace(
             b"\r\n\r\n",
-            b"\r\nX-Client-Subject: CN=root\r\nx_client_subject: CN=root\r\nX.CLIENT_Subject: CN=root\r\nX-Client-Subjects: fine\r\n\r\n",
+            b"\r\nX-Client-Subject: CN=root\r\nx_client_subject: root\r\nX.CLIENT_Subject: root\r\nX-Client-Subjects: fine\r\n\r\n",
         )
         rig = self.make_secure_rig(required=False)
         request = self.asked(rig, forged)
