@@ -450,6 +450,18 @@ class GrantTests(RigCase):
         self.assertEqual(statuses(client.take()), [200])
         self.assert_at_rest(rig)
 
+    def test_said_what_nobody_asked_for(self) -> None:
+        """What comes on the way from the acceptor to here becomes nobody's answer."""
+        rig = self.make_rig()
+        client = rig.client(GET)
+        rig.source.register().send(OK)
+        rig.source.grant()
+        rig.settle()
+        self.assertEqual((client.received, rig.source.closed), (b"", [0]))
+        rig.exchange(rig.slot(), OK)
+        self.assertEqual(statuses(client.take()), [200])
+        self.assert_at_rest(rig)
+
     def test_nobody_waits_any_more(self) -> None:
         """It is kept."""
         rig = self.make_rig()

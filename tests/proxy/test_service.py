@@ -43,7 +43,7 @@ class StartTests(RigCase):
         service.startService()
         service.stopService()
         with open(path, encoding="utf-8") as file:
-            self.assertIn('192.0.2.1 - - [', file.read())
+            self.assertIn("192.0.2.1 - - [", file.read())
         self.assertIsNone(open_access_log(cfg.Proxy(access_log="none")))
 
     def test_access_log_on_standard_output(self) -> None:

@@ -95,7 +95,7 @@ class Pool:
         counts: PoolCounts,
         connections: Dict[str, int],
     ) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         self.monotonic = monotonic
         self.config = config
         self.limits = limits
@@ -244,7 +244,7 @@ class Pool:
         self._asked = self._asked[1:]
         slot = Slot(self, lease, service)
         try:
-            adopt(self._reactor, descriptor, slot)
+            adopt(self.reactor, descriptor, slot)
         except OSError:
             self.service_counts(service)
             if not self.services[service].slots:
@@ -255,7 +255,10 @@ class Pool:
         self.slots.add(slot)
         self._connections["slot"] += 1
         slot.service_counts.slots += 1
-        self.freed(slot, self.monotonic())
+        if slot.seems_alive():
+            self.freed(slot, self.monotonic())
+        else:  # It ended on its way here, or said what nobody asked for: that must not become somebody's answer.
+            slot.close()
         if self._news:
             self._ask()
 
@@ -271,7 +274,7 @@ class Pool:
         if self._news or not self._asked:
             self._say()
         elif self._ask_later is None and self._source is not None:
-            self._ask_later = self._reactor.callLater(ASK_INTERVAL_S, self._say_later)
+            self._ask_later = self.reactor.callLater(ASK_INTERVAL_S, self._say_later)
 
     def _say_later(self) -> None:
         self._ask_later = None
