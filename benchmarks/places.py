@@ -61,6 +61,11 @@ def _interpreter() -> str:
 @contextmanager
 def places(given: argparse.Namespace) -> Iterator[Places]:
     """Everything ready: a directory that is removed afterwards, a certificate, as many descriptors as may be."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise SystemExit("the benchmark itself needs CPython on Linux; PyPy takes part by --pypy")
+    cores = os.sched_getaffinity(0)
+    if not {given.proxy_core, given.load_core} <= cores or given.proxy_core == given.load_core:
+        raise SystemExit(f"two cores are needed, and these may be used: {', '.join(map(str, sorted(cores)))}; see --proxy-core")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that what was started is stopped then too.
     with tempfile.TemporaryDirectory(prefix="xproxy-bench-") as directory:
         tls = make_certificate(directory)
