@@ -236,7 +236,7 @@ class TLSTests(SocketTestCase):
         warned: List[Any] = []
         while not warned:
             await deferLater(reactor, 0)
-            warned = [event for event in observer if "registration refused" in str(event.get("why"))]
+            warned = [event for event in observer if "TLS handshake failed" in str(event.get("why"))]
         self.assertEqual(len(warned), 1)
         self.assertIn("certificate verify failed", warned[0]["why"])
         await port.stopListening()

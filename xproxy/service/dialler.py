@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from xproxy.service.handshake import HandshakeFailed
+
 DIALS_AT_ONCE = 32
 """Connections being made at once. Below the backlog of a Twisted port (50), so that a thousand slots are not dropped there."""
 
@@ -106,7 +108,8 @@ class Dialler:
         """
         self.parked -= 1
         if not worked:
-            self._failed(f"closed at once, registration refused? ({short_reason(reason)})")
+            said = short_reason(reason)
+            self._failed(said if reason.check(HandshakeFailed) else f"closed at once, registration refused? ({said})")
         elif self._reachable:
             self._worked += 1
         self._fill()

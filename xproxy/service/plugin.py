@@ -7,6 +7,7 @@ imports next to nothing before it is used.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict
 
 from twisted.internet.interfaces import IStreamServerEndpoint, IStreamServerEndpointStringParser
@@ -76,4 +77,19 @@ def connector(reactor: Any, client: str) -> Any:
     except TypeError as error:
         raise ValueError("the client endpoint lacks an argument, or has one too many or unknown") from error
     except Exception as error:
-        raise ValueError(f"not a client endpoint: {os_reason(error)}") from error
+        raise ValueError(f"not a client endpoint: {_tls_mistake(error) or os_reason(error)}") from error
+
+
+def _tls_mistake(error: Exception) -> str:
+    """What is wrong with the files of a ``tls:`` endpoint; empty when it is something else."""
+    from twisted.python.filepath import UnlistableError
+
+    from xproxy.startup import os_reason
+
+    if isinstance(error, UnlistableError):
+        error = error.originalException
+    if isinstance(error, OSError) and error.filename:
+        return f"{os_reason(error)}: {os.fsdecode(error.filename)}"
+    if error.args and isinstance(error.args[0], list):  # OpenSSL's own errors, of whatever class
+        return f"certificate or private key: {error.args[0][-1][-1] if error.args[0] else 'not in PEM format'}"
+    return ""

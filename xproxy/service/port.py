@@ -173,7 +173,8 @@ class SlotsPort:
         """A connection is gone."""
         self.slots.discard(slot)
         # Requests, not bytes: what answers every connection with an error at once is not an acceptor.
-        worked = slot.tracker.requests > 0 or self.reactor.seconds() - slot.parked_at >= SETTLED_S
+        lived_s = 0.0 if slot.parked_at is None else self.reactor.seconds() - slot.parked_at
+        worked = slot.tracker.requests > 0 or lived_s >= SETTLED_S
         self._dialler.slot_lost(worked, reason)
         if slot in self._going:
             self._going.discard(slot)

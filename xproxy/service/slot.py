@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IProtocol,
     IPushProducer,
     ISSLTransport,
@@ -30,6 +31,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, directlyProvides
 
 from xproxy.acceptor.keepalive import watch_peer
+from xproxy.service.handshake import HANDSHAKE_TIMEOUT_S, why_lost
 from xproxy.service.tracker import ExchangeTracker, Phase
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Slot(ProtocolWrapper):
     """The wrapper between the real transport and the protocol that serves.
 
     :ivar tracker: what runs on this slot.
-    :ivar parked_at: when the connection was made, by the reactor's clock.
+    :ivar parked_at: when the connection was made, over TLS when its handshake was done, by the reactor's clock; None before.
     :ivar closing: our last words are written, or the connection is gone: nothing goes to or comes from the protocol any more.
     """
 
@@ -66,7 +68,7 @@ class Slot(ProtocolWrapper):
     def __init__(self, factory: SlotFactory, wrapped: IProtocol) -> None:
         super().__init__(factory, wrapped)  # type: ignore[arg-type]  # WrappingFactory is generic in newer Twisted only.
         self.tracker = ExchangeTracker()
-        self.parked_at = 0.0
+        self.parked_at: Optional[float] = None
         self.closing = False
         self._port = factory.port
         self._draining = False
@@ -74,6 +76,9 @@ class Slot(ProtocolWrapper):
         self._heard = False
         self._early_producer: Any = None
         self._linger: Optional[IDelayedCall] = None
+        self._handshake: Optional[IDelayedCall] = None
+        self._secure = False
+        self._late = False
         # Whoever connects us asks once, here, whether we want to hear of half-closed connections.
         if IHalfCloseableProtocol.providedBy(wrapped):
             directlyProvides(self, IHalfCloseableProtocol)
@@ -82,8 +87,13 @@ class Slot(ProtocolWrapper):
 
     def makeConnection(self, transport: Any) -> None:
         """Connected: say who we are, then let the protocol have it."""
-        self.parked_at = self._port.reactor.seconds()
         self.transport: Any = transport
+        self._secure = ISSLTransport.providedBy(transport)
+        if getattr(transport, "wrappedProtocol", None) is self and self._secure:
+            # Twisted's TLS tells us when the handshake is done. Where others stand between, as for "ssl:", nobody does.
+            self._handshake = self._port.reactor.callLater(HANDSHAKE_TIMEOUT_S, self._too_late)
+        else:
+            self.parked_at = self._port.reactor.seconds()
         self._port.slot_parked(self)
         try:
             connection = getattr(transport, "socket", None)
@@ -95,11 +105,31 @@ class Slot(ProtocolWrapper):
             super().makeConnection(transport)
             if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
                 alsoProvides(self, IHalfCloseableProtocol)
+            if self._handshake is not None:
+                # Not before: Twisted's endpoints take over one interface of a protocol, and it has to be the other one.
+                alsoProvides(self, IHandshakeListener)
         except Exception:  # noqa: BLE001 - logged; whatever a foreign protocol raises, the slot is closed and dialled again.
             self._log.failure("a slot could not be set up")
             transport.abortConnection()
         if not self._port.offered:  # The connection was made while the port stopped.
             self.drain()
+
+    def handshakeCompleted(self) -> None:
+        """See IHandshakeListener. Twisted calls it before it ends a connection whose certificate is for another name."""
+        self._stop_handshake_timer()
+        self.parked_at = self._port.reactor.seconds()
+        if IHandshakeListener.providedBy(self.wrappedProtocol):
+            self.wrappedProtocol.handshakeCompleted()
+
+    def _too_late(self) -> None:
+        self._handshake = None
+        self._late = True
+        self.transport.abortConnection()
+
+    def _stop_handshake_timer(self) -> None:
+        timer, self._handshake = self._handshake, None
+        if timer is not None:
+            timer.cancel()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the proxy."""
@@ -129,13 +159,15 @@ class Slot(ProtocolWrapper):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.closing = True
+        self._stop_handshake_timer()
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
         try:
             self._take_protocol_off(reason)
         finally:
-            self._port.slot_lost(self, reason)
+            told = why_lost(reason, self.parked_at is not None, self._late) if self._secure else reason
+            self._port.slot_lost(self, told)
 
     def _take_protocol_off(self, reason: Failure) -> None:
         wrapped, self.wrappedProtocol = self.wrappedProtocol, None
@@ -168,7 +200,7 @@ class Slot(ProtocolWrapper):
         """See IConsumer."""
         if self.closing:
             producer.stopProducing()
-        elif streaming and not self._heard and ISSLTransport.providedBy(self.transport):
+        elif streaming and not self._heard and self._secure:
             # Our registration waits for the end of the handshake, and TLS would tell the producer to pause for that.
             # twisted.web then stops reading too, and the handshake would wait for its bytes for ever.
             self._early_producer = producer
@@ -238,4 +270,4 @@ class Slot(ProtocolWrapper):
 
     def _closes_by_halves(self) -> bool:
         # Twisted's TLS transport claims the interfaces of the TCP transport below it.
-        return IHalfCloseableDescriptor.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport)
+        return IHalfCloseableDescriptor.providedBy(self.transport) and not self._secure

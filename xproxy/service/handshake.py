@@ -1,0 +1,39 @@
+"""Slots over TLS, as the service sees them: how long a handshake may take, and what went wrong, in words."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from service_identity import CertificateError, VerificationError
+from twisted.python.failure import Failure
+
+from xproxy.proxy.tls_contexts import openssl_reason
+
+HANDSHAKE_TIMEOUT_S = 10.0
+"""As the acceptor's own, ``timeouts.handshake``: it waits for nothing but arithmetic."""
+
+
+class HandshakeFailed(Exception):
+    """There was no TLS connection with the acceptor that was meant. The text says why, on one line."""
+
+
+class EndedByTLS(Exception):
+    """The TLS connection ended in a way of its own. The text says which, on one line."""
+
+
+def why_lost(reason: Failure, shaken: bool, late: bool) -> Failure:
+    """Why a connection over TLS was lost: HandshakeFailed, EndedByTLS, or the reason as it is.
+
+    :param shaken: the handshake was done. The name in the certificate is looked at after that.
+    :param late: it was ended because the handshake took too long.
+    """
+    error = reason.value
+    if isinstance(error, VerificationError):
+        return Failure(HandshakeFailed("the acceptor's certificate is not for the name that is dialled"))
+    if isinstance(error, CertificateError):
+        return Failure(HandshakeFailed("the names in the acceptor's certificate can't be read"))
+    if late:
+        return Failure(HandshakeFailed(f"no TLS handshake in {HANDSHAKE_TIMEOUT_S:g} s"))
+    said = openssl_reason(error) if isinstance(error, SSL.Error) else ""
+    if not shaken:
+        return Failure(HandshakeFailed(f"TLS handshake failed: {said or 'closed by the other end'}"))
+    return Failure(EndedByTLS(said)) if said else reason
