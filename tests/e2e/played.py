@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import re
 import socket
 import threading
 import time
-from typing import Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +18,10 @@ from .wire import Message, Wire, connect
 
 Play = Callable[[Wire], object]
 """Reads a request and answers it, somehow. It may close the wire; EOFError and OSError close it too."""
+
+
+TROUBLE = re.compile("Traceback|Unhandled|was never|Exception ignored")
+"""What no log may hold."""
 
 
 class Recorder:
@@ -109,24 +115,89 @@ class PlayedService:
             self._wrong.append(error)
 
 
+class _Keeper(SynchronousTestCase):
+    """What a program belongs to that outlives the test which started it."""
+
+    def runTest(self) -> None:
+        """Nothing: it only keeps."""
+
+
+class _Shared:
+    """The proxy that tests with the same configuration use one after the other, which saves them its start."""
+
+    def __init__(self) -> None:
+        self._keeper = _Keeper()
+        self._text = ""
+        self._proxy: Optional[Xproxy] = None
+        atexit.register(self.drop)
+
+    def get(self, text: str) -> Xproxy:
+        """The proxy with this configuration, as it is or a new one."""
+        if self._proxy is None or self._text != text or self._proxy.process.poll() is not None:
+            self.drop()
+            self._keeper = _Keeper()
+            self._text = text
+            self._proxy = Xproxy(self._keeper, "--config", configuration(self._keeper, text)).ready()
+        return self._proxy
+
+    def drop(self) -> None:
+        """End it."""
+        self._proxy = None
+        self._keeper.doCleanups()
+
+    def check(self) -> None:
+        """After each test: nothing is left of it in the proxy, nothing strange was said. Else the next gets a new one."""
+        proxy, self._proxy = self._proxy, None
+        if proxy is None:
+            return
+        proxy.eventually(lambda: _at_rest(proxy.status()), "the proxy to be at rest")
+        for line in [*proxy.lines, *proxy.errors]:
+            if TROUBLE.search(line):
+                raise AssertionError(proxy.story())
+        self._proxy = proxy
+
+
+def _at_rest(status: Dict[str, Any]) -> bool:
+    numbers = ("slots", "in_flight", "queue_length")
+    return status["connections"]["client"] == 0 and not any(pool[name] for pool in status["pools"].values() for name in numbers)
+
+
+_shared = _Shared()
+
+
 class ProxyCase(SynchronousTestCase):
-    """A test with a proxy of its own and services that it plays."""
+    """A test with a proxy and services that it plays. When it is over, the proxy must have nothing left of it."""
 
     proxy: Xproxy
+    _services: Sequence[PlayedService] = ()
 
-    def start(self, *pool: str, more: str = "") -> Xproxy:
-        """Start a proxy with its own acceptor.
+    def start(self, *pool: str, more: str = "", fresh: bool = False) -> Xproxy:
+        """A proxy with its own acceptor.
 
         :param pool: lines for ``[pools.default]``.
         :param more: further sections.
+        :param fresh: a new one, for who looks at what is counted or kept from its start on.
         """
         text = "\n".join(["[pools.default]", 'slots = ["tcp:0:interface=127.0.0.1"]', *pool, more])
-        self.proxy = Xproxy(self, "--config", configuration(self, text)).ready()
+        if fresh:
+            self.proxy = Xproxy(self, "--config", configuration(self, text)).ready()
+        else:
+            self.stop_services()
+            self.addCleanup(_shared.check)
+            self.proxy = _shared.get(text)
         return self.proxy
+
+    def stop_services(self) -> None:
+        """End those that this test has begun."""
+        for service in self._services:
+            service.stop()
+            self.proxy.has(slots=0)
+        self._services = []
 
     def serve(self, play: Optional[Play] = None, count: int = 1) -> PlayedService:
         """Park slots and wait until they are there."""
         service = PlayedService(self, self.proxy.slots, play or Recorder(), count)
+        self._services = [*self._services, service]
         self.proxy.has(slots=count)
         return service
 

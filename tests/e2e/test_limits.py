@@ -107,7 +107,7 @@ class ConnectionTests(ProxyCase):
 
     def test_one_more(self) -> None:
         """It is closed at once, and counted; the others stay."""
-        self.start(more="[limits]\nconnections = 3")
+        self.start(more="[limits]\nconnections = 3", fresh=True)
         self.serve()
         clients = [self.connect() for _ in range(3)]
         for client in clients:
@@ -286,7 +286,7 @@ class ErrorPageTests(ProxyCase):
 
     def test_counted(self) -> None:
         """By status, for the pool or, where there was none, for the proxy."""
-        self.start(more='[[routes]]\npath = "/here"')
+        self.start(more='[[routes]]\npath = "/here"', fresh=True)
         self.error("")
         self.ask(b"\0\r\n\r\n")
         text = ask(self.proxy.admin, "/metrics").body.decode()

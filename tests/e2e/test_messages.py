@@ -1,4 +1,4 @@
-"""How bodies and interim responses travel: chunked coding, trailers, 100-continue, 1xx, what has no body (RFC 9112 section 6)."""
+"""How bodies and interim responses travel: the chunked coding, trailers, 100-continue, 1xx (RFC 9112 section 6)."""
 
 from __future__ import annotations
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 
 from .played import PlayedService, ProxyCase, Recorder, get, post
-from .processes import Xproxy, configuration
 from .services import respond
 from .wire import Wire
 
-POOLS = """
-[pools.default]
-slots = ["tcp:0:interface=127.0.0.1"]
+API = """
 [pools.api]
 slots = ["tcp:0:interface=127.0.0.2"]
 """
@@ -54,12 +51,11 @@ class RouteTests(ProxyCase):
 
     def begin(self, routes: str) -> None:
         """A proxy with these routes, and both services."""
-        self.proxy = Xproxy(self, "--config", configuration(self, POOLS + routes))
+        self.start(more=API + routes)
         self.recorders = {name: Recorder(respond(name.encode())) for name in HOSTS}
         for name, host in HOSTS.items():
             port = int(self.proxy.said(rf"slots at {host}:(\d+)")[1])
             PlayedService(self, (host, port), self.recorders[name])
-        self.proxy.ready()
         for name in HOSTS:
             self.proxy.has(name, slots=1)
 

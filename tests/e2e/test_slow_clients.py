@@ -39,7 +39,7 @@ class SlownessTests(ProxyCase):
     """One proxy, two slots, one client in a hurry."""
 
     def setUp(self) -> None:
-        self.start()
+        self.start(fresh=True)
         self.recorder = Recorder(self.answer)
         self.serve(self.recorder, 2)
         self.hasty = self.connect()

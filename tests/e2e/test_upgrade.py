@@ -77,7 +77,7 @@ class TunnelTests(ProxyCase):
         self.assertEqual((get("/") * 2).upper(), client.read(2 * len(get("/"))))
         client.close()
         wait_for(lambda: service.dialled == 2, "another slot")
-        self.at_rest(slots=1, most_in_flight=1)
+        self.at_rest(slots=1)
 
     def test_half_close_of_the_client(self) -> None:
         """The service gets all of it, and still answers."""
@@ -218,7 +218,7 @@ class WebSocketTests(ProxyCase):
         both = threading.Barrier(2, timeout=20)
         together(converse, converse)
         wait_for(lambda: self.service.dialled == 4, "two more slots")
-        self.at_rest(slots=2, most_in_flight=2)
+        self.at_rest(slots=2)
 
     def test_closing_handshake(self) -> None:
         """The client's code comes back: the service was told."""
