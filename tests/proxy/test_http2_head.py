@@ -1,0 +1,171 @@
+"""Tests for ``xproxy.proxy.http2_head``: what becomes of HTTP/2 fields, and what is refused instead of passed on."""
+
+from __future__ import annotations
+
+from typing import Any, List, Tuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from xproxy.http1.body import ChunkedBody, LengthBody
+from xproxy.http1.errors import BadMessage
+from xproxy.http1.limits import HeadLimits
+from xproxy.proxy.http2_head import read_request, read_trailers, response_fields, trailer_fields
+
+LIMITS = HeadLimits()
+
+Fields = List[Tuple[bytes, bytes]]
+
+
+def fields(*more: Tuple[bytes, bytes], **pseudo: bytes) -> Fields:
+    """Those of a request."""
+    head = {"method": b"GET", "scheme": b"https", "authority": b"example.com", "path": b"/", **pseudo}
+    return [(b":" + name.encode(), value) for name, value in head.items() if value is not None] + list(more)
+
+
+class RequestTests(SynchronousTestCase):
+    """Requests."""
+
+    def refused(self, asked: Fields, limits: HeadLimits = LIMITS) -> Tuple[int, str]:
+        error = self.assertRaises(BadMessage, read_request, asked, limits)
+        return error.status, error.reason
+
+    def test_a_request(self) -> None:
+        read = read_request(fields((b"accept", b"*/*"), (b"x", b"a"), (b"x", b"b"), path=b"/a?b"), LIMITS)
+        self.assertEqual((read.head.method, read.head.path, read.head.host), (b"GET", b"/a?b", b"example.com"))
+        self.assertEqual(read.head.fields.pairs(), ((b"host", b"example.com"), (b"accept", b"*/*"), (b"x", b"a"), (b"x", b"b")))
+        self.assertEqual((read.content_length, read.expect_continue), (-1, False))
+
+    def test_framing_stays_here(self) -> None:
+        read = read_request(
+            fields(
+                (b"content-length", b"5"),
+                (b"te", b"trailers"),
+                (b"expect", b"100-continue"),
+                (b"transfer-encoding", b"chunked"),
+            ),
+            LIMITS,
+        )
+        self.assertEqual(read.head.fields.pairs(), ((b"host", b"example.com"),))
+        self.assertEqual((read.content_length, read.expect_continue), (5, True))
+        self.assertFalse(read.head.fields.chunked)
+
+    def test_cookie_crumbs(self) -> None:
+        read = read_request(fields((b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2")), LIMITS)
+        self.assertEqual(read.head.fields.get(b"cookie"), b"a=1; b=2")
+
+    def test_host_where_there_is_no_authority(self) -> None:
+        self.assertEqual(read_request(fields((b"host", b"a.example"), authority=b""), LIMITS).head.host, b"a.example")
+        self.assertEqual(read_request(fields((b"host", b"example.com")), LIMITS).head.host, b"example.com")
+        self.assertEqual(self.refused(fields(authority=b"")), (400, "host"))
+
+    def test_asterisk(self) -> None:
+        self.assertEqual(read_request(fields(method=b"OPTIONS", path=b"*"), LIMITS).head.path, b"*")
+        self.assertEqual(self.refused(fields(path=b"*"))[0], 400)
+
+    def test_refused(self) -> None:
+        for asked, reason in (
+            (fields(method=b"CONNECT"), (405, "method-not-allowed")),
+            (fields(scheme=b"ftp"), (400, "scheme")),
+            (fields(path=b""), (400, "target")),
+            (fields(path=b"http://other.example/"), (400, "target")),
+            (fields(path=b"/a b"), (400, "request-line")),
+            (fields(path=b"/ HTTP/1.1\r\nX: y"), (400, "line-end")),
+            (fields(method=b"GET / HTTP/1.1\r\nX: y\r\n\r\nGET"), (400, "line-end")),
+            (fields(authority=b"a\r\nX: y"), (400, "line-end")),
+            (fields((b":protocol", b"websocket")), (400, "pseudo-field")),
+            (fields((b"x", b"a\r\ncontent-length: 5")), (400, "line-end")),
+            (fields((b"x", b"a\nb")), (400, "line-end")),
+            (fields((b"x\r\ny", b"a")), (400, "line-end")),
+            (fields((b"x: y", b"a")), (400, "header-name")),
+            (fields((b"x", b"a\0b")), (400, "nul")),
+            (fields((b"", b"a")), (400, "header-name")),
+            (fields((b"content-length", b"+5")), (400, "content-length")),
+            (fields((b"content-length", b"")), (400, "content-length")),
+            (fields((b"content-length", b"1" * 19)), (400, "content-length")),
+            (fields((b"transfer_encoding", b"chunked")), (400, "confusable-transfer-encoding")),
+            (fields(authority=b"user@example.com"), (400, "host")),
+        ):
+            self.assertEqual(self.refused(asked), reason, asked)
+
+    def test_limits(self) -> None:
+        limits = HeadLimits(request_line=100, header=50, head=120, header_count=5)
+        self.assertEqual(self.refused(fields(path=b"/" + b"x" * 90), limits)[0], 414)
+        self.assertEqual(self.refused(fields((b"x", b"y" * 60)), limits)[0], 431)
+        self.assertEqual(self.refused(fields(*[(b"x%d" % number, b"y" * 20) for number in range(5)]), limits)[0], 431)
+        self.assertEqual(self.refused(fields(*[(b"x%d" % number, b"") for number in range(9)]), limits)[0], 431)
+
+    @settings(max_examples=300, deadline=None, derandomize=True)
+    @given(
+        st.lists(
+            st.tuples(
+                st.one_of(
+                    st.sampled_from([b":path", b":method", b"host", b"cookie", b"te", b"connection"]), st.binary(max_size=8)
+                ),
+                st.one_of(st.sampled_from([b"a\r\nb: c", b"/", b"x"]), st.binary(max_size=8)),
+            ),
+            max_size=5,
+        )
+    )
+    def test_nothing_gets_in_by_the_side_door(self, more: Fields) -> None:
+        """Either it is refused, or the head has exactly the fields that were given."""
+        try:
+            read = read_request(fields(*more), LIMITS)
+        except BadMessage:
+            return
+        names = [name for name, _ in read.head.fields.pairs()]
+        ends_here = {
+            b"content-length",
+            b"transfer-encoding",
+            b"connection",
+            b"keep-alive",
+            b"proxy-connection",
+            b"te",
+            b"upgrade",
+        }
+        given = [
+            name.lower() for name, _ in more if name[:1] != b":" and name not in (b"host", b"cookie", b"expect", *ends_here)
+        ]
+        expected = [b"host", *given, *([b"cookie"] if any(name == b"cookie" for name, _ in more) else [])]
+        self.assertEqual(names, expected)
+
+
+class TrailerTests(SynchronousTestCase):
+    """Trailers, both ways."""
+
+    def test_those_that_may(self) -> None:
+        given: Any = [
+            (b"grpc-status", b"0"),
+            (b"x-sum", b"1"),
+            (b"content-length", b"5"),
+            (b"host", b"a"),
+            (b"authorization", b"b"),
+        ]
+        self.assertEqual(read_trailers(given, LIMITS), b"grpc-status: 0\r\nx-sum: 1\r\n")
+
+    def test_refused(self) -> None:
+        for named in ([(b"x", b"a\r\nb: c")], [(b"x:", b"a")], [(b"x y", b"a")], [(b"x", b"a\0")]):
+            self.assertEqual(self.assertRaises(BadMessage, read_trailers, named, LIMITS).status, 400)
+        many = [(b"x", b"y" * 5000), (b"x", b"y" * 5000)]
+        self.assertEqual(self.assertRaises(BadMessage, read_trailers, many, LIMITS).status, 431)
+
+    def test_of_a_response(self) -> None:
+        body = ChunkedBody(LIMITS)
+        body.feed(b"0\r\nGrpc-Status: 0\r\nX-Sum:  1 \r\n\r\n")
+        self.assertEqual(trailer_fields(body), [(b"grpc-status", b"0"), (b"x-sum", b"1")])
+        self.assertEqual(trailer_fields(ChunkedBody(LIMITS)), [])
+        self.assertEqual(trailer_fields(LengthBody(5)), [])
+        self.assertEqual(trailer_fields(None), [])
+
+
+class ResponseTests(SynchronousTestCase):
+    """Responses."""
+
+    def test_fields(self) -> None:
+        head = b"HTTP/1.1 426 Upgrade Required\r\nServer: x\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
+        head += b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+        self.assertEqual(
+            response_fields(head + b"Content-Length: 5\r\n\r\n"),
+            [(b":status", b"426"), (b"server", b"x"), (b"set-cookie", b"a"), (b"set-cookie", b"b"), (b"content-length", b"5")],
+        )
