@@ -272,7 +272,11 @@ class AcceptorDeathTests(SynchronousTestCase):
             load.go_on(proxy)
 
     def assert_counts(self, acceptor: Xacceptor, slots: int) -> None:
-        """Every slot is idle or leased; the leased ones are those that the proxies hold."""
-        pool = acceptor.has(slots=slots, in_flight=0, waiting=0)
-        held: List[int] = [proxy.status()["connections"]["slot"] for proxy in self.proxies]
-        self.assertEqual((slots, sum(held)), (pool["idle"] + pool["leased"], pool["leased"]))
+        """Every slot is idle or leased; the leased ones are those that the proxies hold, once what they gave back is there."""
+
+        def agreed() -> bool:
+            pool = acceptor.has(slots=slots, in_flight=0, waiting=0)
+            held = [proxy.status()["connections"]["slot"] for proxy in self.proxies]
+            return pool["idle"] + pool["leased"] == slots and pool["leased"] == sum(held)
+
+        acceptor.eventually(agreed, "the acceptor and the proxies to agree on who has what")

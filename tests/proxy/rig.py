@@ -81,7 +81,7 @@ class Source:
         self.leases: Dict[int, Parked] = {}
         self.unmet: Dict[str, int] = {}
         self._reactor = reactor
-        self._template = socket.socket(socket.AF_UNIX)
+        self._template, self._other_end = socket.socketpair()
 
     # -- ISlotSource
 
@@ -142,6 +142,7 @@ class Source:
         """Close everything."""
         self.forget()
         self._template.close()
+        self._other_end.close()
 
 
 class Rig:

@@ -71,8 +71,13 @@ def adopt(reactor: Any, descriptor: int, slot: Slot) -> None:
     """
     try:
         probe = socket.socket(fileno=descriptor)  # Asks the kernel for the family.
-        family = probe.family
-        probe.detach()
+        try:
+            family = probe.family
+            # A connection that is reset by now has no peer. Twisted finds that out after it has made a copy of the descriptor,
+            # which it then leaves to the garbage collector.
+            probe.getpeername()
+        finally:
+            probe.detach()
         os.set_blocking(descriptor, False)
         reactor.adoptStreamConnection(descriptor, family, _Adoption(slot))
     finally:
