@@ -7,6 +7,7 @@ from typing import Any, Tuple
 from unittest import mock
 
 from xproxy import config as cfg
+from xproxy.proxy.bypass import GRACE_S
 from xproxy.proxy.client_request import STREAM_BYTES
 from xproxy.proxy.front import State
 from xproxy.proxy.slot import Slot
@@ -49,6 +50,7 @@ class SlowClientMixin:
             rig, client, service = self.slow()
             for piece in response:
                 rig.exchange(service, piece)
+            rig.pass_time(2 * GRACE_S)
             connection = rig.connections[0]
             self.assertIs(connection._state, State.DRAINING)
             self.assertGreater(connection.outlet.waiting, 100_000)
@@ -321,11 +323,62 @@ class KernelSlowClientTests(SlowClientMixin, RigCase):
         client.reading = False
         service.send(content[1_000_000:])
         rig.settle()
+        self.assertEqual(rig.pool.counts.in_flight, 1)
+        rig.pass_time(2 * GRACE_S)
         self.assertEqual(rig.pool.counts.in_flight, 0)
         self.assertIs(rig.connections[0]._state, State.DRAINING)
         client.reading = True
         rig.settle()
         self.assertEqual(responses(client.take())[0][2], content)
+
+    def test_spliced_and_slow_for_a_moment(self) -> None:
+        """A client that goes on reading within the grace is waited for: nothing is copied, nothing is spooled."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(GET)
+        content = b"0123456789abcdef" * 300_000
+        service.take()
+        service.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content))
+        service.send(content[:1_000_000])
+        rig.settle()
+        for _ in range(3):
+            client.reading = False
+            service.send(content[:1_000_000])
+            rig.settle()
+            rig.pass_time(GRACE_S / 8)
+            self.assertEqual(rig.connections[0].outlet.kept, 0)
+            client.reading = True
+            rig.settle()
+        service.send(content[4_000_000:])
+        rig.settle()
+        self.assertEqual(len(responses(client.take())[0][2]), len(content))
+        self.assertFalse(service.over)
+        self.assert_at_rest(rig)
+
+    def test_patience_ends(self) -> None:
+        """A client that is slow again and again has used up its grace: from then on the body is spooled at once."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(GET)
+        service.take()
+        service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 90000000\r\n\r\n")
+        spooled = []
+        for _ in range(4):
+            client.reading = False
+            service.send(b"x" * 6_000_000)
+            rig.settle()
+            rig.pass_time(GRACE_S / 2)
+            spooled.append(rig.connections[0].outlet.kept > 0)
+            client.reading = True
+            rig.settle()
+        self.assertEqual([False, False], spooled[:2])
+        self.assertTrue(spooled[-1])
+        client.close()
+        for _ in range(2):  # The first of it meets the end, the second the reset.
+            service.send(b"x" * 1_000_000)
+            rig.settle()
+        self.assertTrue(service.over)
+        self.assert_at_rest(rig)
 
     def test_spliced_and_broken_off(self) -> None:
         """By either side."""

@@ -24,21 +24,21 @@ import socket
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Optional
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..http1.body import BodyReader, CloseBody, LengthBody
+from ..http1.body import BodyReader, CloseBody
 from ..http1.errors import BadMessage
 from ..http1.request import head_end
 from ..http1.response import ResponseHead, parse_response_head, response_body
+from .bypass import Bypass
 from .errors import Busy, ExchangeError, ServiceFailed, ServiceSilent
 from .exchange import IDEMPOTENT, Exchange
 from .inlet import Inlet
 from .outlet import Outlet
-from .splice import MIN_BYTES
 from .sweep import NEVER
 
 if TYPE_CHECKING:
@@ -80,18 +80,18 @@ class Slot(Protocol):
         self.exchange: Optional[Exchange] = None
         self.state = State.IDLE
         self._buffer = b""
-        self._body: Optional[BodyReader] = None
+        self.body: Optional[BodyReader] = None
         self._reusable = False
-        self._began_at = 0.0
+        self.began_at = 0.0
         self._interim = 0
         self._paused = False
-        self._splicing = False
         self._open = True
 
     def connectionMade(self) -> None:
         """Adopted."""
         self.transport: Any = self.transport
         self._inlet = Inlet(self.transport, self.dataReceived, READ_BYTES)
+        self._bypass = Bypass(self, self._inlet)
         self.outlet = Outlet(self.transport, self, self.pool.limits.request_memory)
         self.pool.sweep.add(self)
 
@@ -120,7 +120,7 @@ class Slot(Protocol):
         self.state = _HEAD
         if self.lease != ORPHAN:
             pool.board[self.lease] = 1
-        self._began_at = now
+        self.began_at = now
         pool.counts.queue_seconds.observe(now - exchange.arrival)
         pool.counts.began()
         self.service_counts.began()
@@ -210,11 +210,11 @@ class Slot(Protocol):
             if ended is None:
                 exchange.began = True
                 self.state = _BODY
-                self._body = body
+                self.body = body
                 self.deadline = self.pool.monotonic() + exchange.response_timeout
                 if exchange.caller is not None:
                     exchange.caller.response_began(head, content, body, False)
-                    self._splice_if_long(exchange)
+                    self._bypass.begin_if_long(exchange, self.body)
                 else:
                     exchange.discarded += len(content)
                     self._discard_checked(exchange)
@@ -226,8 +226,8 @@ class Slot(Protocol):
             exchange.caller.response_began(head, content, body, True)
 
     def _body_received(self, exchange: Exchange, data: bytes) -> None:
-        assert self._body is not None
-        content, rest = self._body.feed(data)
+        assert self.body is not None
+        content, rest = self.body.feed(data)
         if rest is None:
             self.deadline = self.pool.monotonic() + exchange.response_timeout
         else:
@@ -236,55 +236,25 @@ class Slot(Protocol):
             if content or rest is not None:
                 exchange.caller.response_more(content, rest is not None)
             if rest is None:
-                self._splice_if_long(exchange)
+                self._bypass.begin_if_long(exchange, self.body)
         elif rest is None:
             exchange.discarded += len(data)
             self._discard_checked(exchange)
 
-    def _splice_if_long(self, exchange: Exchange) -> None:
-        """Let the rest of a long body of known length pass by us, as long as the client keeps up."""
-        body, caller = self._body, exchange.caller
-        if self.pool.splicer is None or not isinstance(body, LengthBody) or body.remaining < MIN_BYTES:
-            return
-        if self.exchange is exchange and not self._splicing and caller is not None and caller.splice_target() is not None:
-            self._splicing = True
-            self._inlet.lend(self._splice_read)
-
-    def _stop_splicing(self) -> Any:
-        """Read the ordinary way again, and now: it knows what to make of an end or an error."""
-        if self._splicing:
-            self._splicing = False
-            self._inlet.open()
-        return self.transport.doRead()
-
-    def _splice_read(self) -> Any:
-        """Stands in for the transport's ``doRead``: move what is there to the client."""
-        exchange, body, splicer = self.exchange, self._body, self.pool.splicer
-        caller = exchange.caller if exchange is not None else None
-        target = caller.splice_target() if caller is not None else None
-        if exchange is None or caller is None or target is None or splicer is None or not isinstance(body, LengthBody):
-            return self._stop_splicing()
-        try:
-            taken, left = splicer.move(self.transport.fileno(), target, body.remaining)
-        except BlockingIOError:
-            return None
-        except ConnectionLost:
-            self._done(exchange, False)
-            caller.response_cut_off("client-lost")
-            return None
-        except OSError:
-            return self._stop_splicing()
-        if not taken:
-            return self._stop_splicing()
-        body.remaining -= taken
-        if body.remaining:
+    def spliced(self, exchange: Exchange, remaining: int) -> None:
+        """Some of the body went past us (see ``bypass``)."""
+        if remaining:
             self.deadline = self.pool.monotonic() + exchange.response_timeout
         else:
             self._done(exchange, self.seems_alive())
-        caller.response_spliced(taken - len(left))
-        if left or not body.remaining:
-            caller.response_more(left, not body.remaining)
-        return None
+
+    def client_lost(self) -> None:
+        """The body can't be written past us any more, and some of it is lost."""
+        exchange = self.exchange
+        assert exchange is not None
+        self._done(exchange, False)
+        if exchange.caller is not None:
+            exchange.caller.response_cut_off("client-lost")
 
     def abandoned(self) -> None:
         """The exchange's caller has left."""
@@ -299,7 +269,7 @@ class Slot(Protocol):
     def _discard_checked(self, exchange: Exchange) -> None:
         """Read on for nobody only while little is missing, and never for a request whose body will not come."""
         limit = self.pool.limits.discard
-        remaining = getattr(self._body, "remaining", 0)
+        remaining = getattr(self.body, "remaining", 0)
         if exchange.streaming or exchange.discarded + remaining > limit:
             self._leave(exchange)
             exchange.close()
@@ -311,16 +281,15 @@ class Slot(Protocol):
         now = pool.monotonic()
         self.exchange = exchange.slot = None
         self.deadline = NEVER
-        self._body = None
+        self.body = None
         self._interim = 0
-        if self._splicing:
-            self._splicing = False
-            self._inlet.open()
+        if self._bypass.used:
+            self._bypass.over()
         if self.lease != ORPHAN:
             pool.board[self.lease] = 0
         pool.counts.ended()
         self.service_counts.ended()
-        pool.counts.response_seconds.observe(now - self._began_at)
+        pool.counts.response_seconds.observe(now - self.began_at)
         if exchange.began:
             pool.counts.served += 1
             self.service_counts.served += 1
@@ -394,7 +363,7 @@ class Slot(Protocol):
             self._done(exchange, False)
             if tunnel is not None:
                 tunnel.service_ended(False)
-        elif self.state is _BODY and isinstance(self._body, CloseBody) and clean:
+        elif self.state is _BODY and isinstance(self.body, CloseBody) and clean:
             self._done(exchange, False)
             if exchange.caller is not None:
                 exchange.caller.response_more(b"", True)
@@ -432,6 +401,8 @@ class Slot(Protocol):
         """Read on."""
         if self._paused and self.state is not _CLOSED:
             self._paused = False
+            if self._bypass.active:
+                self._bypass.resumed()
             if self.exchange is not None and self.state is not _TUNNEL:
                 self.deadline = self.pool.monotonic() + self.exchange.response_timeout
             self.transport.resumeProducing()
