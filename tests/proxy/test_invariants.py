@@ -358,10 +358,10 @@ class Proxy(RuleBasedStateMachine):
         self.services.append(Service(self.source.register()))
         self.source.grant()
         self.settle()
-        while any([self.goes_on(service) for service in self.services]):
+        while sum(self.goes_on(service) for service in self.services):
             self.settle()
         self.rig.pass_time(25.0)
-        while any([self.goes_on(service) for service in self.services]):
+        while sum(self.goes_on(service) for service in self.services):
             self.settle()
         for client in self.clients:
             self.check_answers(client, whole=True)
