@@ -84,6 +84,17 @@ class KindTests(RegistrationTestCase):
         self.assertEqual((self.results(), self.services()), ({"ok": 1}, ["127.0.0.1"]))
         self.assertFalse(slot.lost)
 
+    def test_what_waits_to_be_read_is_not_silence(self) -> None:
+        """The loop was busy for longer than a preamble may take: timers that are due come before what can be read."""
+        slot, gone = self.dial(), self.dial()
+        slot.service.sendall(build_registration("default", "web:1", None))
+        gone.service.close()
+        self.clock.advance(AUTO_RAW_S + 1.0)
+        self.assertEqual(self.results(), {})
+        slot.pump()
+        gone.pump()
+        self.assertEqual((self.results(), self.services()), ({"ok": 1, "gone": 1}, ["web:1"]))
+
     def test_raw_registers_at_once(self) -> None:
         self.listen(Pool("default", registration="raw"))
         self.dial()

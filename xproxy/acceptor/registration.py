@@ -117,11 +117,22 @@ class SlotConnection(Protocol):
         """Nothing came in the time that an automatic listener waits for a preamble to begin."""
         self._timer = None
         assert self._parser is not None
-        registration = self._parser.silent()
+        registration = None if self._unread() else self._parser.silent()
         if registration is not None:
             self._register(registration)
         else:
             self._timer = self._factory.clock.callLater(self._factory.timeout_s, self._too_late)
+
+    def _unread(self) -> bool:
+        """Whether something waits to be read: the service was in time, but we were too busy to look, with a thousand others."""
+        assert self._lent is not None
+        try:
+            self._lent.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # It hung up, which the transport is about to notice.
+        return True
 
     def _too_late(self) -> None:
         self._timer = None
