@@ -22,7 +22,6 @@ SPECIAL = ("slots", "leases", "idle")
 """The rows in ``special``, in the order in which they are run; idle comes last, for it starts everybody anew."""
 
 SLOTS_REQUESTS = 10_000
-WARM_UP = Scale(seconds=2, part=0.3)
 
 
 def options() -> argparse.ArgumentParser:
@@ -55,7 +54,7 @@ def chosen(given: argparse.Namespace) -> Sequence[str]:
 def measure(match: Match, rows: Sequence[Row], names: Sequence[str], rounds: int) -> tuple[List[Results], List[Table]]:
     """Run everything."""
     tables: List[Table] = []
-    match.warm_up(rows, WARM_UP)
+    match.warm_up(rows)
     results = [match.run(row, rounds) for row in rows]
     if "slots" in names:
         tables.append(slots_table(match, SLOTS_REQUESTS))

@@ -56,6 +56,9 @@ class Contestant:
     dials_out = False
     """Whether the service connects to it, not it to the service."""
 
+    warms_up = False
+    """Whether it gets faster as it goes, by a just-in-time compiler."""
+
     def __init__(self, name: str, title: str, places: Places) -> None:
         self.name = name
         self.title = title
@@ -229,6 +232,7 @@ class Xproxy(Contestant):
             "import platform as p, twisted, xproxy; print(p.python_implementation(), p.python_version(), twisted.__version__)"
         )
         implementation, version, twisted = _said([self.python, "-c", script]).split()
+        self.warms_up = implementation == "PyPy"
         return f"{implementation} {version}, Twisted {twisted}"
 
     def command(self) -> Sequence[str]:

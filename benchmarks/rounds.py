@@ -16,8 +16,8 @@ from .loads import Failed, Outcome, Target
 from .measure import Cost, cost, sample
 from .rows import SLOW, Row, Scale
 
-WARM_UP = ("keep-alive", "ab-c32", "1m", "upload", "tls-keep-alive")
-"""The rows that are run before the first round: a just-in-time compiler has to see the code first."""
+WARM_UP = Scale(seconds=3, part=1.0)
+"""How much of each row is run before the first round by who has a just-in-time compiler, which has to see the code first."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,19 @@ class Match:
         sizes = check(contestant.ports.http)
         return Target(contestant.ports.http, contestant.ports.https, places.load_core, places.directory, sizes)
 
-    def warm_up(self, rows: Sequence[Row], scale: Scale) -> None:
-        """Run what the rows are about once, without measuring. What fails here will say so when it is measured."""
-        for row in rows:
-            for contestant in self.field.contestants:
-                if row.name in WARM_UP and not (row.tls and contestant.no_tls):
-                    try:
-                        self._load(row, contestant, scale)
-                    except Failed as why:
-                        self._say(f"warming up, {row.name}, {contestant.name}: {why}")
+    def warm_up(self, rows: Sequence[Row]) -> None:
+        """Run the rows once, without measuring. What fails here will say so when it is measured."""
+        for contestant in self.field.contestants:
+            if contestant.warms_up:
+                for row in rows:
+                    if not (row.tls and contestant.no_tls):
+                        self._warm_up(row, contestant)
+
+    def _warm_up(self, row: Row, contestant: Contestant) -> None:
+        try:
+            self._load(row, contestant, WARM_UP)
+        except Failed as why:
+            self._say(f"warming up, {row.name}, {contestant.name}: {why}")
 
     def _load(self, row: Row, contestant: Contestant, scale: Scale) -> Outcome:
         slower = SLOW.get(contestant.name, 1.0)
