@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import importlib
 import os
@@ -51,7 +52,13 @@ class ClientCase(ProxyCase):
         self.start(more="[limits]\nbody = 5000000")
         self.recorder = Recorder(answer)
         self.serve(self.recorder, 4)
+        self.addCleanup(self.collect)
         self.url = "http://{}:{}".format(*self.proxy.http)
+
+    def collect(self) -> None:
+        """On PyPy some packages' sockets are closed by nothing else, and only once what held them is gone."""
+        for _ in range(3):
+            gc.collect()
 
     def need(self, name: str) -> Any:
         """A package, or the skipping of the test."""
