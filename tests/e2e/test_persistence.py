@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import threading
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from .clients import talk
 from .played import PlayedService, ProxyCase, Recorder, get, post, wait_for
+from .processes import Xacceptor, Xproxy
 from .services import respond
 from .wire import Message, Wire
 
@@ -129,6 +133,21 @@ class PersistenceTests(ProxyCase):
             self.assertNotIn("connection", response.headers)
         self.proxy.has(slots=1)
         self.assertGreaterEqual(self.service.dialled, 3)
+
+
+class FetchingTests(SynchronousTestCase):
+    """A proxy that has to ask its acceptor for slots first."""
+
+    def test_half_close(self) -> None:
+        """It takes a moment, in which a client that has ended its side has not left."""
+        acceptor = Xacceptor(self)
+        acceptor.said("handoff at")
+        proxy = Xproxy(self, "--acceptor", acceptor.handoff)
+        acceptor.ready()
+        proxy.ready()
+        PlayedService(self, acceptor.slots, Recorder())
+        acceptor.has(slots=1)
+        self.assertTrue(talk(proxy.http, get(version="1.0"), half_close=True).startswith(b"HTTP/1.1 200 "))
 
 
 class ClosingTests(ProxyCase):

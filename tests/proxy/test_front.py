@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from xproxy import config as cfg
-from xproxy.proxy.front import LINGER_S, PIPELINE_BYTES, State
-from xproxy.proxy.sweep import NEVER
+from xproxy.proxy.front import HALF_CLOSED_S, LINGER_S, PIPELINE_BYTES, State
+from xproxy.proxy.sweep import NEVER, SWEEP_INTERVAL_S
 
 from .memory import KERNEL
 from .rig import GET, OK, RigCase, post, request_head, responses, statuses
@@ -423,12 +423,45 @@ class FrontMixin:
         client = rig.client(GET)
         self.assertEqual(rig.source.asks, [("default", [1000.0], 0)])
         client.close()
-        rig.settle()
+        rig.pass_time(HALF_CLOSED_S + 2 * SWEEP_INTERVAL_S)
         self.assertEqual(len(rig.pool.line), 0)
         rig.pass_time(1.0)
         self.assertEqual(rig.source.asks[1:], [("default", [], 0)])
         service = rig.slot()
         self.assertEqual(service.received, b"")
+        self.assert_at_rest(rig)
+
+    def test_half_close_while_a_slot_is_fetched(self: Any) -> None:
+        """A client that ended its direction right behind its request is answered when the slot comes soon."""
+        for took_s in (0.0, 2.0):
+            rig = self.make_rig()
+            client = rig.client(GET)
+            client.end()
+            rig.settle()
+            self.assertFalse(client.over)
+            service = rig.slot()
+            rig.pass_time(took_s)
+            rig.exchange(service, OK)
+            self.assertEqual(statuses(client.take()), [200])
+            self.assertEqual((client.ended, client.was_reset), (True, False))
+            self.assert_at_rest(rig)
+
+    def test_half_close_and_a_slow_answer(self: Any) -> None:
+        """How long it may wait in line says nothing about how long the answer may take, or the taking of it."""
+        rig = self.make_rig()
+        client = rig.client(GET, capacity=4608)
+        client.end()
+        rig.settle()
+        service = rig.slot()
+        client.reading = False
+        service.take()
+        service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
+        rig.pass_time(10.0)
+        service.send(b"x" * 50_000)
+        rig.pass_time(10.0)
+        client.reading = True
+        rig.settle()
+        self.assertEqual(responses(client.take())[0][2], b"x" * 100_000)
         self.assert_at_rest(rig)
 
     def test_half_close_during_the_exchange(self: Any) -> None:

@@ -194,6 +194,11 @@ class ClientRequest:
             return message, b""
         return message + content + ending, b""
 
+    @property
+    def waits(self) -> bool:
+        """Whether it stands in line."""
+        return self.exchange is not None and self.exchange.slot is None and not self.status
+
     # -- the answer of a service
 
     def response_hint(self, head: ResponseHead) -> None:

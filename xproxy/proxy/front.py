@@ -18,8 +18,9 @@ TUNNEL    bytes, EOF             relayed
 CLOSING   bytes                  thrown away, so that the client reads our answer before a reset (RFC 9112 section 9.6)
 ========  =====================  ======================================================================
 
-EOF in HEAD, BODY or while the exchange waits in line means that the client has left. EOF while a slot works on the request may
-be a half-close: the answers to all that was sent are sent, and a client that is gone resets the connection then.
+EOF in HEAD or BODY means that the client has left. EOF while a slot works on the request may be a half-close: the answers to
+all that was sent are sent, and a client that is gone resets the connection then. EOF while the request waits in line may be
+either, and who has left must leave the line: it waits for HALF_CLOSED_S longer, enough where a slot only has to be fetched.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ HEAD_READ_BYTES = 16 * 1024
 
 BODY_READ_BYTES = MAX_READ_BYTES
 """What is read at a time of a body."""
+
+HALF_CLOSED_S = 0.25
+"""How long the request of a client that has ended its side may still wait in line. Fetching an idle slot takes milliseconds."""
 
 LINGER_S = 5.0
 """How long a refused client may take to notice; nginx lingering_timeout 5s."""
@@ -144,8 +148,8 @@ class ClientConnection(Protocol):
             self._advancing = False
         if self._paused or len(self._buffer) > PIPELINE_BYTES:
             self._bound_pipeline()
-        if self._ended and (self._state is _HEAD or self._state is _BODY):
-            self.transport.loseConnection()  # What is missing will not come.
+        if self._ended:
+            self._nothing_follows()
 
     def _bound_pipeline(self) -> None:
         """Read no further ahead of the answers than PIPELINE_BYTES. In BODY it is the service that sets the pace."""
@@ -311,7 +315,7 @@ class ClientConnection(Protocol):
         except OSError:  # No space for what the client does not take.
             self.transport.abortConnection()
             return
-        if self.outlet.draining and self.deadline == NEVER:
+        if self.outlet.draining and (self.deadline == NEVER or self._ended):
             self.deadline = self.gateway.monotonic() + self.gateway.timeouts.write
 
     def send_answer(self, answer: Answer, minor: int, keep_alive: bool, with_content: bool) -> None:
@@ -362,6 +366,10 @@ class ClientConnection(Protocol):
             self._request.refuse(BadMessage(408, "body-timeout"))
         elif self.outlet.draining and self.outlet.moved():
             self.outlet_progress()
+        elif self._state is _EXCHANGE and self._ended and not self.outlet.draining:
+            self.deadline = NEVER
+            if self._request is not None and self._request.waits:
+                self.transport.loseConnection()
         else:
             self.transport.abortConnection()
 
@@ -398,13 +406,21 @@ class ClientConnection(Protocol):
         self._ended = True
         if self._tunnel is not None:
             self._tunnel.client_ended()
-        elif state is _EXCHANGE and request is not None and request.exchange is not None and request.exchange.slot is not None:
+        elif state is _EXCHANGE and request is not None:
             request.keep_alive = request.keep_alive and bool(self._buffer)
+            self._nothing_follows()
         elif state is _DRAINING:
             if not self._buffer:
                 self._close(lingering=False)
         elif not (state is _CLOSING and self.outlet.draining):
             self.transport.loseConnection()
+
+    def _nothing_follows(self) -> None:
+        """The client has ended its side: what is missing of a request will not come, and who waits has probably left."""
+        if self._state is _HEAD or self._state is _BODY:
+            self.transport.loseConnection()
+        elif self._state is _EXCHANGE and self._request is not None and self._request.waits:
+            self.deadline = self.gateway.monotonic() + HALF_CLOSED_S
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""
