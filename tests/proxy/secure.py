@@ -9,6 +9,7 @@ import attr
 import h2.config
 import h2.connection
 import h2.events
+from hyperframe.frame import GoAwayFrame
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 
@@ -20,6 +21,9 @@ from xproxy.proxy.tls_contexts import TLSPolicy
 from .memory import CAPACITY, MEMORY, Peer, make_pair
 from .pki import NOW, POLICY, Authority
 from .rig import Rig, RigCase, make_config
+
+GOAWAY = 7
+"""The type of that frame."""
 
 
 @functools.cache
@@ -193,12 +197,15 @@ class HTTP2Client(SecureClient):
         self.h2 = h2.connection.H2Connection(config)
         self.acknowledges = acknowledges
         self.answers: Dict[int, Answer] = {}
-        self.goaway: Optional[h2.events.ConnectionTerminated] = None
+        self.goaway: Optional[GoAwayFrame] = None
+        self._incoming = b""
         self.events: List[h2.events.Event] = []
-
-    def begin(self, **settings: int) -> None:
-        """Send the preface."""
         self.h2.initiate_connection()
+        self._begun = False
+
+    def begin(self) -> None:
+        """Send the preface, and answer what came before it."""
+        self._begun = True
         self.push()
 
     def push(self) -> None:
@@ -209,9 +216,19 @@ class HTTP2Client(SecureClient):
 
     def took(self, data: bytes) -> None:
         """See SecureClient."""
-        for event in self.h2.receive_data(data):
-            self.events.append(event)
-            self._happened(event)
+        self._incoming += data
+        while len(self._incoming) >= 9:
+            length = 9 + int.from_bytes(self._incoming[:3], "big")
+            if len(self._incoming) < length:
+                return
+            frame, self._incoming = self._incoming[:length], self._incoming[length:]
+            if frame[3] == GOAWAY:  # After which hyper-h2 would have nothing more to do with this connection.
+                self.goaway = GoAwayFrame(0)
+                self.goaway.parse_body(memoryview(frame)[9:])
+                continue
+            for event in self.h2.receive_data(frame):
+                self.events.append(event)
+                self._happened(event)
 
     def _happened(self, event: Any) -> None:
         answer = self.answers.setdefault(getattr(event, "stream_id", 0) or 0, Answer())
@@ -231,13 +248,11 @@ class HTTP2Client(SecureClient):
             answer.ended = True
         elif isinstance(event, h2.events.StreamReset):
             answer.reset = event.error_code
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            self.goaway = event
 
     def exchange(self) -> None:
         """See SecureClient; with the acknowledgements of hyper-h2."""
         super().exchange()
-        while True:
+        while self._begun:
             data = self.h2.data_to_send()
             if not data or self.ended:
                 return

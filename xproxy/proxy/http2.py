@@ -128,7 +128,7 @@ class HTTP2Connection(Protocol):
                     happens(self, event)
         except Flood as flood:
             self.gateway.counts.refuse("http2-" + flood.reason)
-            self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, flood.reason.encode())
+            self.h2.close_connection(flood.code, flood.reason.encode())
             self._end()
         except ProtocolError:  # hyper-h2 has written a GOAWAY that says why.
             self.gateway.counts.refuse("http2-protocol-error")

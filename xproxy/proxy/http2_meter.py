@@ -7,6 +7,8 @@ and a client that has used it up is told to calm down (RFC 9113 section 10.5). B
 
 from __future__ import annotations
 
+from h2.errors import ErrorCodes
+
 PREFACE_BYTES = 24
 """RFC 9113 section 3.4."""
 
@@ -34,15 +36,22 @@ RESETS_PER_S = 20.0
 """And for each second that passes; Twisted allows 33."""
 
 
+FRAME_BYTES = 16384
+"""The largest payload that a client may send: SETTINGS_MAX_FRAME_SIZE, which we leave at its least (RFC 9113 section 6.5.2).
+hyper-h2 looks only when it has all of a frame, which may be 16 MB by then."""
+
+
 class Flood(Exception):
     """The client has used up an allowance.
 
     :ivar reason: a fixed few words.
+    :ivar code: what the client is told.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, code: ErrorCodes = ErrorCodes.ENHANCE_YOUR_CALM) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.code = code
 
 
 class Allowance:
@@ -112,6 +121,8 @@ class FrameMeter:
         self._skip = position - size
 
     def _count(self, length: int, kind: int, flags: int, now: float) -> None:
+        if length > FRAME_BYTES:
+            raise Flood("frame-size", ErrorCodes.FRAME_SIZE_ERROR)
         if kind == DATA:
             if length >= HEADER_BYTES or flags & END_STREAM:
                 return

@@ -74,7 +74,8 @@ class Stream:
         self._sent_bytes = 0
         self._request_id = b""
         self._spool: Optional[Spool] = None
-        self._body_bytes = 0
+        self._body_bytes = -1
+        """-1: the request has none."""
         self._reading = True
         self._unacknowledged = 0
         """Bytes of a streamed body that the client's window has not been opened for again."""
@@ -115,6 +116,7 @@ class Stream:
         else:
             if request.expect_continue:
                 connection.send_fields(self.stream_id, [(b":status", b"100")])
+            self._body_bytes = 0
             self._expect(gateway.timeouts.body)
             if not to.buffering:
                 self._submit(b"")
@@ -133,7 +135,9 @@ class Stream:
             connection.acknowledge(self.stream_id, flow_bytes)
             raise BadMessage(413, "body-too-large")
         self._expect(connection.gateway.timeouts.body)
-        if to.buffering:
+        if not data:
+            connection.acknowledge(self.stream_id, flow_bytes)
+        elif to.buffering:
             self._keep(data)
             connection.acknowledge(self.stream_id, flow_bytes)
         elif self._pass_on(data):
@@ -207,12 +211,12 @@ class Stream:
             else:
                 content = ending
         else:
-            length = request.content_length if spool is None else self._body_bytes
+            length = request.content_length if self._body_bytes < 0 else self._body_bytes
             message = request_head(head.method, path, block, length, False, self._request_id)
         if spool is not None and not spool.in_file:
             pieces = list(iter(spool.take, b""))
             content, spool = b"".join(pieces), None
-        now = self._began_at if not self._body_bytes else gateway.monotonic()
+        now = self._began_at if self._body_bytes < 0 else gateway.monotonic()
         self._exchange = exchange = Exchange(
             self, to.pool, head.method, message + content, now, spool, self._reading, False, to.response_timeout
         )
