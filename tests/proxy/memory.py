@@ -270,7 +270,10 @@ class Peer:
             moved = True
         if self._ending:
             self._ending = False
-            self.socket.shutdown(socket.SHUT_WR)
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # ENOTCONN: the other side was faster.
             moved = True
         return moved
 

@@ -24,13 +24,6 @@ class ExchangeError(Exception):
             self.status = status
 
 
-class ClientError(ExchangeError):
-    """The request is not one that we pass on."""
-
-    status = 400
-    source = "client"
-
-
 class Busy(ExchangeError):
     """No slot in time: the line is full, or the wait was too long."""
 
@@ -50,33 +43,3 @@ class ServiceSilent(ExchangeError):
 
     status = 504
     source = "service"
-
-
-REASONS = {
-    301: "Moved Permanently",
-    302: "Found",
-    303: "See Other",
-    307: "Temporary Redirect",
-    308: "Permanent Redirect",
-    200: "OK",
-    204: "No Content",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    410: "Gone",
-    413: "Content Too Large",
-    414: "URI Too Long",
-    417: "Expectation Failed",
-    421: "Misdirected Request",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-    505: "HTTP Version Not Supported",
-}
-"""Reason phrases of what we answer ourselves (RFC 9110 section 15)."""
