@@ -107,7 +107,7 @@ class PoolCounts:
 class ProxyCounts:
     """What happened in one proxy."""
 
-    __slots__ = ("pools", "connections", "connections_total", "refused", "routeless", "handshakes")
+    __slots__ = ("pools", "connections", "connections_total", "refused", "timeouts", "routeless", "handshakes")
 
     def __init__(self) -> None:
         self.pools: dict[str, PoolCounts] = {}
@@ -117,6 +117,8 @@ class ProxyCounts:
         """Opened so far, by side; of slots the acceptor counts that, as registrations."""
         self.refused: dict[str, int] = {}
         """Connections closed at once, by reason (a fixed few words)."""
+        self.timeouts: dict[str, int] = {}
+        """Clients that were too slow, by the timeout: its key in the configuration."""
         self.routeless: dict[int, int] = {}
         """Answers given without a pool, by status code: bad requests, targets no route takes, redirects."""
         self.handshakes: dict[str, int] = {}
@@ -145,6 +147,10 @@ class ProxyCounts:
     def refuse(self, reason: str) -> None:
         """A connection was closed at once."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def timed_out(self, timeout: str) -> None:
+        """A client was too slow."""
+        self.timeouts[timeout] = self.timeouts.get(timeout, 0) + 1
 
     def answered(self, code: int) -> None:
         """A client was given an answer that no pool stands behind."""

@@ -129,6 +129,10 @@ class TimeoutTests(ProxyCase):
         self.serve(self.recorder)
         self.began = time.monotonic()
 
+    def count(self, timeout: str) -> float:
+        """How many clients were told to have exceeded it."""
+        return self.proxy.metric("xproxy_client_timeouts_total", timeout=timeout)
+
     def ends(self, client: Wire, status: Optional[int]) -> None:
         """The client is answered with this status, or nothing when None, and the connection ends soon."""
         if status is not None:
@@ -160,6 +164,7 @@ class TimeoutTests(ProxyCase):
         finally:
             stopped.set()
             dropper.join()
+        self.assertEqual(2, self.count("head"))
 
     def test_body(self) -> None:
         """408 between two reads; a slow body that moves is fine, however long it takes."""
@@ -174,6 +179,7 @@ class TimeoutTests(ProxyCase):
             pause.wait(0.15)  # The time itself is what is tested: twice the timeout in all.
             steady.send(b"x")
         self.assertEqual(200, steady.response().status)
+        self.assertEqual(1, self.count("body"))
 
     def test_keep_alive(self) -> None:
         """Closed without a word after an answer, not before."""
@@ -183,6 +189,7 @@ class TimeoutTests(ProxyCase):
             client.send(get())
             self.assertEqual(200, client.response().status)
         self.ends(client, None)
+        self.assertEqual(1, self.count("keep_alive"))
 
     def test_response(self) -> None:
         """504 when the head does not come, a broken answer when the body stops; the slot is closed either way."""
@@ -218,6 +225,7 @@ class TimeoutTests(ProxyCase):
         wait_for(lambda: self.proxy.status()["connections"]["client"] == 0, "the end of the connection")
         self.assertLess(time.monotonic() - self.began, AT_ONCE_S)
         self.assertLess(len(client.rest()), 16 * MEBIBYTE)
+        self.assertEqual(1, self.count("write"))
 
     def test_slow_but_steady_reader(self) -> None:
         """Who takes a little all the time is not cut off, even where the kernel has room again only much later."""

@@ -160,6 +160,7 @@ class TunnelTests(ProxyCase):
         began = time.monotonic()
         self.assertEqual(b"", client.rest())
         self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual(1, self.proxy.metric("xproxy_client_timeouts_total", timeout="tunnel"))
         wait_for(lambda: service.dialled == 2, "another slot")
 
     def test_declined(self) -> None:

@@ -97,6 +97,8 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
     yield _by_label(opened, counts.connections_total)
     refused = CounterMetricFamily("xproxy_connections_refused", "Connections closed at once.", labels=["reason"])
     yield _by_label(refused, counts.refused)
+    timeouts = CounterMetricFamily("xproxy_client_timeouts", "Clients that were too slow, by timeout.", labels=["timeout"])
+    yield _by_label(timeouts, counts.timeouts)
     if counts.handshakes:
         handshakes = CounterMetricFamily("xproxy_tls_handshakes", "TLS handshakes, by how they ended.", labels=["outcome"])
         yield _by_label(handshakes, counts.handshakes)

@@ -358,11 +358,15 @@ class ClientConnection(Protocol):
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, or is done."""
+        counts = self.gateway.counts
         if self._state is _HEAD and self._buffer:
+            counts.timed_out("head")
             self._refuse(BadMessage(408, "head-timeout"))
         elif self._state is _HEAD:
+            counts.timed_out("keep_alive")
             self._close(lingering=False)
         elif self._state is _BODY and self._request is not None:
+            counts.timed_out("body")
             self._request.refuse(BadMessage(408, "body-timeout"))
         elif self.outlet.draining and self.outlet.moved():
             self.outlet_progress()
@@ -371,6 +375,10 @@ class ClientConnection(Protocol):
             if self._request is not None and self._request.waits:
                 self.transport.loseConnection()
         else:
+            if self._state is _TUNNEL:
+                counts.timed_out("tunnel")
+            elif self.outlet.draining:
+                counts.timed_out("write")
             self.transport.abortConnection()
 
     def drain(self) -> None:
