@@ -424,9 +424,10 @@ class MeaningTests(HTTP2Case):
             answer = client.answer(client.ask(**request))
             self.assertEqual((answer.status, answer.ended), (status, True), request)
         self.assertEqual(rig.gateway.counts.routeless[400], 1)
-        block = client.h2.encoder.encode([(b":method", b"CONNECT"), (b":authority", b"a:443")])
-        client.raw(HeadersFrame(client.ask() + 2, data=block, flags=["END_HEADERS"]).serialize())
-        self.assertEqual(rig.gateway.counts.routeless[405], 2)
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, [(b":method", b"CONNECT"), (b":authority", b"a:443")], end_stream=True)
+        client.push()
+        self.assertEqual(client.answer(stream).status, 405)
 
     def test_a_service_that_fails(self) -> None:
         rig = self.make_secure_rig(limits={"max_attempts": 1})
