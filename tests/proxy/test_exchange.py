@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Tuple
 
 from xproxy import config as cfg
+from xproxy.proxy.front import HALF_CLOSED_S
 
 from .memory import KERNEL, Peer
 from .rig import GET, OK, Rig, RigCase, post, request_head, responses, statuses
@@ -194,7 +195,7 @@ class RetryMixin:
         closes(rig, service)
         self.assertEqual(len(rig.pool.line), 1)
         client.close()
-        rig.settle()
+        rig.pass_time(2 * HALF_CLOSED_S)
         self.assertEqual(len(rig.pool.line), 0)
         self.assert_at_rest(rig)
 

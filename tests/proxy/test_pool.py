@@ -466,7 +466,7 @@ class GrantTests(RigCase):
         """It is kept."""
         rig = self.make_rig()
         client = rig.client(GET)
-        client.close()
+        client.reset()
         rig.settle()
         rig.slot()
         self.assertEqual(len(rig.pool.line.free), 1)
