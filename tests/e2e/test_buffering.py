@@ -6,6 +6,7 @@ The service has one slot, so whoever holds it is in everybody's way.
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 import threading
 from typing import List
@@ -360,3 +361,37 @@ class StreamingTests(BufferingCase):
         self.assertEqual((403, "close"), (response.status, response.headers["connection"]))
         wait_for(lambda: service.dialled == 2, "another slot")
         self.at_rest(slots=1)
+
+
+class NoSpaceTests(BufferingCase):
+    """No file may grow any more."""
+
+    def begin(self) -> None:
+        """A proxy whose files may have 200,000 bytes."""
+        self.start(fresh=True)
+        large = respond(b"n" * LARGE)
+        self.recorder = Recorder(lambda request: respond() if request.target == "/quick" else large)
+        self.service = self.serve(self.recorder)
+        resource.prlimit(self.proxy.process.pid, resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    def test_request(self) -> None:
+        """507, and the end of this connection; others go on."""
+        self.begin()
+        client = self.connect()
+        client.send(get("/", "Content-Length: 1000000", method="POST") + b"n" * 500_000)
+        response = client.response()
+        self.assertEqual((507, "close"), (response.status, response.headers["connection"]))
+        wait_for(lambda: not self.temporary_files(), "the end of the temporary file")
+        self.assert_slot_is_free()
+        self.assertEqual(["/quick"], self.recorder.targets)
+
+    def test_response(self) -> None:
+        """A client for whom it can't be kept is cut off; others go on."""
+        self.begin()
+        client = self.connect(receive_bytes=4096)
+        client.send(get("/large"))
+        wait_for(lambda: self.proxy.status()["connections"]["client"] == 0, "the end of the connection")
+        self.assertLess(len(client.rest()), LARGE)
+        wait_for(lambda: not self.temporary_files(), "the end of the temporary file")
+        self.proxy.has(slots=1)
+        self.assert_slot_is_free()
