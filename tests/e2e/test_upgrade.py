@@ -149,12 +149,12 @@ class TunnelTests(ProxyCase):
 
     def test_idle(self) -> None:
         """timeouts.tunnel: without a byte either way it ends; with one it goes on."""
-        self.start(more="[timeouts]\ntunnel = 0.5")
+        self.start(more="[timeouts]\ntunnel = 1.0")
         service = self.serve(echo)
         client = self.tunnel()
         pause = threading.Event()
         for _ in range(4):
-            pause.wait(0.25)  # The time itself is what is tested.
+            pause.wait(0.3)  # The time itself is what is tested.
             client.send(b"x")
             self.assertEqual(b"X", client.read(1))
         began = time.monotonic()
