@@ -15,7 +15,7 @@ import attr
 
 Address = Tuple[str, int]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """Nobody waits longer than that for the next byte."""
 
 Result = TypeVar("Result")

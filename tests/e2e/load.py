@@ -55,7 +55,7 @@ class Load:
                 self.outcomes[outcome] += 1
         connection.close()
 
-    def go_on(self, program: Program, count: int = 100) -> None:
+    def go_on(self, program: Program, count: int = 50) -> None:
         """Wait until so many more requests were answered.
 
         :param program: whose story is told when that does not come to pass.

@@ -27,8 +27,8 @@ from .clients import Address, ask
 
 PYTHON = os.environ.get("XPROXY_TEST_PYTHON") or sys.executable
 
-TIMEOUT_S = 20.0
-"""How long anything may take here. PyPy starts in two seconds on an idle machine."""
+TIMEOUT_S = 60.0
+"""How long anything may take here: PyPy starts in two seconds on an idle machine, and in twenty on one that does much else."""
 
 LOOK_S = 0.02
 """Between two looks at what no event tells."""

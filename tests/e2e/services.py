@@ -212,7 +212,7 @@ class Gate:
     """
 
     def __init__(self, answer: Answer = describe) -> None:
-        self.arrived: "queue.Queue[Request]" = queue.Queue()
+        self.arrived: queue.Queue[Request] = queue.Queue()
         self._answer = answer
         self._open = threading.Semaphore(0)
         self._over = False

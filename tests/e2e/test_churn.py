@@ -17,7 +17,7 @@ from .processes import Xacceptor, Xproxy
 from .swarm import Swarm
 
 SLOTS = 1000
-ROUNDS = 10
+ROUNDS = 6
 CLIENTS = 3
 """At each proxy, all the time."""
 

@@ -16,7 +16,7 @@ from .services import SlotService
 ANYWHERE = ("--http", "tcp:0:interface=127.0.0.1", "--slots", "tcp:0:interface=127.0.0.1", "--admin", "none")
 """An xproxy that would start."""
 
-AT_ONCE = 6
+AT_ONCE = 4
 """Programs started together: more would only wait for the processor."""
 
 Mistake = Tuple[Sequence[str], str]
