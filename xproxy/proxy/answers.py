@@ -130,7 +130,8 @@ def without_service(route: Route, head: RequestHead, secure: bool) -> Optional[A
     if route.respond is not None:
         return respond(route.respond)
     if head.method == b"OPTIONS" and head.fields.max_forwards == 0:
-        return Answer(200)  # RFC 9110 section 7.6.2: we are the final recipient.
+        # RFC 9110 section 7.6.2: we are the final recipient; section 9.3.7: which says what it allows.
+        return Answer(200, ((b"Allow", ALLOWED_METHODS),))
     return None
 
 
