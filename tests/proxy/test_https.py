@@ -21,7 +21,7 @@ from xproxy.proxy.tls_contexts import TLSPolicy, openssl_reason
 
 from .memory import KERNEL, MEMORY, MemorySocket
 from .pki import Authority
-from .rig import GET, OK, RigCase, post
+from .rig import GET, OK, post
 from .secure import SecureCase, SecureClient, SecureRig, authority, client_context
 
 WEBSOCKET = (
@@ -487,15 +487,16 @@ class MeaningTests(SecureCase):
         self.assertEqual((line["peer"], line["status"], line["version"]), ("192.0.2.1", 200, "HTTP/1.1"))
 
 
-class ClientCertificateTests(RigCase):
+class ClientCertificateTests(LoggedCase):
     """Clients that say who they are."""
 
     def setUp(self) -> None:
+        super().setUp()
         self.path = os.path.abspath(self.mktemp())
         with open(self.path, "wb") as file:
             file.write(authority().pem)
 
-    def make_secure_rig(self, required: bool = True, **proxy: Any) -> SecureRig:
+    def make_secure_rig(self, required: bool = True, **proxy: Any) -> SecureRig:  # type: ignore[override]
         config = cfg.Config(proxy=cfg.Proxy(http=(), access_log="none", client_ca=self.path, **proxy))
         rig = SecureRig(config, self.kind, TLSPolicy(self.path, required))
         self.addCleanup(rig.stop)
@@ -569,6 +570,8 @@ class ClientCertificateTests(RigCase):
             self.assertRaises(SSL.Error, client.handshake)
             rig.settle()
             self.assertEqual(rig.gateway.counts.handshakes, {"bad-client-certificate": 1})
+            (line,) = self.said()
+            self.assertEqual(line, "TLS handshake with 192.0.2.1 failed: certificate verify failed: its CA is none of ours")
 
     def test_no_certificate_no_subject(self) -> None:
         class Nobody:

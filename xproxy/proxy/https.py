@@ -30,7 +30,7 @@ from .front import ClientConnection, HTTPFront
 from .gateway import peer_host
 from .http2 import HTTP2Connection
 from .secure_transport import SecureOutlet, SecureTransport
-from .tls_contexts import HTTP2, openssl_reason
+from .tls_contexts import HTTP2, openssl_reason, verify_reason
 
 HANDSHAKE_RECORD = 0x16
 """The first byte of every TLS connection (RFC 8446 section 5.1)."""
@@ -144,6 +144,8 @@ class Handshake(Protocol):
         if not said and isinstance(reason.value, SSL.Error):
             said = openssl_reason(reason.value)
             self._outcome = outcome_of(said)
+            if self._outcome == "bad-client-certificate":
+                said = f"{said}: {verify_reason(self.transport.getHandle())}"
         outcome = self._outcome or "closed"
         self._end(outcome)
         self._secure.refusals.say("TLS handshake with {peer} failed: {reason}", peer=self.peer, reason=said or outcome)

@@ -49,7 +49,8 @@ VERIFY_REASONS = {
 }
 """The common ones of X509_V_ERR_* (X509_STORE_CTX_get_error(3)), of which pyOpenSSL does not give the texts."""
 
-HTTP2, HTTP11 = b"h2", b"http/1.1"
+HTTP2, HTTP11, HTTP10 = b"h2", b"http/1.1", b"http/1.0"
+"""What is spoken here, by the names of ALPN."""
 
 
 class NoCommonProtocol(SSL.Error):
@@ -107,10 +108,9 @@ class TLSPolicy:
         return content
 
     def _select_protocol(self, connection: SSL.Connection, offered: List[bytes]) -> bytes:
-        if self.http2 and HTTP2 in offered:
-            return HTTP2
-        if HTTP11 in offered:
-            return HTTP11
+        for protocol in (HTTP2, HTTP11, HTTP10) if self.http2 else (HTTP11, HTTP10):
+            if protocol in offered:
+                return protocol
         raise NoCommonProtocol
 
 
