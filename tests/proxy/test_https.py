@@ -564,7 +564,7 @@ class ClientCertificateTests(LoggedCase):
     def test_a_strangers(self) -> None:
         for required in (True, False):
             rig = self.make_secure_rig(required)
-            context = self.bearer(Authority())
+            context = self.bearer(Authority("stranger"))
             context.set_max_proto_version(SSL.TLS1_2_VERSION)
             client = SecureClient(rig, rig.secure_peer(), context=context)
             self.assertRaises(SSL.Error, client.handshake)
