@@ -40,6 +40,12 @@ class EndpointTests(SynchronousTestCase):
             self.assertIn(repr(description), str(error))
             self.assertNotIn("\n", str(error))
 
+    def test_systemd(self) -> None:
+        """Whoever starts a unit's command by hand is told why that does not work."""
+        for description in ("systemd:domain=INET:index=0", "systemd:domain=INET:name=slots"):
+            error = self.assertRaises(StartupError, server_endpoint, MemoryReactorClock(), description)
+            self.assertIn("systemd has not passed such a socket", str(error))
+
     def test_backlog(self) -> None:
         """Ours, where a description names none."""
         for description, expected in (

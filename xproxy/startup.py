@@ -71,7 +71,10 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     except TypeError as error:
         raise StartupError(f"bad endpoint {description!r}: an argument is missing or unknown") from error
     except Exception as error:
-        raise StartupError(f"bad endpoint {description!r}: {os_reason(error)}") from error
+        reason = os_reason(error)
+        if isinstance(error, LookupError) and description.startswith("systemd:"):
+            reason = "systemd has not passed such a socket"
+        raise StartupError(f"bad endpoint {description!r}: {reason}") from error
 
 
 def ensure_deferred(result: Any) -> Deferred[Any]:

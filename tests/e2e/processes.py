@@ -180,8 +180,8 @@ class Answering(Program):
 
     _said_admin = r"admin (?:at )?http://([\d.]+):(\d+)/"
 
-    def __init__(self, test: SynchronousTestCase, command: str, *arguments: str) -> None:
-        super().__init__(test, [PYTHON, "-c", _TWISTD, "-n", "--pidfile=", command, *arguments])
+    def __init__(self, test: SynchronousTestCase, command: str, *arguments: str, started_by: Sequence[str] = ()) -> None:
+        super().__init__(test, [*started_by, PYTHON, "-c", _TWISTD, "-n", "--pidfile=", command, *arguments])
         self.admin: Address = ("", 0)
         self.slots: Address = ("", 0)
 
@@ -252,17 +252,23 @@ class Xacceptor(Answering):
 
     :param handoff: the path of the handoff socket, which is short; a new one where it is not given.
     :param slots: another slots endpoint.
+    :param started_by: the beginning of a command line that ends in another one, as that of ``env`` does.
     """
 
     def __init__(
-        self, test: SynchronousTestCase, *arguments: str, handoff: str = "", slots: str = "tcp:0:interface=127.0.0.1"
+        self,
+        test: SynchronousTestCase,
+        *arguments: str,
+        handoff: str = "",
+        slots: str = "tcp:0:interface=127.0.0.1",
+        started_by: Sequence[str] = (),
     ) -> None:
         self.handoff = handoff or short_path(test)
-        self.listens_on_tcp = slots.startswith("tcp:")
+        self.listens_on_tcp = not slots.startswith("unix:")
         options = ["--handoff", self.handoff, "--admin", "tcp:0:interface=127.0.0.1"]
         if "--config" not in arguments:
             options += ["--slots", slots]
-        super().__init__(test, "xacceptor", *options, *arguments)
+        super().__init__(test, "xacceptor", *options, *arguments, started_by=started_by)
 
     def ready(self) -> Xacceptor:
         """Wait until it has said where it is."""

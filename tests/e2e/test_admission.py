@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from typing import Dict, List
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -155,11 +156,32 @@ pool = "b"
         self.assertEqual(200, ask(self.proxy.http).status)
 
 
-class UNIXSlotsTests(SynchronousTestCase):
-    """Services on the same host can register over a UNIX socket; its mode says who may."""
+AS_SYSTEMD = """
+import os, socket, sys
+listening = socket.create_server(("127.0.0.1", 0))
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="slots")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Starts a program with a listening socket as systemd does: descriptor 3, and the process keeps its id."""
+
+
+class EndpointTests(SynchronousTestCase):
+    """Slots on other endpoints than TCP."""
+
+    def test_systemd(self) -> None:
+        """The socket is systemd's: ``slots = ["systemd:domain=INET:name=slots"]``."""
+        systemd = [sys.executable, "-c", AS_SYSTEMD]
+        acceptor = Xacceptor(self, slots="systemd:domain=INET:name=slots", started_by=systemd).ready()
+        service = SlotService(self, acceptor.slots, 2)
+        acceptor.has(slots=2)
+        proxy = Xproxy(self, "--acceptor", acceptor.handoff).ready()
+        self.assertEqual(200, ask(proxy.http).status)
+        self.assertEqual(2, service.dialled)
 
     def test_unix(self) -> None:
-        """``slots = ["unix:..."]``, for a raw service and for ``slots:unix:...``."""
+        """Services on the same host can come over a UNIX socket, whose mode says who may."""
         path = short_path(self, "slots.sock")
         acceptor = Xacceptor(self, slots=f"unix:{path}:mode=600").ready()
         proxy = Xproxy(self, "--acceptor", acceptor.handoff).ready()
