@@ -54,7 +54,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._count = 0
         certificate = (
-            self._builder(name, self._key, (now() - DAY, now() + DAY))
+            self._builder(name, self._key, (now() - 30 * DAY, now() + 365 * DAY))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
@@ -92,7 +92,7 @@ class Authority:
         :param usages: what it may be used for.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
-        since, until = valid or (-DAY, DAY)
+        since, until = valid or (-DAY, 90 * DAY)
         builder = self._builder(common_name, key, (now() + since, now() + until))
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         if usages:
@@ -104,7 +104,11 @@ class Authority:
         self._count += 1
         pem = certificate.public_bytes(Encoding.PEM)
         return Issued(
-            certificate, self._write(f"{self._count}.pem", pem), self._write(f"{self._count}.key", pem_of(key)), pem, pem_of(key)
+            certificate,
+            self._write(f"{self._count}.pem", pem),
+            self._write(f"{self._count}.key", pem_of(key)),
+            pem,
+            pem_of(key),
         )
 
 

@@ -53,6 +53,7 @@ class Bridge(Protocol):
         self.slot: Optional[SlotConnection] = None
         self._factory = factory
         self._pair: Optional[PairEnd] = None
+        self._lost = False
         self._timer: Optional[IDelayedCall] = None
 
     # -- the handshake
@@ -86,10 +87,15 @@ class Bridge(Protocol):
         self._factory.count_refused("handshake_timeout", "its TLS handshake was not done in time", self.peer)
         self.abort()
 
+    def pair_end(self) -> PairEnd:
+        """The inner end of a pair for this bridge."""
+        return PairEnd(self._factory.clock, LINGER_S, self._pair_received, self._pair_ended, self._pair_closed)
+
     def open(self, pair: PairEnd, slot: SlotConnection) -> None:
         """The pair is there: begin."""
         self._pair, self.slot = pair, slot
-        if not pair.over:
+        slot.on_lost = self._outer_lost
+        if not pair.gone:
             # Each transport tells the other one's protocol when to stop reading and when to go on.
             self.transport.registerProducer(pair, True)
             pair.transport.registerProducer(self, True)
@@ -101,14 +107,14 @@ class Bridge(Protocol):
         if self._pair is not None:
             self._pair.write(data)
 
-    def pair_received(self, data: bytes) -> None:
+    def _pair_received(self, data: bytes) -> None:
         """Bytes of whoever has the slot."""
         if self.state is State.OPEN:
             self.transport.write(data)
 
     # -- ends
 
-    def pair_ended(self) -> None:
+    def _pair_ended(self) -> None:
         """Whoever had the slot has closed it, or its sending side."""
         if self.state is State.OPEN:
             self.close()
@@ -120,6 +126,23 @@ class Bridge(Protocol):
         self.transport.loseConnection()
         if self._pair is None or self._pair.deserted():
             self.transport.resumeProducing()  # Nobody is left who could be too slow, and the answer must be heard.
+        self._linger()
+
+    def _pair_closed(self) -> None:
+        """The pair is gone."""
+        self._over_if_both_are()
+
+    def _outer_lost(self) -> None:
+        """The acceptor has no copy of the outer end any more.
+
+        As a rule that is the end, which is read from the pair in its turn; but not while a service that does not read keeps us
+        from reading.
+        """
+        if self.state is State.OPEN:
+            self._linger()
+
+    def _linger(self) -> None:
+        self._stop_timer()
         self._timer = self._factory.clock.callLater(LINGER_S, self._lingered)
 
     def _lingered(self) -> None:
@@ -128,7 +151,7 @@ class Bridge(Protocol):
         if self._pair is None or self._pair.deserted():
             self.transport.abortConnection()
         else:
-            self._timer = self._factory.clock.callLater(LINGER_S, self._lingered)
+            self._linger()
 
     def close_politely(self) -> None:
         """No exchange is on the slot: say so to the proxy, in the service's place, and close both sides."""
@@ -138,13 +161,19 @@ class Bridge(Protocol):
             self.close()
 
     def abort(self) -> None:
-        """Cut off both sides, whatever runs."""
+        """Cut off both sides, whatever runs. TLS itself would say ``close_notify`` first."""
         if self.state is State.SHAKING:
             self._shaken(State.ENDING)
         if self._pair is not None:
             self._pair.reset()
-        if self.state is not State.OVER:
-            self.transport.abortConnection()
+        if not self._lost:
+            self.transport.transport.abortConnection()
+
+    def abandon(self) -> None:
+        """The same, and what waits to be read is not waited for."""
+        self.abort()
+        if self._pair is not None:
+            self._pair.abort()
 
     def leased(self) -> Optional[ParkedSlot]:
         """The slot, when somebody has it whom this bridge still serves."""
@@ -159,13 +188,19 @@ class Bridge(Protocol):
         if self.state is State.SHAKING:
             self._shaken(State.ENDING)
             self._factory.count_refused(*self._factory.handshake_failure(self.transport.getHandle(), reason), self.peer)
-        self.state = State.OVER
+        self.state = State.ENDING
+        self._lost = True
         if self._pair is not None:
             if self._ended_in_order():
                 self._pair.end()
             else:
                 self._pair.reset()
-        self._factory.bridge_over(self)
+        self._over_if_both_are()
+
+    def _over_if_both_are(self) -> None:
+        if self._lost and (self._pair is None or self._pair.gone) and self.state is not State.OVER:
+            self.state = State.OVER
+            self._factory.bridge_over(self)
 
     def _ended_in_order(self) -> bool:
         """Whether the service said ``close_notify``: what TCP does after that is of no meaning."""

@@ -56,9 +56,11 @@ class SlotConnection(Protocol):
 
     :param peer: the address of the service's host; None for a UNIX socket.
     :param pools: the pools that it may join; it is for the first one where it names none.
+    :ivar on_lost: called when the connection is gone, or our copy of its descriptor is.
     """
 
     def __init__(self, factory: SlotFactory, peer: Optional[str], pools: Sequence[Pool]) -> None:
+        self.on_lost: Callable[[], object] = lambda: None
         self._factory = factory
         self._peer = peer
         self._pools = pools
@@ -174,6 +176,7 @@ class SlotConnection(Protocol):
         elif self._parser is not None:
             self._leave()
             self._factory.count_refused("gone", "it hung up before it had registered", self._peer)
+        self.on_lost()
 
 
 class SlotFactory(Factory):

@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Set, Tuple
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -22,9 +22,9 @@ from ..proxy.secure_transport import SecureTransport
 from ..proxy.tls_contexts import openssl_reason, verify_reason
 from ..startup import os_reason
 from .admission import peer_host
-from .bridge import Bridge
+from .bridge import LINGER_S, Bridge
 from .holding import Holding
-from .pair import PairEnd, make_pair
+from .pair import make_pair
 from .registration import SlotFactory
 from .service_names import NotNamed, ServiceNames
 
@@ -68,6 +68,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
         self._looking.clock = reactor
         self._drained: Optional[Deferred[None]] = None
         self._emptied: Optional[Deferred[None]] = None
+        self._cutting: Optional[IDelayedCall] = None
 
     # -- connections
 
@@ -96,7 +97,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
         if slot is None:
             bridge.close()
             return
-        pair = PairEnd(bridge.pair_received, bridge.pair_ended)
+        pair = bridge.pair_end()
         try:
             make_pair(self.clock, pair, slot)
         except OSError as error:
@@ -138,7 +139,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
     def stop(self) -> Deferred[None]:
         """End what is leased: politely where no exchange is on it, else it is cut off.
 
-        The acceptor closes the idle ones. Fires when every connection is gone; what lingers ends within LINGER_S.
+        The acceptor closes the idle ones. Fires when every connection is gone, at most 2 LINGER_S later.
         """
         self._close_unregistered()
         self._retire_quiet()
@@ -147,8 +148,14 @@ class BridgeFactory(TLSMemoryBIOFactory):
                 bridge.abort()
         self._end_drain()
         self._emptied = Deferred()
+        self._cutting = self.clock.callLater(2 * LINGER_S, self._cut_the_rest)
         self._tell_if_empty()
         return self._emptied
+
+    def _cut_the_rest(self) -> None:
+        """A proxy that does not read can't keep the acceptor from stopping."""
+        for bridge in list(self.bridges):
+            bridge.abandon()
 
     def _close_unregistered(self) -> None:
         for bridge in list(self.shaking):
@@ -188,4 +195,6 @@ class BridgeFactory(TLSMemoryBIOFactory):
 
     def _tell_if_empty(self) -> None:
         if not self.bridges and self._emptied is not None and not self._emptied.called:
+            if self._cutting is not None and self._cutting.active():
+                self._cutting.cancel()
             self._emptied.callback(None)
