@@ -5,6 +5,7 @@
 # make trial          the suite under Twisted's own runner
 # make bench          beside nginx, HAProxy and others          make bench ARGS=--quick
 # make attacks        what slow clients cost the others
+# make testssl        all of testssl.sh against a proxy with a certificate of its own
 # PYTHON=pypy3        any of these with another interpreter; each has its own virtual environment
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ TESTS ?= tests
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: run test trial lint types fuzz bench attacks clean
+.PHONY: run test trial lint types fuzz bench attacks testssl clean
 
 # exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
 run: $(VENV)/.run
@@ -48,6 +49,9 @@ bench: $(VENV)/.run
 
 attacks: $(VENV)/.run
 	$(BIN)/python -m benchmarks.slow_readers $(ARGS)
+
+testssl: $(VENV)/.dev
+	$(BIN)/python -m tests.e2e.testssl $(ARGS)
 	$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 clean:

@@ -400,6 +400,23 @@ class ReloadTests(TLSCase):
         self.proxy.said("certificates read again: localhost")
         self.assertNotEqual(before, self.serial())
 
+    def test_the_hook_of_an_acme_client(self) -> None:
+        """What is shipped for certbot, as certbot runs it."""
+        before = self.serial()
+        lineage, pid_file = HOME / "live" / "renewed", HOME / "pid"
+        lineage.mkdir(parents=True, exist_ok=True)
+        fresh = AUTHORITY.issue(("localhost",))
+        (lineage / "fullchain.pem").write_bytes(fresh.chain)
+        (lineage / "privkey.pem").write_bytes(fresh.key)
+        pid_file.write_text(str(self.proxy.process.pid), encoding="ascii")
+        settings = {"XPROXY_TLS": str(HOME), "XPROXY_UNIT": "", "XPROXY_PID_FILE": str(pid_file)}
+        settings["XPROXY_GROUP"] = str(os.getgid())
+        hook = Path(__file__).parents[2] / "etc" / "certbot-deploy-hook.sh"
+        subprocess.run([hook], env={**os.environ, **settings, "RENEWED_LINEAGE": str(lineage)}, timeout=PATIENCE_S, check=True)
+        self.proxy.said("certificates read again: localhost")
+        self.assertNotEqual(before, self.serial())
+        self.assertEqual(0o640, (HOME / "renewed.key").stat().st_mode & 0o777)
+
     def test_a_broken_one(self) -> None:
         before = self.serial()
         (HOME / "renewed.pem").write_bytes(b"broken")
@@ -449,6 +466,7 @@ class CommandTests(SynchronousTestCase):
             (("--https", "tcp:0"), r"xproxy: https needs a certificate: .*"),
             (("--self-signed",), r"xproxy: --self-signed needs --https"),
             (("--https", "ssl:443", "--self-signed"), r"xproxy: --https: 'ssl:443' brings TLS of its own; .*"),
+            (("--check", *self.config(expired, "old")), r"xproxy: certificate \S+old\.pem: expired on .* UTC"),
             (self.config(expired), r"xproxy: certificate \S+bad\.pem: expired on .* UTC"),
             (
                 self.config(good, "worse", [("worse.key", AUTHORITY.issue().key)]),

@@ -131,7 +131,7 @@ class CertificateStore(Service):
     def startService(self) -> None:
         """Begin to look at the files now and then."""
         super().startService()
-        self._polling.start(POLL_INTERVAL_S)
+        self._polling.start(POLL_INTERVAL_S).addErrback(lambda failure: self._log.failure("cannot watch certificates", failure))
 
     def stopService(self) -> None:
         """End."""

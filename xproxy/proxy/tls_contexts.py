@@ -14,6 +14,7 @@ import attr
 from OpenSSL import SSL
 from OpenSSL.crypto import PKey
 
+from ..startup import os_reason
 from .certificates import CertificateError, Pair
 
 CIPHERS = (
@@ -142,6 +143,8 @@ def _use(context: SSL.Context, pair: Pair) -> None:
         context.check_privatekey()
     except SSL.Error as error:
         raise CertificateError(f"certificate {pair.source}: {openssl_reason(error)}") from error
+    except OSError as error:
+        raise CertificateError(f"certificate {pair.source}: cannot write it to a temporary file: {os_reason(error)}") from error
 
 
 def openssl_reason(error: SSL.Error) -> str:

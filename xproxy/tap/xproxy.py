@@ -16,10 +16,10 @@ from .. import __version__
 from .. import config_checks as check
 from ..acceptor.service import AcceptorService
 from ..admin import Sources, admin_factory
-from ..config import DEFAULT_POOL, Config
+from ..config import DEFAULT_POOL, Config, Proxy
 from ..handoff.client import HandoffClient
 from ..interfaces import ISlotSource
-from ..proxy.service import ProxyService
+from ..proxy.service import ProxyService, certificate_store
 from ..service.demo import demo_service
 from ..startup import ListenService, StartupError
 from . import addresses
@@ -78,6 +78,8 @@ class Options(SlotsOptions):
         proxy = attr.evolve(config.proxy, **self.given("http", "https", "self_signed", "admin"))
         if proxy.self_signed and not proxy.https:
             raise UsageError("--self-signed needs --https")
+        if self["check"]:
+            _check_certificates(proxy)
         config = attr.evolve(super().over(config), proxy=proxy)
         if self["demo"]:
             self._check_demo(config)
@@ -89,6 +91,14 @@ class Options(SlotsOptions):
             raise UsageError(f'--demo needs a pool "{DEFAULT_POOL}" with slots')
         if pool.token or pool.registration not in ("auto", "proxy"):
             raise UsageError(f'--demo needs the pool "{DEFAULT_POOL}" to have no token and registration "auto" or "proxy"')
+
+
+def _check_certificates(proxy: Proxy) -> None:
+    """Read the certificates, as a start would. Raises UsageError."""
+    try:
+        certificate_store(None, proxy)
+    except StartupError as error:
+        raise UsageError(str(error)) from error
 
 
 class XproxyTree(ServiceTree):
