@@ -24,6 +24,7 @@ from ..service.demo import demo_service
 from ..startup import ListenService, StartupError
 from . import addresses
 from .options import SlotsOptions, refuse
+from .polling import poll_plainly
 from .tree import ServiceTree
 
 DEMO_SLOTS = 8
@@ -112,6 +113,7 @@ class XproxyTree(ServiceTree):
     def __init__(self, reactor: Any, options: Options) -> None:
         super().__init__(reactor, options, announce=self._say)
         config = options.config
+        poll_plainly(reactor)
         self._config = config
         self._demo = bool(options["demo"])
         self.proxy = ProxyService(reactor, config, time.monotonic)
