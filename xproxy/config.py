@@ -222,7 +222,7 @@ class Acceptor:
     registration_timeout: float = 5.0
     """A slot that began a preamble must end it in this time."""
     certificates: tuple[Certificate, ...] = ()
-    """What services are shown at ``slots_tls`` endpoints, chosen by the name that they ask for (SNI); the first is the default."""
+    """What services are shown at ``slots_tls`` endpoints, chosen by the name they ask for (SNI); the first is the default."""
     client_ca: str = ""
     """A file with the CAs (PEM) of the certificates that services show there."""
 

@@ -225,7 +225,7 @@ def host(value: object) -> str:
 
 
 def service_name(value: object) -> str:
-    """A name in a service's certificate: a host name, or a URI such as ``spiffe://example.com/web``. No wildcard, no address."""
+    """A name in a service's certificate: a host name, or a URI like ``spiffe://example.com/web``; no wildcard, no address."""
     given = text(value)
     if "://" in given:
         return _matching(_SERVICE_URI, given, "a URI without wildcard, query and fragment")

@@ -105,7 +105,7 @@ class MarkTests(ProxyCase):
             self.assertRegex(identity, re.compile("^[0-9a-f]{16,}$"))
 
     def test_request_id_of_the_client(self) -> None:
-        """Kept as a trusted client sent it, unless it is none."""
+        """Kept as the client sent it, unless it is none."""
         self.ask(get("/", "X-Request-ID: abc-123"), source=TRUSTED)
         self.assertEqual("abc-123", self.recorder.last.headers["x-request-id"])
         for bad in ("a b", "x" * 129, "", "1\r\nX-Request-ID: 2"):

@@ -112,10 +112,8 @@ class SpoolTests(SynchronousTestCase):
         """The error of the disk goes to whoever puts, and the descriptor is released."""
         spool = Spool(0)
         spool.put(b"fits")
-        failing = mock.Mock(wraps=spool._file)
-        failing.write.side_effect = OSError(errno.ENOSPC, "no space")
-        self.patch_file(spool, failing)
-        self.assertRaises(OSError, spool.put, b"too much")
+        with mock.patch("xproxy.proxy.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
+            self.assertRaises(OSError, spool.put, b"too much")
         spool.clear()
         self.assertEqual(self.files(), 0)
 
@@ -123,17 +121,13 @@ class SpoolTests(SynchronousTestCase):
         """An unbuffered file may take less than it was given."""
         spool = Spool(0)
         spool.put(b"begin ")
-        real: Any = spool._file
-        short = mock.Mock(wraps=real)
-        short.write.side_effect = lambda view: real.write(bytes(view[:3]))
-        self.patch_file(spool, short)
+        real = os.pwrite
+        short = mock.patch("xproxy.proxy.spool.os.pwrite", lambda descriptor, view, at: real(descriptor, view[:3], at))
+        short.start()
+        self.addCleanup(short.stop)
         spool.put(b"and the rest")
         self.assertEqual(drain(spool), [b"begin and the rest"])
         spool.clear()
-
-    def patch_file(self, spool: Spool, file: Any) -> None:
-        """Put a double in the place of the spool's file."""
-        spool._file = file
 
     def test_no_file_to_be_had(self) -> None:
         """No space for a file at all: nothing of the piece is kept."""

@@ -100,10 +100,13 @@ def _forwarded(peer: bytes, scheme: bytes, host: bytes) -> bytes:
     return element
 
 
-def received_request_id(fields: Fields, trusted: bool) -> bytes:
-    """The client's own X-Request-ID when it may be kept: from a trusted client, one line of at most 128 visible characters."""
-    value = fields.special.get(b"x-request-id", b"") if trusted else b""
-    return value if _request_id(value) else b""
+def received_request_id(fields: Fields) -> bytes:
+    """The client's own X-Request-ID when it is a sound one: one line of at most 128 visible characters.
+
+    It is kept from anybody: it says nothing about who asks, it only lets the client find its request in the logs.
+    """
+    value = fields.special.get(b"x-request-id")
+    return value if value is not None and _request_id(value) else b""
 
 
 def request_head(

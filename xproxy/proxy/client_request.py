@@ -151,7 +151,7 @@ class ClientRequest:
         if head.method == b"OPTIONS" and fields.max_forwards > 0:
             fields = fields.with_max_forwards(fields.max_forwards - 1)
         block = connection.forwarding_block(fields, head.host, head.minor, to.set_host)
-        self.request_id = received_request_id(fields, connection.trusted) or connection.gateway.new_request_id()
+        self.request_id = received_request_id(fields) or connection.gateway.new_request_id()
         path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
         reader = self._reader
         upgrade = b""

@@ -195,7 +195,7 @@ class Stream:
         if head.method == b"OPTIONS" and fields.max_forwards > 0:
             fields = fields.with_max_forwards(fields.max_forwards - 1)
         block = connection.forwarding_block(fields, head.host, to.set_host)
-        self._request_id = received_request_id(fields, connection.trusted) or gateway.new_request_id()
+        self._request_id = received_request_id(fields) or gateway.new_request_id()
         path = strip_prefix(head.path, to.strip_prefix)
         spool, self._spool = self._spool, None
         content = b""

@@ -148,7 +148,7 @@ class WebCaller:
         scheme = b"https" if request.isSecure() else b"http"
         minor = 0 if request.clientproto == b"HTTP/1.0" else 1
         block = forwarding_block(head.fields, peer.encode(), scheme, head.host, minor, trusted, gateway.marks, to.set_host)
-        self._request_id = received_request_id(head.fields, trusted) or gateway.new_request_id()
+        self._request_id = received_request_id(head.fields) or gateway.new_request_id()
         has_body = length > 0 or request.requestHeaders.hasHeader(b"content-length")
         path = strip_prefix(head.path, to.strip_prefix)
         return request_head(head.method, path, block, length if has_body else -1, False, self._request_id)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IProtocolFactory
+from twisted.internet.tcp import Port
 from zope.interface import implementer
 
 from .. import config as cfg
@@ -50,6 +52,15 @@ def certificate_store(reactor: Any, config: cfg.Proxy) -> Optional[CertificateSt
     return CertificateStore(reactor, config.certificates, policy, made)
 
 
+def send_without_delay(port: IListeningPort) -> None:
+    """Set TCP_NODELAY on a listening socket, from which accepted ones have it (tcp(7)), a system call less for each.
+
+    A response may be sent in pieces; none is to wait for the client's acknowledgement of the one before (RFC 896).
+    """
+    if isinstance(port, Port) and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
+        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 @implementer(ILeaseHolder)
 class ProxyService(MultiService):
     """A proxy. Give it a slot source with ``attach`` before it starts.
@@ -86,7 +97,7 @@ class ProxyService(MultiService):
             if not self.config.proxy.trusted_proxies:
                 raise StartupError(f"{description}: PROXY headers are believed from trusted_proxies only, and there are none")
             factory = BalancedFront(self.front, factory)
-        listening = ListenService(self._reactor, plain, factory)
+        listening = ListenService(self._reactor, plain, factory, check=send_without_delay)
         listeners.append(listening)
         listening.setServiceParent(self)
 

@@ -5,6 +5,7 @@ A request's body waits here for a slot (and is read again for a second attempt),
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import IO, List, Optional
 
@@ -55,10 +56,11 @@ class Spool:
                 self.size += len(data)
                 return
             self._file = tempfile.TemporaryFile(prefix="xproxy-", buffering=0)  # noqa: SIM115  # Closed by clear.
-        self._file.seek(0, 2)
+        descriptor, end = self._file.fileno(), self.size - self._held
         view = memoryview(data)
         while view:
-            written = self._file.write(view)
+            written = os.pwrite(descriptor, view, end)
+            end += written
             self.size += written
             view = view[written:]
 
@@ -68,8 +70,7 @@ class Spool:
             data = self._memory[self._index]
             self._index += 1
         elif self._file is not None:
-            self._file.seek(self.taken - self._held)
-            data = self._file.read(READ_BYTES)
+            data = os.pread(self._file.fileno(), READ_BYTES, self.taken - self._held)
         else:
             return b""
         self.taken += len(data)

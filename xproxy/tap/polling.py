@@ -1,7 +1,8 @@
 """The reactor's loop without the log context that Twisted puts around each event.
 
-``EPollReactor.doPoll`` calls every reader and writer through ``log.callWithLogger``, so that the old ``log.msg`` can say on whose
-behalf it was called. That is a tenth of what a request costs on CPython, and nothing here uses it: our loggers name their module.
+``EPollReactor.doPoll`` calls every reader and writer through ``log.callWithLogger``, so that the old ``log.msg`` can say on
+whose behalf it was called. That is a tenth of what a request costs on CPython, and nothing here uses it: our loggers name their
+module.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _log = Logger()
 def poll_plainly(reactor: Any) -> None:
     """Let ``reactor`` call readers and writers directly, if it is the epoll reactor; others are left as they are."""
     if type(reactor) is EPollReactor:
-        reactor.doIteration = partial(_poll, reactor)
+        vars(reactor)["doIteration"] = partial(_poll, reactor)
 
 
 def _poll(reactor: Any, timeout_s: Optional[float]) -> None:
