@@ -190,6 +190,26 @@ class OpenSSLTests(TLSCase):
             self.assertIn(f"Peer signature type: {kind}", told)
             self.assertIn("Verification: OK", told)
 
+    def test_new_keys_in_the_middle(self) -> None:
+        """A key update (RFC 8446 section 4.6.3), which asks us for one too."""
+        recorder = self.serve_echo()
+        if shutil.which("openssl") is None:
+            self.skipTest("openssl is not installed")
+        arguments = ["openssl", "s_client", "-tls1_3", "-connect", f"localhost:{self.secure[1]}", "-CAfile", str(CA)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(arguments, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, bufsize=0) as client:
+            assert client.stdin is not None and client.stderr is not None
+            patience = threading.Timer(PATIENCE_S, client.kill)
+            patience.start()
+            for number in range(3):
+                client.stdin.write(b"K\n")
+                self.assertIn(b"KEYUPDATE\n", iter(client.stderr.readline, b""))
+                client.stdin.write(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+                wait_for(lambda number=number: len(recorder.seen) > number, "the request")
+            client.stdin.close()
+            patience.cancel()
+        self.assertEqual(["/0", "/1", "/2"], recorder.targets)
+
     def test_no_renegotiation(self) -> None:
         told = self.client("-tls1_2", given=b"R\n", status=None)
         self.assertIn("no renegotiation", told)

@@ -182,6 +182,42 @@ class ExchangeMixin:
         client.shut_down()
         self.assertEqual(rig.pool.status()["queue_length"], 0)
 
+    def test_a_record_that_was_changed_on_its_way(self: Any) -> None:
+        for request in (GET, GET + post(b"x" * 40_000)):
+            rig = self.make_secure_rig()
+            service = rig.slot()
+            client = rig.secure_client()
+            for start in range(0, len(request), 16384):
+                client.tls.send(request[start : start + 16384])
+            sealed = client.tls.bio_read(65536)
+            client.peer.send(sealed[:20] + bytes((sealed[20] ^ 1,)) + sealed[21:])
+            rig.settle()
+            self.assertEqual(service.take(), b"")
+            self.assertTrue(client.peer.over)
+            self.assertEqual(rig.proxy.front.clients, set())
+
+    def test_two_records_in_one_read_and_one_in_two(self: Any) -> None:
+        rig = self.make_secure_rig()
+        service = rig.slot()
+        client = rig.secure_client()
+        half = len(GET) // 2
+        client.tls.send(GET[:half])
+        client.tls.send(GET[half:])
+        client.exchange()
+        rig.exchange(service, OK)
+        self.assertTrue(client.take().endswith(b"ok"))
+        client.tls.send(GET)
+        sealed = client.tls.bio_read(65536)
+        for cut in (3, 5, 30):
+            client.peer.send(sealed[:cut])
+            rig.settle()
+            client.peer.send(sealed[cut:])
+            rig.settle()
+            rig.exchange(service, OK)
+            self.assertTrue(client.take().endswith(b"ok"))
+            client.tls.send(GET)
+            sealed = client.tls.bio_read(65536)
+
     def test_a_bad_request_is_answered(self: Any) -> None:
         rig = self.make_secure_rig()
         client = rig.secure_client(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + b"x" * 100_000)
