@@ -71,8 +71,9 @@ def redial_delay() -> Callable[[int], float]:
 
 
 def _ask_is_urgent(said: Standing, standing: Standing) -> bool:
-    """Somebody more waits: an idle slot may be there for it."""
-    return len(standing[0]) > len(said[0])
+    """Somebody more waits than the acceptor knows of, which has struck one for each grant: an idle slot may be there for it."""
+    granted = standing[1] - said[1]
+    return len(standing[0]) > len(said[0]) - granted
 
 
 class AcceptorConnection(BoxConnection):
