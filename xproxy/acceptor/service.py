@@ -27,6 +27,16 @@ SHARED_LOOK_S = 10.0
 """How often shared slots, from which nobody reads here, are looked at for their end."""
 
 
+def slots_certificate_store(reactor: Any, config: Config) -> Optional[CertificateStore]:
+    """The certificates of the ``slots_tls`` endpoints, None when there are none. Raises StartupError."""
+    pools = [pool for pool in config.pools.values() if pool.slots_tls]
+    for pool in pools:
+        if not (config.acceptor.certificates and config.acceptor.client_ca and pool.service_names):
+            raise StartupError(f"pool {pool.name}: slots_tls needs service_names, and [acceptor] certificates and client_ca")
+    policy = TLSPolicy(config.acceptor.client_ca, client_required=True, http2=False, tickets=False)
+    return CertificateStore(reactor, config.acceptor.certificates, policy) if pools else None
+
+
 class AcceptorService(MultiService):
     """Everything an acceptor is, in one service.
 
@@ -51,7 +61,9 @@ class AcceptorService(MultiService):
             server.setServiceParent(self)
             self._handoff.append(server)
         self.tls_listeners: List[ListenService] = []
-        self.certificates = self._certificate_store(config)
+        self.certificates = slots_certificate_store(reactor, config)
+        if self.certificates is not None:
+            self.certificates.setServiceParent(self)
         self._bridges: List[BridgeFactory] = []
         for description, pools in _by_endpoint(config, lambda pool: pool.slots_tls).items():
             self._add_tls_listener(config, description, pools, monotonic)
@@ -89,20 +101,6 @@ class AcceptorService(MultiService):
             names = ", ".join(pool.name for pool in pools)
             raise StartupError(f"pools {names} share {description}, but register by {' and '.join(sorted(modes))}")
         return SlotFactory(self.acceptor, pools, modes.pop(), config.acceptor.registration_timeout, self._reactor, monotonic)
-
-    def _certificate_store(self, config: Config) -> Optional[CertificateStore]:
-        """The certificates of the ``slots_tls`` endpoints, None when there are none. Raises StartupError."""
-        for pool in config.pools.values():
-            if pool.slots_tls and not (config.acceptor.certificates and config.acceptor.client_ca and pool.service_names):
-                raise StartupError(
-                    f"pool {pool.name}: slots_tls needs service_names, and [acceptor] certificates and client_ca"
-                )
-        if not any(pool.slots_tls for pool in config.pools.values()):
-            return None
-        policy = TLSPolicy(config.acceptor.client_ca, client_required=True, http2=False, tickets=False)
-        store = CertificateStore(self._reactor, config.acceptor.certificates, policy)
-        store.setServiceParent(self)
-        return store
 
     def tls_addresses(self) -> List[IAddress]:
         """Where services register over TLS."""

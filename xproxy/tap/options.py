@@ -7,6 +7,7 @@ twistd's own ways (the whole help on standard output, a traceback for what a ser
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from getopt import GetoptError
 from typing import Any, NoReturn, Optional
 
@@ -18,6 +19,7 @@ from twisted import __version__ as twisted_version
 from .. import __version__, config_checks
 from ..config import DEFAULT_POOL, Config
 from ..config_file import ConfigError, load
+from ..startup import StartupError
 
 
 def refuse(program: str, message: str) -> NoReturn:
@@ -102,6 +104,13 @@ class ConfiguredOptions(StrictOptions):
             return check(value)
         except ValueError as mistake:
             raise UsageError(f"--{option}: {mistake}") from mistake
+
+    def check_certificates(self, read: Callable[[], object]) -> None:
+        """Read certificates as a start would. Raises UsageError."""
+        try:
+            read()
+        except StartupError as error:
+            raise UsageError(str(error)) from error
 
     def given(self, *names: str) -> dict[str, Any]:
         """Those of the options that were given; what is repeatable comes as a tuple, as the configuration has it."""

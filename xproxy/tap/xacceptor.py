@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from .. import config_checks as check
-from ..acceptor.service import AcceptorService
+from ..acceptor.service import AcceptorService, slots_certificate_store
 from ..admin import Sources, admin_factory
 from ..config import Config
 from ..startup import ListenService, StartupError
@@ -47,6 +47,8 @@ class Options(SlotsOptions):
         config = attr.evolve(super().over(config), acceptor=attr.evolve(config.acceptor, **self.given("handoff", "admin")))
         if not config.acceptor.handoff:
             raise UsageError("--handoff is missing: proxies have no other way to reach this acceptor")
+        if self["check"]:
+            self.check_certificates(lambda: slots_certificate_store(None, config))
         return config
 
 

@@ -14,9 +14,9 @@ from twisted.python.usage import UsageError
 
 from .. import __version__
 from .. import config_checks as check
-from ..acceptor.service import AcceptorService
+from ..acceptor.service import AcceptorService, slots_certificate_store
 from ..admin import Sources, admin_factory
-from ..config import DEFAULT_POOL, Config, Proxy
+from ..config import DEFAULT_POOL, Config
 from ..handoff.client import HandoffClient
 from ..interfaces import ISlotSource
 from ..proxy.service import ProxyService, certificate_store
@@ -79,9 +79,11 @@ class Options(SlotsOptions):
         proxy = attr.evolve(config.proxy, **self.given("http", "https", "self_signed", "admin"))
         if proxy.self_signed and not proxy.https:
             raise UsageError("--self-signed needs --https")
-        if self["check"]:
-            _check_certificates(proxy)
         config = attr.evolve(super().over(config), proxy=proxy)
+        if self["check"]:
+            self.check_certificates(lambda: certificate_store(None, proxy))
+            if not self["acceptor"]:
+                self.check_certificates(lambda: slots_certificate_store(None, config))
         if self["demo"]:
             self._check_demo(config)
         return config
@@ -92,14 +94,6 @@ class Options(SlotsOptions):
             raise UsageError(f'--demo needs a pool "{DEFAULT_POOL}" with slots')
         if pool.token or pool.registration not in ("auto", "proxy"):
             raise UsageError(f'--demo needs the pool "{DEFAULT_POOL}" to have no token and registration "auto" or "proxy"')
-
-
-def _check_certificates(proxy: Proxy) -> None:
-    """Read the certificates, as a start would. Raises UsageError."""
-    try:
-        certificate_store(None, proxy)
-    except StartupError as error:
-        raise UsageError(str(error)) from error
 
 
 class XproxyTree(ServiceTree):
