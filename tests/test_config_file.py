@@ -32,6 +32,25 @@ class ReadingTests(TestCase):
         read = from_toml("", "x.toml")
         self.assertEqual(read, Config(file=os.path.abspath("x.toml")))
 
+    def test_slots_over_tls(self) -> None:
+        read = from_toml(
+            """
+            [acceptor]
+            client_ca = "/ca.pem"
+            [[acceptor.certificates]]
+            chain = "/a.pem"
+            key = "/a.key"
+            [pools.default]
+            slots_tls = ["tcp:9443"]
+            service_names = ["Web.Example.com.", "spiffe://example.com/Web"]
+            """,
+            "x.toml",
+        )
+        self.assertEqual(read.acceptor.certificates, (Certificate("/a.pem", "/a.key"),))
+        self.assertEqual(read.acceptor.client_ca, "/ca.pem")
+        pool = Pool("default", slots_tls=("tcp:9443",), service_names=("web.example.com", "spiffe://example.com/Web"))
+        self.assertEqual(read.pools["default"], pool)
+
     def test_every_section(self) -> None:
         read = from_toml(
             """
@@ -427,3 +446,44 @@ def _toml(value: object) -> str:
     if isinstance(value, str):
         return '"' + "".join(f"\\U{ord(letter):08x}" for letter in value) + '"'
     return str(value)
+
+
+class SlotsOverTLSTests(Refused):
+    """``slots_tls`` and what belongs to it."""
+
+    own = '[acceptor]\nclient_ca = "/ca.pem"\n[[acceptor.certificates]]\nchain = "/a.pem"\nkey = "/a.key"\n'
+
+    def test_what_is_missing(self) -> None:
+        self.refuses(
+            '[pools.default]\nslots_tls = ["tcp:1"]',
+            "pools.default.slots_tls: needs a certificate to show to services: [[acceptor.certificates]] with chain and key",
+            "pools.default.slots_tls: needs the CAs of the services' certificates: client_ca in [acceptor]",
+            "pools.default.slots_tls: needs service_names: the names in the certificates that may join this pool",
+        )
+        self.refuses(
+            '[[acceptor.certificates]]\nchain = "/a.pem"\n[pools.default]\nservice_names = ["a"]',
+            "acceptor.certificates[0].key: missing",
+            "pools.default.service_names: does nothing without slots_tls",
+        )
+
+    def test_an_endpoint_with_its_own_tls(self) -> None:
+        (line,) = self.lines(self.own + '[pools.a]\nslots_tls = ["ssl:1:privateKey=x"]\n[[routes]]\npool = "a"')
+        self.assertIn("brings TLS of its own", line)
+
+    def test_names(self) -> None:
+        start = self.own + '[pools.a]\nslots_tls = ["tcp:1"]\nservice_names = ["%s"]\n[[routes]]\npool = "a"'
+        for name in ("a", "a-b.c_d.example", "xn--bcher-kva.example", "spiffe://example.com/a/b", "urn+x://a", "1.a"):
+            self.assertEqual(from_toml(start % name, "x.toml").pools["a"].service_names, (name,))
+        for name in ("*.example.com", "", "a b", "192.0.2.1", "12", "[::1]", "a..b", "-a", "a-", "bücher.example", "a" * 64):
+            (line,) = self.lines(start % name)[:1]
+            self.assertIn("pools.a.service_names: must be a host name without wildcard", line)
+        for name in ("spiffe://*/a", "spiffe://a/b?c", "spiffe://a/b#c", "://a", "spiffe://a b"):
+            (line,) = self.lines(start % name)[:1]
+            self.assertIn("pools.a.service_names: must be a URI without wildcard", line)
+
+    def test_the_default_pool_has_plain_slots_only_where_it_is_said(self) -> None:
+        more = 'slots_tls = ["tcp:1"]\nservice_names = ["a"]\n'
+        self.assertEqual(from_toml(self.own + "[pools.default]\n" + more, "x.toml").pools["default"].slots, ())
+        said = from_toml(self.own + '[pools.default]\nslots = ["tcp:2"]\n' + more, "x.toml").pools["default"]
+        self.assertEqual((said.slots, said.slots_tls), (("tcp:2",), ("tcp:1",)))
+        self.assertEqual(len(from_toml("[pools.default]\nslots_tls = []", "x.toml").pools["default"].slots), 1)

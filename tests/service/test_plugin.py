@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 from typing import Any, Dict, List, Tuple
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet import endpoints
 from twisted.internet.endpoints import _parse, clientFromString, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.internet.testing import MemoryReactorClock
@@ -15,6 +19,7 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from tests.certificates import Authority
 from tests.service.doubles import Recorders
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.plugin import SlotsParser, client_description
@@ -68,6 +73,23 @@ class DescriptionTests(TestCase):
         endpoint = self.parse("slots:tls:edge.example.com:9999:count=8")
         self.assertEqual((endpoint.count, endpoint.description), (8, "tls:edge.example.com:9999"))
 
+    def test_tls_with_certificates(self) -> None:
+        """Every argument reaches Twisted's client endpoint, colons in paths included."""
+        directory = tempfile.mkdtemp(prefix="with:colons=")
+        self.addCleanup(shutil.rmtree, directory)
+        authority = Authority(directory)
+        web = authority.issue("web.example.com")
+        quoted = [path.replace(":", "\\:").replace("=", "\\=") for path in (web.chain, web.key, directory)]
+        more = "certificate={}:privateKey={}:trustRoots={}".format(*quoted)
+        client = f"tls:edge.example.com:9999:timeout=5:bindAddress=127.0.0.1:{more}:endpoint=unix\\:/run/x"
+        with patch.object(endpoints, "_parseClientTLS", wraps=endpoints._parseClientTLS) as parse:
+            endpoint = self.parse(f"slots:pool=api:{client}:count=8:token=t")
+        expected = {"certificate": web.chain, "privateKey": web.key, "trustRoots": directory, "timeout": "5"}
+        parse.assert_called_once_with(
+            self.reactor, "edge.example.com", "9999", bindAddress="127.0.0.1", endpoint="unix:/run/x", **expected
+        )
+        self.assertNotIn("token", endpoint.description)
+
     def test_everything(self) -> None:
         self.parse("slots:tcp:a:1:count=1:pool=api:token=t:registration=proxy:instance=i:drain=2.5")
         self.parse("slots:tcp:a:1:count=1:registration=raw")
@@ -100,7 +122,10 @@ class DescriptionTests(TestCase):
             ("slots:tcp:a:1:count=1:cuont=2", "lacks an argument, or has one too many or unknown"),
             ("slots:tcp:a:http-alt:count=1", "not a client endpoint"),
             ("slots:nope:a:1:count=1", "not a client endpoint: unknown endpoint type: 'nope'"),
-            ("slots:tls:a:1:count=1:certificate=/nonexistent:privateKey=/nonexistent", "no such file or directory"),
+            ("slots:tls:a:1:count=1:certificate=/none:privateKey=/none", "no such file or directory: /none"),
+            ("slots:tls:a:1:count=1:trustRoots=/nonexistent", "no such file or directory: /nonexistent"),
+            ("slots:tls:a:1:count=1:trustRoots=/dev/null", "not a directory: /dev/null"),
+            ("slots:tls:a:1:count=1:certificate=/dev/null:privateKey=/dev/null", "certificate or private key: "),
         ]
         for description, words in expected:
             text = self.refused(description)
