@@ -193,7 +193,9 @@ class HTTP2Client(SecureClient):
 
     def __init__(self, rig: SecureRig, peer: Peer, acknowledges: bool = True, **options: Any) -> None:
         super().__init__(rig, peer, protocols=options.pop("protocols", (b"h2", b"http/1.1")), **options)
-        config = h2.config.H2Configuration(client_side=True, header_encoding=None, validate_outbound_headers=False)
+        config = h2.config.H2Configuration(
+            client_side=True, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+        )
         self.h2 = h2.connection.H2Connection(config)
         self.acknowledges = acknowledges
         self.answers: Dict[int, Answer] = {}

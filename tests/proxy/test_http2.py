@@ -823,9 +823,8 @@ class BadBytesTests(HTTP2Case):
             rig = self.make_secure_rig()
             service = rig.slot()
             client = rig.http2_client()
-            block = client.h2.encoder.encode(bad)
-            client.raw(HeadersFrame(1, data=block, flags=["END_HEADERS", "END_STREAM"]).serialize())
-            client.exchange()
+            client.h2.send_headers(1, bad, end_stream=True)
+            client.push()
             self.assertTrue(client.goaway is not None or client.answer(1).status == 400, bad)
             self.assertEqual(service.take(), b"")
 

@@ -17,11 +17,15 @@ from xproxy.proxy.tls_contexts import NameTable, TLSPolicy, openssl_reason
 from .pki import DAY, NOW, Authority, rsa_key
 
 
-def shake_hands(server: SSL.Connection, client: SSL.Connection) -> None:
-    """Let two connections shake hands in memory; raises what the one that fails first raises."""
+def shake_hands(server: SSL.Connection, client: SSL.Connection) -> int:
+    """Let two connections shake hands in memory; raises what the one that fails first raises.
+
+    :returns: how many bytes the server has sent.
+    """
     server.set_accept_state()
     client.set_connect_state()
     done: List[SSL.Connection] = []
+    sent = 0
     for _ in range(10):
         for end, other in ((client, server), (server, client)):
             try:
@@ -32,7 +36,9 @@ def shake_hands(server: SSL.Connection, client: SSL.Connection) -> None:
                 pass
             finally:
                 try:
-                    other.bio_write(end.bio_read(65536))
+                    data = end.bio_read(65536)
+                    other.bio_write(data)
+                    sent += len(data) if end is server else 0
                 except SSL.WantReadError:
                     pass
     assert len(done) == 2, "the handshake does not end"
@@ -40,6 +46,7 @@ def shake_hands(server: SSL.Connection, client: SSL.Connection) -> None:
         client.recv(1)  # Where TLS 1.3 has its session tickets.
     except SSL.WantReadError:
         pass
+    return sent
 
 
 class NameTableTests(SynchronousTestCase):
