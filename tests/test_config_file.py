@@ -402,7 +402,8 @@ class TLSTests(Refused):
         read = from_toml(
             '[proxy]\nhttps = ["tcp:8443"]\nhttp2 = false\nclient_ca = "/ca.pem"\nclient_certificates = "optional"\n'
             'client_subject_header = "X-Subject"\nproxy_protocol = true\ntrusted_proxies = ["10.0.0.0/8"]\n'
-            '[[proxy.certificates]]\nchain = "/a.pem"\nkey = "/a.key"\n[[proxy.certificates]]\nchain = "/b.pem"\nkey = "/b.key"\n'
+            '[[proxy.certificates]]\nchain = "/a.pem"\nkey = "/a.key"\n'
+            '[[proxy.certificates]]\nchain = "/b.pem"\nkey = "/b.key"\n'
             '[[routes]]\nredirect_https = 8443\nhsts = "max-age=1"\n[[routes]]\npath = "/a"\nredirect_https = true\n'
             "[timeouts]\nhandshake = 1.5\n",
             "x.toml",
