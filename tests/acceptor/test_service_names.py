@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL.crypto import X509
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import DAY, Authority, now, subject
@@ -31,7 +32,7 @@ class NamesTests(SynchronousTestCase):
 
     def pools(self, names: ServiceNames, *certified: str, common_name: str = "a service") -> List[str]:
         certificate = self.authority.issue(*certified, common_name=common_name).certificate
-        return [found.name for found in names.pools_of(certificate)]
+        return [found.name for found in names.pools_of(X509.from_cryptography(certificate))]
 
     def refused(self, names: ServiceNames, *certified: str, common_name: str = "a service") -> str:
         error = self.assertRaises(NotNamed, self.pools, names, *certified, common_name=common_name)
@@ -107,8 +108,19 @@ class NamesTests(SynchronousTestCase):
             .add_extension(x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x82"), critical=False)
             .sign(key, hashes.SHA256())
         )
-        error = self.assertRaises(NotNamed, ServiceNames([pool("a", "a")]).pools_of, certificate)
+        shown = X509.from_cryptography(certificate)
+        error = self.assertRaises(NotNamed, ServiceNames([pool("a", "a")]).pools_of, shown)
         self.assertIn("can't be read", str(error))
+
+    def test_a_certificate_that_can_not_be_read(self) -> None:
+        """What OpenSSL lets pass and cryptography does not."""
+
+        class Strange(X509):
+            def to_cryptography(self) -> x509.Certificate:
+                raise ValueError("invalid version")
+
+        error = self.assertRaises(NotNamed, ServiceNames([pool("a", "a")]).pools_of, Strange())
+        self.assertIn("its certificate can't be read", str(error))
 
     @settings(max_examples=60, deadline=None, derandomize=True)
     @given(st.lists(st.sampled_from(["a.b", "b", "*.b", "a.*", "s://a.b", "s://b", "ip:::1", "c.a.b"]), min_size=1, max_size=4))

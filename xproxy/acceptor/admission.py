@@ -44,5 +44,5 @@ def check_exposure(pool: Pool, description: str, port: IListeningPort) -> None:
     if host is not None and not allowed(host, LOOPBACK):
         raise StartupError(
             f"pool {pool.name}: {description} can be reached from other hosts: say who may register"
-            f" (allow in [pools.{pool.name}] or --allow CIDR) or set a token"
+            f" (allow in [pools.{pool.name}] or --allow CIDR), set a token, or use slots_tls"
         )

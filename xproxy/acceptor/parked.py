@@ -1,8 +1,7 @@
 """A slot at the acceptor, from its registration to its end.
 
-The acceptor keeps the transport on which the service dialled in, and the socket whose copies it lends. Today they are the same
-socket; a slot that came over TLS will keep its transport and lend one end of a socket pair: then only what is passed to
-``ParkedSlot`` as ``lent`` differs.
+The acceptor keeps the transport on which the service dialled in, and lends copies of its socket. For a slot that came over TLS
+that is the outer end of its bridge's socket pair (see ``tls_slots``): nothing here knows of the difference.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Dict, Iterable, List, Sequence, Tuple
 
 from cryptography import x509
+from OpenSSL.crypto import X509
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, DNSPattern, verify_service_identity
 
@@ -40,11 +41,15 @@ class ServiceNames:
             self._hosts[pool.name] = [DNS_ID(name) for name in pool.service_names if ":" not in name]
             self._uris[pool.name] = [name for name in pool.service_names if ":" in name]
 
-    def pools_of(self, certificate: x509.Certificate) -> Tuple[Pool, ...]:
+    def pools_of(self, shown: X509) -> Tuple[Pool, ...]:
         """The pools that the owner of this certificate may join, in the order of the configuration; at least one.
 
         :raises NotNamed: there is none.
         """
+        try:
+            certificate = shown.to_cryptography()
+        except ValueError as error:  # cryptography is stricter than OpenSSL
+            raise NotNamed("its certificate can't be read") from error
         hosts, uris = _alternative_names(certificate)
         patterns = _patterns(hosts)
         found = tuple(
@@ -64,7 +69,7 @@ def _alternative_names(certificate: x509.Certificate) -> Tuple[List[str], List[s
         return names.get_values_for_type(x509.DNSName), names.get_values_for_type(x509.UniformResourceIdentifier)
     except x509.ExtensionNotFound as error:
         raise NotNamed("its certificate has no subject alternative name") from error
-    except ValueError as error:  # cryptography's word for everything that is not as X.509 has it
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise NotNamed("the extensions of its certificate can't be read") from error
 
 

@@ -86,9 +86,8 @@ class BridgeFactory(TLSMemoryBIOFactory):
 
     def handshake_completed(self, bridge: Bridge) -> None:
         """Let the slot register in the pools that its certificate is good for, or refuse it."""
-        certificate = bridge.transport.getPeerCertificate()
         try:
-            pools = self._names.pools_of(certificate.to_cryptography())
+            pools = self._names.pools_of(bridge.transport.getPeerCertificate())
         except NotNamed as error:
             self.count_refused("refused_certificate", str(error), bridge.peer)
             bridge.close()
