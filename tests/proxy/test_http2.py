@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xproxy import config as cfg
 from xproxy.proxy.front import LINGER_S
-from xproxy.proxy.http2 import HELD_BYTES, MAX_STREAMS, HTTP2Connection
+from xproxy.proxy.http2 import HEADER_TABLE_BYTES, HELD_BYTES, MAX_STREAMS, HTTP2Connection
 from xproxy.proxy.http2_meter import IDLE_FRAMES, RESETS
 
 from .memory import KERNEL, MEMORY, Peer
@@ -640,10 +640,42 @@ class LimitTests(HTTP2Case):
         rig = self.make_secure_rig(timeouts={"body": 5.0})
         client = rig.http2_client()
         stream = client.ask(method=b"POST", body=b"x", end=False)
-        for _ in range(20):
+        for _ in range(24):
             client.raw(DataFrame(stream, data=b"", pad_length=255, flags=["PADDED"]).serialize() * 20)
+            rig.pass_time(0.25)
         self.assertIsNone(client.goaway)
-        self.assertEqual(self.connection(rig).streams[stream]._body_bytes, 1)
+        self.assertEqual(client.answer(stream).status, 408)
+
+    def test_a_table_of_four_gigabytes(self) -> None:
+        rig = self.make_secure_rig()
+        service = rig.slot()
+        client = rig.http2_client()
+        client.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: 2**32 - 1})
+        client.push()
+        for number in range(20):
+            stream = client.ask()
+            rig.exchange(service, b"HTTP/1.1 200 OK\r\nX: %d%b\r\nContent-Length: 0\r\n\r\n" % (number, b"x" * 1000))
+            self.assertEqual(client.answer(stream).fields[b"x"], b"%d" % number + b"x" * 1000)
+        self.assertLessEqual(self.connection(rig).h2.encoder.header_table._current_size, HEADER_TABLE_BYTES)
+
+    def test_begun_and_reset_at_once(self) -> None:
+        """All of it in one piece: what the stream would be told finds it closed."""
+        rig = self.make_secure_rig(routes=[cfg.Route(buffering=False), cfg.Route(path="/own", respond=cfg.Respond())])
+        client = rig.http2_client()
+        for path in (b"/", b"/own", b"/a b"):
+            for fields in ((), ((b"expect", b"100-continue"),)):
+                for _ in range(3):
+                    stream = client.h2.get_next_available_stream_id()
+                    head = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", path), *fields]
+                    client.h2.send_headers(stream, head)
+                    client.h2.send_data(stream, b"some")
+                    client.h2.reset_stream(stream)
+                client.push()
+        self.assertIsNone(client.goaway)
+        service = rig.slot()
+        stream = client.ask()
+        rig.exchange(service, OK)
+        self.assertEqual(client.answer(stream).status, 200)
 
     def test_continuation(self) -> None:
         rig = self.make_secure_rig()

@@ -46,8 +46,21 @@ CONNECTION_WINDOW_BYTES = MAX_STREAMS * STREAM_WINDOW_BYTES
 HELD_BYTES = 64 * 1024
 """Acknowledgements kept for a client that does not read; one more closes the connection. Twisted keeps 17 kB."""
 
+HEADER_TABLE_BYTES = 4096
+"""What we remember of a client's answers to compress the next ones, however much it allows: hyper-h2 would take all of it, and
+search all of it for each field. 4096 is where HTTP/2 begins (RFC 9113 section 6.5.2), and nghttp2's most."""
+
+CLOSED_STREAMS = 1000
+"""Of so many streams that are over it is known how they ended; hyper-h2's own 65,536 are megabytes for each connection."""
+
 TURN_FRAMES = 4
 """Frames between two writes: 64 kB, one call of send."""
+
+
+class Hyper(h2.connection.H2Connection):
+    """hyper-h2, which remembers less."""
+
+    MAX_CLOSED_STREAMS = CLOSED_STREAMS
 
 
 def new_connection(max_head_bytes: int) -> h2.connection.H2Connection:
@@ -55,7 +68,7 @@ def new_connection(max_head_bytes: int) -> h2.connection.H2Connection:
     config = h2.config.H2Configuration(
         client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
     )
-    made = h2.connection.H2Connection(config)
+    made = Hyper(config)
     code = h2.settings.SettingCodes
     made.local_settings = h2.settings.Settings(
         client=False,
@@ -142,7 +155,7 @@ class HTTP2Connection(Protocol):
         stream_id = event.stream_id
         assert stream_id is not None
         if self._leaving:
-            self.h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            self._about_stream(self.h2.reset_stream, stream_id, ErrorCodes.REFUSED_STREAM)
             return
         stream = self.streams[stream_id] = Stream(self, stream_id)
         try:
@@ -187,6 +200,12 @@ class HTTP2Connection(Protocol):
         elif not event.stream_id:
             self._all_windows(event)
 
+    def _settings(self, event: events.RemoteSettingsChanged) -> None:
+        encoder = self.h2.encoder
+        if encoder.header_table_size > HEADER_TABLE_BYTES:
+            encoder.header_table_size = HEADER_TABLE_BYTES
+        self._all_windows(event)
+
     def _all_windows(self, event: events.Event) -> None:
         for stream in self.streams.values():
             if stream.answered:
@@ -198,7 +217,14 @@ class HTTP2Connection(Protocol):
     def acknowledge(self, stream_id: int, flow_bytes: int) -> None:
         """Open the client's window again for what was read."""
         if flow_bytes and not self._over:
-            self.h2.acknowledge_received_data(flow_bytes, stream_id)
+            self._about_stream(self.h2.acknowledge_received_data, flow_bytes, stream_id)
+
+    def _about_stream(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Tell hyper-h2 something of a stream that the client may have reset: the event that says so is under way then."""
+        try:
+            call(*arguments)
+        except ProtocolError:
+            pass
 
     # -- what a request asks of its connection
 
@@ -216,7 +242,7 @@ class HTTP2Connection(Protocol):
     def send_fields(self, stream_id: int, fields: List[Tuple[bytes, bytes]]) -> None:
         """Send an interim response."""
         if not self._over:
-            self.h2.send_headers(stream_id, fields)
+            self._about_stream(self.h2.send_headers, stream_id, fields)
 
     def round(self, stream: Stream) -> None:
         """``stream`` has something to send."""
@@ -228,14 +254,14 @@ class HTTP2Connection(Protocol):
     def stream_answered(self, stream: Stream, reading: bool) -> None:
         """The last frame of an answer is given to hyper-h2; ``reading``: the request goes on, which nobody needs any more."""
         if reading:
-            self.h2.reset_stream(stream.stream_id, ErrorCodes.NO_ERROR)  # RFC 9113 section 8.1
+            self._about_stream(self.h2.reset_stream, stream.stream_id, ErrorCodes.NO_ERROR)  # RFC 9113 section 8.1
         self.streams.pop(stream.stream_id, None)
         stream.gone()
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """End a stream that can't be completed."""
         if self.streams.pop(stream.stream_id, None) is not None and not self._over:
-            self.h2.reset_stream(stream.stream_id, code)
+            self._about_stream(self.h2.reset_stream, stream.stream_id, code)
         stream.gone()
         if not self._sending:
             self._send_round()
@@ -246,6 +272,7 @@ class HTTP2Connection(Protocol):
     def _queue(self, stream: Stream) -> None:
         if stream.answered and not stream.queued:
             stream.queued = True
+            stream.deadline = NEVER  # It is we who are late now.
             self._ready.append(stream)
 
     def _send_round(self) -> None:
@@ -253,6 +280,13 @@ class HTTP2Connection(Protocol):
         if self._sending:
             return
         self._sending = True
+        try:
+            self._send_frames()
+        finally:
+            self._sending = False
+        self.flush()
+
+    def _send_frames(self) -> None:
         ready = self._ready
         frames = 0
         while ready and not self.blocked and not self._over:
@@ -263,8 +297,6 @@ class HTTP2Connection(Protocol):
             frames += 1
             if frames % TURN_FRAMES == 0:
                 self.flush()
-        self._sending = False
-        self.flush()
 
     def flush(self) -> None:
         """Send what hyper-h2 has to say."""
@@ -367,7 +399,9 @@ class HTTP2Connection(Protocol):
         self.streams.clear()
         self._ready.clear()
         self.flush()
-        if not self.blocked:
+        if self.blocked:
+            self._set_deadline()
+        else:
             self._close()
 
     def _close(self) -> None:
@@ -393,6 +427,6 @@ _HAPPENS: Dict[Type[events.Event], Callable[[HTTP2Connection, Any], None]] = {
     events.TrailersReceived: HTTP2Connection._trailers,
     events.StreamReset: HTTP2Connection._was_reset,
     events.WindowUpdated: HTTP2Connection._window,
-    events.RemoteSettingsChanged: HTTP2Connection._all_windows,
+    events.RemoteSettingsChanged: HTTP2Connection._settings,
     events.ConnectionTerminated: HTTP2Connection._client_leaves,
 }

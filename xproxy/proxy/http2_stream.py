@@ -134,10 +134,11 @@ class Stream:
         if self._body_bytes > to.body_limit:
             connection.acknowledge(self.stream_id, flow_bytes)
             raise BadMessage(413, "body-too-large")
-        self._expect(connection.gateway.timeouts.body)
         if not data:
             connection.acknowledge(self.stream_id, flow_bytes)
-        elif to.buffering:
+            return
+        self._expect(connection.gateway.timeouts.body)
+        if to.buffering:
             self._keep(data)
             connection.acknowledge(self.stream_id, flow_bytes)
         elif self._pass_on(data):
