@@ -212,6 +212,7 @@ class RefusedTests(BalancedCase):
             peer.send(bytes((byte,)))
             rig.pass_time(0.5)
         self.refused(rig, peer, "proxy-header-timeout")
+        self.assertEqual(rig.gateway.counts.timeouts, {"handshake": 1})
 
     def test_the_client_leaves(self) -> None:
         rig = self.make()

@@ -731,6 +731,7 @@ class LimitTests(HTTP2Case):
         rig.pass_time(5.0)
         self.assertEqual(client.answer(stream).reset, ErrorCodes.CANCEL)
         self.assertEqual(self.connection(rig).streams, {})
+        self.assertEqual(rig.gateway.counts.timeouts, {"write": 1})
 
     def test_a_client_that_reads_nothing(self) -> None:
         rig = self.make_secure_rig(timeouts={"write": 4.0})
@@ -743,6 +744,7 @@ class LimitTests(HTTP2Case):
         self.assertEqual(len(rig.proxy.front.clients), 1)
         rig.pass_time(2.0)
         self.assert_clean(rig)
+        self.assertEqual(rig.gateway.counts.timeouts, {"write": 1})
 
     def test_a_body_that_stalls(self) -> None:
         rig = self.make_secure_rig(timeouts={"body": 4.0})
@@ -755,6 +757,7 @@ class LimitTests(HTTP2Case):
         self.assertEqual(client.answer(stream).status, 0)
         rig.pass_time(2.0)
         self.assertEqual((client.answer(stream).status, client.answer(stream).reset), (408, ErrorCodes.NO_ERROR))
+        self.assertEqual(rig.gateway.counts.timeouts, {"body": 1})
 
     def test_a_header_block_that_stalls(self) -> None:
         rig = self.make_secure_rig(timeouts={"head": 4.0, "keep_alive": 100.0})
@@ -768,6 +771,7 @@ class LimitTests(HTTP2Case):
             client.raw(ContinuationFrame(3, data=b"").serialize())
         rig.pass_time(LINGER_S + 1)
         self.assert_clean(rig)
+        self.assertEqual(rig.gateway.counts.timeouts, {"head": 1})
 
     def test_a_client_that_says_nothing(self) -> None:
         rig = self.make_secure_rig(timeouts={"head": 4.0})
@@ -793,6 +797,7 @@ class LimitTests(HTTP2Case):
             client.h2.ping(b"12345678")
             client.push()
         self.assertEqual(client.goaway and client.goaway.error_code, ErrorCodes.NO_ERROR)
+        self.assertEqual(rig.gateway.counts.timeouts, {"keep_alive": 1})
 
     def test_no_space(self) -> None:
         rig = self.make_secure_rig(limits={"response_memory": 10})

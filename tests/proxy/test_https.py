@@ -305,6 +305,7 @@ class HandshakeTests(LoggedCase):
         self.assertEqual(len(rig.proxy.front.clients), 1)
         rig.pass_time(0.6)
         self.assertTrue(client.peer.over)
+        self.assertEqual(rig.gateway.counts.timeouts, {"handshake": 1})
         self.failed(rig, "timeout", "timeout")
 
     def test_a_byte_now_and_then_does_not_help(self) -> None:

@@ -95,6 +95,7 @@ class Balanced(Protocol):
         if self._over:
             self.transport.abortConnection()
         else:
+            self._gateway.counts.timed_out("handshake")
             self._refuse("proxy-header-timeout", "timeout")
 
     def drain(self) -> None:

@@ -363,9 +363,14 @@ class HTTP2Connection(Protocol):
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, idle for too long, or does not close."""
-        if self._over or now > self._write_until:
+        counts = self.gateway.counts
+        if self._over:
+            self.transport.abortConnection()
+        elif now > self._write_until:
+            counts.timed_out("write")
             self.transport.abortConnection()
         else:
+            counts.timed_out("head" if now > self._block_until or not self.h2.highest_inbound_stream_id else "keep_alive")
             self.h2.close_connection()
             self._end()
 

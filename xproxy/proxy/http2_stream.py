@@ -399,6 +399,7 @@ class Stream:
     def deadline_passed(self, now: float) -> None:
         """The client was too slow: with its request, or with taking the answer."""
         self.deadline = NEVER
+        self.connection.gateway.counts.timed_out("write" if self.answered else "body")
         if self.answered:
             self.cancel(ErrorCodes.CANCEL)
         else:

@@ -132,7 +132,9 @@ class Handshake(Protocol):
 
     def deadline_passed(self, now: float) -> None:
         """The handshake takes too long."""
-        self._outcome = self._outcome or "timeout"
+        if not self._outcome:
+            self._outcome = "timeout"
+            self._gateway.counts.timed_out("handshake")
         self.transport.abortConnection()
 
     def drain(self) -> None:
