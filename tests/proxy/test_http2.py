@@ -746,6 +746,23 @@ class LimitTests(HTTP2Case):
         self.assert_clean(rig)
         self.assertEqual(rig.gateway.counts.timeouts, {"write": 1})
 
+    def test_a_client_that_reads_slowly(self) -> None:
+        """It is not cut off while it takes something, however little, in the time of a write."""
+        rig = self.make_secure_rig(timeouts={"write": 4.0})
+        service = rig.slot()
+        client = rig.http2_client(capacity=1000)
+        client.peer.reading = False
+        stream = client.ask()
+        rig.exchange(service, answer_of(60_000))
+        for _ in range(6):
+            rig.pass_time(3.0)
+            client.peer.received += client.peer.socket.recv(100)
+        self.assertEqual(len(rig.proxy.front.clients), 1)
+        client.peer.reading = True
+        data, client.peer.received = client.peer.received, b""
+        client.tls.bio_write(data)
+        self.assertEqual(len(client.answer(stream).content), 60_000)
+
     def test_a_body_that_stalls(self) -> None:
         rig = self.make_secure_rig(timeouts={"body": 4.0})
         client = rig.http2_client()

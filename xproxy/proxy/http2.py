@@ -32,6 +32,7 @@ from ..http1.forward import forwarding_block
 from .front import LINGER_S, HTTPFront
 from .http2_meter import Flood, FrameMeter
 from .http2_stream import Stream
+from .outlet import unacknowledged_bytes
 from .sweep import NEVER
 
 MAX_STREAMS = 128
@@ -108,6 +109,8 @@ class HTTP2Connection(Protocol):
         self._ready: Deque[Stream] = deque()
         self._sending = False
         self._held = b""
+        self._below_bytes = 0
+        """What was below us at the last look while the transport was full."""
         self._registering = False
         self._leaving = False
         """No further stream is taken."""
@@ -310,8 +313,7 @@ class HTTP2Connection(Protocol):
                 self.transport.abortConnection()
         elif not self.transport.write_now(data):
             self.blocked = True
-            self._write_until = self.gateway.monotonic() + self.gateway.timeouts.write
-            self._set_deadline()
+            self._client_took()
             self._registering = True
             self.transport.registerProducer(self, False)
             self._registering = False
@@ -322,9 +324,8 @@ class HTTP2Connection(Protocol):
             return
         if self._held:
             held, self._held = self._held, b""
-            self._write_until = self.gateway.monotonic() + self.gateway.timeouts.write
-            self._set_deadline()
             self.transport.write(held)
+            self._client_took()
             return
         self.blocked = False
         self._write_until = NEVER
@@ -337,6 +338,12 @@ class HTTP2Connection(Protocol):
 
     def stopProducing(self) -> None:
         """The connection is gone; ``connectionLost`` tells."""
+
+    def _client_took(self) -> None:
+        """It took something of what is below us, and has to take more."""
+        self._below_bytes = unacknowledged_bytes(self.transport)
+        self._write_until = self.gateway.monotonic() + self.gateway.timeouts.write
+        self._set_deadline()
 
     # -- time
 
@@ -367,6 +374,9 @@ class HTTP2Connection(Protocol):
         if self._over:
             self.transport.abortConnection()
         elif now > self._write_until:
+            if unacknowledged_bytes(self.transport) < self._below_bytes:
+                self._client_took()
+                return
             counts.timed_out("write")
             self.transport.abortConnection()
         else:

@@ -34,6 +34,17 @@ class OutletOwner(Protocol):
         """The peer took everything."""
 
 
+def unacknowledged_bytes(transport: Any) -> int:
+    """What a transport and the kernel (tcp(7): SIOCOUTQ, which is TIOCOUTQ) hold of what was given to them."""
+    held: int = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+    held += getattr(transport, "_tempDataLen", 0)
+    try:
+        (queued,) = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))
+    except (AttributeError, OSError, ValueError):
+        return held  # A transport without a socket of its own, or any more.
+    return held + int(queued)
+
+
 @implementer(IPullProducer)
 class Outlet:
     """Everything that is sent on one connection goes through here, in order.
@@ -126,7 +137,7 @@ class Outlet:
         self._registering = True
         self._transport.registerProducer(self, False)
         self._registering = False
-        self._held = self._unacknowledged()
+        self._held = unacknowledged_bytes(self._transport)
 
     def resumeProducing(self) -> None:
         """The transport has nothing more to send."""
@@ -135,7 +146,7 @@ class Outlet:
         data = self._backlog.take() or (self._body.take() if self._body is not None else b"")
         if data:
             self._transport.write(data)
-            self._held = self._unacknowledged()
+            self._held = unacknowledged_bytes(self._transport)
             self._owner.outlet_progress()
             return
         self._drop()
@@ -150,19 +161,8 @@ class Outlet:
 
         Asked when a deadline has passed: progress is told for a whole piece only, which takes a slow peer longer.
         """
-        before, self._held = self._held, self._unacknowledged()
+        before, self._held = self._held, unacknowledged_bytes(self._transport)
         return self._held < before
-
-    def _unacknowledged(self) -> int:
-        """What the transport and the kernel (tcp(7): SIOCOUTQ, which is TIOCOUTQ) hold of what was given to them."""
-        transport = self._transport
-        held: int = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
-        held += getattr(transport, "_tempDataLen", 0)
-        try:
-            (queued,) = struct.unpack("i", fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4)))
-        except (AttributeError, OSError, ValueError):
-            return held  # A transport without a socket of its own, or any more.
-        return held + int(queued)
 
     def stopProducing(self) -> None:
         """The connection is gone."""
