@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 import importlib
 import os
@@ -54,11 +53,6 @@ class ClientCase(ProxyCase):
         self.serve(self.recorder, 4)
         self.addCleanup(self.collect)
         self.url = "http://{}:{}".format(*self.proxy.http)
-
-    def collect(self) -> None:
-        """On PyPy some packages' sockets are closed by nothing else, and only once what held them is gone."""
-        for _ in range(3):
-            gc.collect()
 
     def need(self, name: str) -> Any:
         """A package, or the skipping of the test."""

@@ -223,6 +223,10 @@ class OpenSSLTests(TLSCase):
 class PackageTests(TLSCase):
     """Python packages."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(self.collect)
+
     def test_httpx_with_http_2(self) -> None:
         httpx = self.need("httpx")
         self.need("h2")
