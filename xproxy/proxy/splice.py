@@ -56,7 +56,7 @@ def _find_splice() -> Optional[SpliceCall]:
 
 
 class Splicer:
-    """The process's pipe. Made when first needed.
+    """The pipe of a process. The gateway makes one when it is made, and closes it when it stops.
 
     :raises OSError: from the constructor, when there is no pipe to be had.
     """
