@@ -215,7 +215,6 @@ class OutletMixin:
         self.assertNotIn("drained", self.owner.told)
         self.outlet.send(b"too late")
         self.assertFalse(self.outlet.draining)
-        self.outlet.close()
 
     def test_peer_is_gone_before_the_first_byte(self: Any) -> None:
         """An error on the direct way is the transport's to report."""

@@ -9,7 +9,7 @@ import attr
 
 from xproxy.http1.fields import Fields
 from xproxy.http1.grammar import is_token
-from xproxy.http1.names import FOLD
+from xproxy.http1.names import BELIEVED, FOLD
 from xproxy.http1.response import ResponseHead
 
 _request_id = re.compile(rb"[!#-\[\]-~]{1,128}").fullmatch
@@ -55,7 +55,7 @@ def forwarding_block(
     """
     special = fields.special
     lines: List[bytes] = [b"Host: " + (set_host or host)]
-    believed = {name: value for name, value in special.items() if trusted and _vouched(name)}
+    believed = {name: value for name, value in special.items() if _vouched(name)} if trusted and len(special) > 1 else {}
     if marks.style in ("x-forwarded", "both"):
         source = peer or b"unknown"
         before = believed.pop(b"x-forwarded-for", b"")
@@ -88,7 +88,7 @@ def without_field(lines: bytes, name: bytes) -> bytes:
 
 
 def _vouched(name: bytes) -> bool:
-    return name.startswith(b"x-forwarded-") or name in (b"forwarded", b"x-real-ip")
+    return name[:12] == b"x-forwarded-" or name in BELIEVED
 
 
 def _forwarded(peer: bytes, scheme: bytes, host: bytes) -> bytes:
@@ -154,14 +154,13 @@ def client_head(
     :param date: the value of Date, for a response that came without (RFC 9110 section 6.6.1).
     :param via: our pseudonym; empty: no Via.
     """
-    plain = minor == 1 and keep_alive and not chunked and length >= 0
-    common = head.common
-    if plain and common is not None and common[0] == length and common[1] is via:
-        block = common[2]
+    variant = (length, minor, keep_alive, chunked, via)
+    last = head.last_variant
+    if last is not None and last[0] == variant:
+        block = last[1]
     else:
         block = _client_block(head, minor, keep_alive, length, chunked, via)
-        if plain:
-            head.common = (length, via, block)
+        head.last_variant = (variant, block)
     if date and b"date" not in head.fields.special and head.status >= 200:
         return b"%bDate: %b\r\n\r\n" % (block, date)
     return block + b"\r\n"

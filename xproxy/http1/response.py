@@ -25,7 +25,7 @@ class ResponseHead:
         connection says otherwise: see ``response_body``.
     """
 
-    __slots__ = ("status", "minor", "reason", "fields", "slot_closing", "unbuffered", "keep_alive", "common")
+    __slots__ = ("status", "minor", "reason", "fields", "slot_closing", "unbuffered", "keep_alive", "last_variant")
 
     def __init__(self, status: int, minor: int, reason: bytes, fields: Fields) -> None:
         special = fields.special
@@ -40,8 +40,8 @@ class ResponseHead:
             kind = special.get(b"content-type", b"")
             self.unbuffered = len(kind) >= 17 and kind[:17].lower() == b"text/event-stream"
         self.keep_alive = not fields.close and (minor == 1 or fields.keep_alive)
-        self.common: Optional[Tuple[int, bytes, bytes]] = None
-        """Length, Via and bytes of the commonest variant of what the client gets, kept by ``forward.client_head``."""
+        self.last_variant: Optional[Tuple[Tuple[int, int, bool, bool, bytes], bytes]] = None
+        """What a client got last of this head, and under which conditions; kept by ``forward.client_head``."""
 
 
 def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:

@@ -61,7 +61,8 @@ class Inlet:
             self._transport.doRead = read
 
     def close(self) -> None:
-        """The connection is gone: let go of it, so that it needs no garbage collector."""
+        """The connection is gone: let go of both its ends, so that they need no garbage collector."""
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.__dict__.pop("doRead", None)
+            del self._receive_into, self._received

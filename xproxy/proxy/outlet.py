@@ -195,7 +195,8 @@ class Outlet:
             self._transport.loseConnection()
 
     def close(self) -> None:
-        """Drop what waits: the connection is given up."""
+        """The connection is gone: drop what waits, and let go of the owner, so that neither needs a garbage collector."""
         if self.draining:
             self._drop()
             self._transport.unregisterProducer()
+        del self._owner

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IProtocolFactory
-from twisted.internet.tcp import Port
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from zope.interface import implementer
 
 from .. import config as cfg
 from ..interfaces import ILeaseHolder, ISlotSource
 from ..metrics import ProxyCounts
 from ..startup import ListenService, StartupError, os_reason
+from .accepting import accept_plainly
 from .access_log import AccessLog
 from .balanced import BalancedFront
 from .certificate_store import CertificateStore, utc_now
@@ -50,15 +49,6 @@ def certificate_store(reactor: Any, config: cfg.Proxy) -> Optional[CertificateSt
     policy = TLSPolicy(config.client_ca, config.client_certificates == "required", config.http2)
     made = [self_signed_pair(utc_now())] if config.self_signed else []
     return CertificateStore(reactor, config.certificates, policy, made)
-
-
-def send_without_delay(port: IListeningPort) -> None:
-    """Set TCP_NODELAY on a listening socket, from which accepted ones have it (tcp(7)), a system call less for each.
-
-    A response may be sent in pieces; none is to wait for the client's acknowledgement of the one before (RFC 896).
-    """
-    if isinstance(port, Port) and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
-        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @implementer(ILeaseHolder)
@@ -97,7 +87,7 @@ class ProxyService(MultiService):
             if not self.config.proxy.trusted_proxies:
                 raise StartupError(f"{description}: PROXY headers are believed from trusted_proxies only, and there are none")
             factory = BalancedFront(self.front, factory)
-        listening = ListenService(self._reactor, plain, factory, check=send_without_delay)
+        listening = ListenService(self._reactor, plain, factory, check=accept_plainly)
         listeners.append(listening)
         listening.setServiceParent(self)
 

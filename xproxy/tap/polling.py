@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from functools import partial
+from select import EPOLLIN
 from typing import Any, Optional
 
 from twisted.internet.epollreactor import EPollReactor
@@ -35,8 +36,15 @@ def _poll(reactor: Any, timeout_s: Optional[float]) -> None:
     read_or_write = reactor._doReadOrWrite
     for descriptor, event in events:
         selectable = selectables.get(descriptor)
-        if selectable is not None:
-            try:
+        if selectable is None:
+            continue  # It was closed by one of those before it.
+        try:
+            if event != EPOLLIN:
                 read_or_write(selectable, descriptor, event)
-            except Exception:  # noqa: BLE001 - the reactor's last resort: logged, and the other connections go on
-                _log.failure("{selectable} failed", selectable=selectable)
+                continue
+            why = selectable.doRead()
+        except Exception as error:  # noqa: BLE001 - the reactor's last resort: logged, and the other connections go on
+            _log.failure("{selectable} failed", selectable=selectable)
+            why = error
+        if why is not None:
+            reactor._disconnectSelectable(selectable, why, True)
