@@ -1,8 +1,8 @@
 """Clients on their way in and out: Twisted's Port and Server, without what nobody here reads.
 
-Between the listening socket and ``front`` (or whoever else is the port's factory). Twisted's own accepting makes each connection a
-socket of Python's, asks it for its family and type, words a log prefix, and shuts the socket down before it closes it: half of what
-a request on a connection of its own costs on CPython. What stays is what ``tcp.Port`` and ``tcp.Server`` promise: the same
+Between the listening socket and ``front`` (or whoever else is the port's factory). Twisted makes each connection a socket of
+Python's, asks it for its family and type, words a log prefix, and shuts the socket down before it closes it: a fifth of what a
+request on a connection of its own costs on CPython. What stays is what ``tcp.Port`` and ``tcp.Server`` promise: the same
 interfaces, the same calls of the protocol in the same order.
 """
 
@@ -32,8 +32,8 @@ _log = Logger()
 class ClientTransport(Server):
     """The transport of a client.
 
-    Twisted shuts a socket down before it closes it, for the sake of other processes that have it. No other process has this one:
-    ``close`` alone ends the connection (tcp(7)).
+    Twisted shuts a socket down before it closes it, for the sake of other processes that have it. No other process has this
+    one: ``close`` alone ends the connection (tcp(7)).
     """
 
     server: Any = None
@@ -81,8 +81,8 @@ class ClientTransport(Server):
 def accept_plainly(port: IListeningPort) -> None:
     """Let a TCP port of Twisted's accept its clients by ``_accept``; others (UNIX, other reactors) are left as they are.
 
-    TCP_NODELAY is set on the listening socket, from which accepted ones have it (tcp(7)), a system call less for each: a response
-    may be sent in pieces, and none is to wait for the client's acknowledgement of the one before (RFC 896).
+    TCP_NODELAY is set on the listening socket, from which accepted ones have it (tcp(7)), a system call less for each: a
+    response may be sent in pieces, and none is to wait for the client's acknowledgement of the one before (RFC 896).
     """
     if type(port) is Port and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
         port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
