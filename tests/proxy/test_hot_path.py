@@ -12,12 +12,14 @@ import platform
 import socket
 import sys
 from collections import Counter
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, Callable, Dict, List
 from unittest import SkipTest
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
+
+from xproxy.proxy.accepting import _accept
 
 from .memory import KERNEL, LoopReactor, kernel_pair
 from .rig import RigCase
@@ -32,6 +34,9 @@ REQUESTS = 40
 
 MOST_PYTHON_CALLS = 58
 """Calls of Python functions for a request, from the first byte read to the last one sent; 0.05 to 0.1 us each on CPython."""
+
+MOST_PYTHON_CALLS_OF_A_CONNECTION = 93
+"""The same for a request on a connection of its own, from its accept to its close: 84 were counted, some of the test's own."""
 
 MOST_BUILTIN_CALLS = 32
 """Calls of functions written in C, the system calls among them."""
@@ -64,7 +69,7 @@ class Calls:
             self.python += 1
         elif event == "c_call":
             self.builtin += 1
-            if isinstance(getattr(argument, "__self__", None), socket.socket):
+            if isinstance(getattr(argument, "__self__", None), socket.SocketType):
                 self.of_sockets[argument.__name__] += 1
 
     def count(self, what: Callable[[], object]) -> None:
@@ -159,6 +164,43 @@ class HotPathTests(RigCase):
         self.requests(REQUESTS, calls.count)
         expected: Dict[str, int] = {"recv_into": 2 * REQUESTS, "send": 2 * REQUESTS}
         self.assertEqual(dict(calls.of_sockets), expected)
+
+    def test_a_connection_for_a_request(self) -> None:
+        """From the listening socket to the closed one: four system calls more, and the question whether somebody else waits."""
+        calls = Calls()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            port = SimpleNamespace(
+                socket=listening,
+                addressFamily=listening.family,
+                socketType=listening.type,
+                factory=self.rig.proxy.front,
+                reactor=self.rig.reactor,
+                disconnecting=False,
+                disconnected=False,
+            )
+            self.connections(port, WARM_UP, lambda step: step())
+            self.connections(port, REQUESTS, calls.count)
+        self.assertLessEqual(calls.python / REQUESTS, MOST_PYTHON_CALLS_OF_A_CONNECTION)
+        expected: Dict[str, int] = {"_accept": 2, "setblocking": 1, "recv_into": 2, "send": 2, "close": 1}
+        self.assertEqual(dict(calls.of_sockets), {name: number * REQUESTS for name, number in expected.items()})
+
+    def connections(self, port: Any, number: int, run: Callable[[Callable[[], object]], object]) -> None:
+        """Make requests of HTTP/1.0, each on a connection of its own."""
+        front = self.rig.proxy.front
+        others = set(front.clients)
+        for _ in range(number):
+            with socket.create_connection(port.socket.getsockname()) as client:
+                client.send(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
+                run(lambda: _accept(port))
+                (connection,) = front.clients - others
+                run(connection.transport.doRead)
+                self.service.socket.recv(65536)
+                self.service.socket.send(RESPONSE)
+                run(self.near_service.doRead)
+                answer = client.recv(65536)
+                self.assertTrue(answer.endswith(bytes(256)), answer)
+                self.assertEqual(client.recv(65536), b"")
 
     def test_nothing_is_asked_of_the_reactor(self) -> None:
         """No epoll_ctl, no timer."""

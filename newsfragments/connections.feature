@@ -1,0 +1,1 @@
+A client that opens a connection for each request costs a fifth less CPU time.
