@@ -15,6 +15,9 @@ from typing import Any, Optional
 from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 
+MOST_EVENTS = 512
+"""Asked for in one turn. Room for them is made each time, and Twisted's for all connections is megabytes with 100,000 of them."""
+
 _log = Logger()
 
 
@@ -28,7 +31,7 @@ def _poll(reactor: Any, timeout_s: Optional[float]) -> None:
     """One turn of the loop: as ``EPollReactor.doPoll``, whose private parts these are."""
     selectables = reactor._selectables
     try:
-        events = reactor._poller.poll(-1 if timeout_s is None else timeout_s, len(selectables) or 1)
+        events = reactor._poller.poll(-1 if timeout_s is None else timeout_s, min(len(selectables), MOST_EVENTS) or 1)
     except OSError as error:
         if error.errno == errno.EINTR:
             return
