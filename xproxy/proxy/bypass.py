@@ -90,7 +90,7 @@ class Bypass:
         caller.response_spliced(taken - len(left))
         if left or not body.remaining:
             caller.response_more(left, not body.remaining)
-        if left and body.remaining:
+        if left and body.remaining and caller.splice_target() is None:
             self._wait()
         return None
 
