@@ -50,6 +50,9 @@ class Limits:
     """All trailer lines, as one header line. Past it: 431 to a client, 502 from a service."""
     request_memory: int = 65536
     """What one request body may hold in memory (nginx client_body_buffer_size 8k or 16k); the rest goes to an unlinked file."""
+    bodies_memory: int = 32 * 1024 * 1024
+    """What long request bodies may hold in memory together beyond that, a quarter of it each, before they go to files. Enough
+    for 32 bodies of 1 MiB, nginx's client_max_body_size, in each worker process."""
     response_memory: int = 65536
     """What one response may hold in memory for a slow client (nginx proxy_buffers 8 x 8k); the rest goes to a file."""
     response_file: int = 1024 * 1024 * 1024

@@ -49,6 +49,7 @@ LIMITS: Keys = {
     "body": check.whole_number(0, _PEBIBYTE),
     "trailers": check.whole_number(0, _MEBIBYTE),
     "request_memory": check.whole_number(0, 1024 * _MEBIBYTE),
+    "bodies_memory": check.whole_number(0, 1024 * _MEBIBYTE),
     "response_memory": check.whole_number(0, 1024 * _MEBIBYTE),
     "response_file": check.whole_number(0, _PEBIBYTE),
     "discard": check.whole_number(0, _PEBIBYTE),

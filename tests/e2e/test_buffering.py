@@ -17,6 +17,9 @@ from .services import respond
 from .wire import Message, Wire
 
 MEBIBYTE = 1024 * 1024
+FILES = "[limits]\nbodies_memory = 0"
+"""Long request bodies go to files at once."""
+
 LARGE = 12 * MEBIBYTE
 """More than the kernel holds for a client that does not read."""
 
@@ -49,7 +52,7 @@ class SlowRequestTests(BufferingCase):
 
     def test_slow_upload(self) -> None:
         """In memory, then in a file that has no name; it reaches the service in one go, and the file is gone."""
-        self.start()
+        self.start(more=FILES)
         recorder = Recorder()
         self.serve(recorder)
         client = self.connect()
@@ -66,9 +69,25 @@ class SlowRequestTests(BufferingCase):
         self.assertEqual(("/slow", b"m" * size), (recorder.last.target, recorder.last.body))
         self.assertEqual([], self.temporary_files())
 
+    def test_memory_that_uploads_share(self) -> None:
+        """As long as there is some, no file is needed; what comes past one upload's share of it goes to one."""
+        self.start()
+        recorder = Recorder()
+        self.serve(recorder)
+        for size, files in ((3 * MEBIBYTE, 0), (20 * MEBIBYTE, 1)):
+            body = os.urandom(1000) * (size // 1000)
+            client = self.connect()
+            client.send(post(body, target="/slow")[:-1])
+            self.assert_slot_is_free()
+            wait_for(lambda files=files: len(self.temporary_files()) == files, "the file")
+            client.send(body[-1:])
+            self.assertEqual(200, client.response().status)
+            self.assertEqual(body, recorder.last.body)
+            self.assertEqual([], self.temporary_files())
+
     def test_leaves_in_the_middle(self) -> None:
         """A client that gives up leaves nothing behind, and the service never hears of it."""
-        self.start()
+        self.start(more=FILES)
         recorder = Recorder()
         self.serve(recorder)
         for leave in (Wire.close, Wire.reset):
@@ -368,7 +387,7 @@ class NoSpaceTests(BufferingCase):
 
     def begin(self) -> None:
         """A proxy whose files may have 200,000 bytes."""
-        self.start(fresh=True)
+        self.start(more=FILES, fresh=True)
         large = respond(b"n" * LARGE)
         self.recorder = Recorder(lambda request: respond() if request.target == "/quick" else large)
         self.service = self.serve(self.recorder)

@@ -19,6 +19,7 @@ from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.proxy.access_log import AccessLog
+from xproxy.proxy.blocks import BLOCK_BYTES
 from xproxy.proxy.front import ClientConnection
 from xproxy.proxy.pool import Pool
 from xproxy.proxy.service import ProxyService
@@ -250,6 +251,19 @@ class RigCase(SynchronousTestCase):
             for slot in pool.slots:
                 self.assertIn(slot.transport, rig.reactor.readers)
         self.assertEqual(set(rig.source.board), {0})
+        blocks = rig.gateway.blocks
+        self.assertEqual(blocks.free, rig.gateway.limits.bodies_memory // BLOCK_BYTES)
+
+
+def unlinked_files() -> int:
+    """How many open files of this process have no name."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+        except FileNotFoundError:  # The descriptor that the listing itself used.
+            continue
+    return sum(name.endswith(" (deleted)") for name in found)
 
 
 def responses(data: bytes, *methods: bytes) -> List[Tuple[int, Dict[bytes, bytes], bytes]]:

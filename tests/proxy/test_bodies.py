@@ -7,11 +7,12 @@ from typing import Any, Iterator, List
 from unittest import mock
 
 from xproxy import config as cfg
+from xproxy.proxy.blocks import BLOCK_BYTES
 from xproxy.proxy.front import State
 from xproxy.proxy.sweep import NEVER
 
-from .memory import KERNEL
-from .rig import GET, OK, RigCase, post, request_head, responses, statuses
+from .memory import KERNEL, Peer
+from .rig import GET, OK, RigCase, post, request_head, responses, statuses, unlinked_files
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n"
 STREAMED = [cfg.Route(buffering=False)]
@@ -35,6 +36,9 @@ def content_of(request: bytes) -> bytes:
 
 class BodyMixin:
     """The tests that hold over both kinds of sockets."""
+
+    def setUp(self: Any) -> None:
+        self.files_before = unlinked_files()
 
     def test_every_split_of_a_request(self: Any) -> None:
         """However a request arrives, kept or streamed, the service gets the same, and the next request is the next."""
@@ -106,6 +110,87 @@ class BodyMixin:
                 rig.settle()
             self.assertEqual(content_of(rig.exchange(service, OK)), body)
             self.assertEqual(statuses(client.take()), [200])
+
+    def test_long_bodies_in_shared_memory(self: Any) -> None:
+        """Received there and sent from there, however they come; what follows a body is the next request's."""
+        body = b"".join(b"%07d\n" % number for number in range(150_000))
+        request = post(body)
+        for cut in (len(request) - len(body), 1000, 100_000, 1_000_000, len(request)):
+            rig = self.make_rig()
+            service = rig.slot()
+            client = rig.client(request[:cut])
+            blocks = rig.gateway.blocks
+            if cut == 1_000_000:
+                self.assertEqual(blocks.free, 128 - 4)
+            client.send(request[cut:] + request + GET)
+            rig.settle()
+            for _ in range(2):
+                got = rig.exchange(service, OK)
+                self.assertEqual(request_head(got).fields.content_length, len(body))
+                self.assertEqual(content_of(got), body)
+            self.assertTrue(rig.exchange(service, OK).startswith(b"GET "))
+            self.assertEqual(statuses(client.take()), [200, 200, 200])
+            self.assertEqual(unlinked_files(), self.files_before)
+            self.assert_at_rest(rig)
+
+    def test_long_bodies_that_find_no_shared_memory(self: Any) -> None:
+        """The last one is too much: it goes to a file, past what its own memory and its share of the blocks hold."""
+        body = b"0123456789abcdef" * 100_000
+        request = post(body)
+        rig = self.make_rig(limits={"bodies_memory": 5 * BLOCK_BYTES})
+        clients = [rig.client(request[:-1]) for _ in range(6)]
+        self.assertEqual(rig.gateway.blocks.free, 0)
+        self.assertEqual(unlinked_files(), self.files_before + 6)
+        service = rig.slot(capacity=4608)
+        for client in clients:
+            client.send(b"f")
+            rig.settle()
+            self.assertEqual(content_of(rig.exchange(service, OK)), body)
+            self.assertEqual(statuses(client.take()), [200])
+        self.assertEqual(unlinked_files(), self.files_before)
+        self.assert_at_rest(rig)
+
+    def test_long_body_is_sent_again(self: Any) -> None:
+        """From its beginning, from wherever it is, to the next slot."""
+        body = b"0123456789abcdef" * 100_000
+        for bodies_memory in (0, 32 * 1024 * 1024):
+            rig = self.make_rig(limits={"bodies_memory": bodies_memory})
+            first, second = rig.slot(capacity=4608), rig.slot(capacity=4608)
+            first.reading = second.reading = False
+            client = rig.client(post(body, method=b"PUT"))
+            busy, other = (first, second) if first.socket.recv(1) else (second, first)
+            busy.close()
+            other.reading = True
+            rig.settle()
+            self.assertEqual(content_of(rig.exchange(other, OK)), body)
+            self.assertEqual(statuses(client.take()), [200])
+            self.assert_at_rest(rig)
+
+    def test_long_body_is_not_finished(self: Any) -> None:
+        """The client leaves, by its end or a reset, or is silent: nothing is left of it, and no slot was asked for."""
+        part = post(bytes(1_000_000))[:500_000]
+        for bodies_memory in (0, 32 * 1024 * 1024):
+            for leave in (Peer.end, Peer.reset, None):
+                rig = self.make_rig(limits={"bodies_memory": bodies_memory}, timeouts={"body": 5.0})
+                service = rig.slot()
+                client = rig.client(part)
+                for _ in range(3):
+                    rig.pass_time(4.0)
+                    client.send(b"x")
+                    rig.settle()
+                self.assertIs(rig.connections[0]._state, State.BODY)
+                if leave is None:
+                    rig.pass_time(5.5)
+                    self.assertEqual(statuses(client.take()), [408])
+                    client.send(b"x" * 200_000)  # To nobody.
+                    rig.pass_time(6.0)
+                else:
+                    leave(client)
+                    rig.settle()
+                self.assertEqual(rig.proxy.front.clients, set())
+                self.assertEqual(service.received, b"")
+                self.assertEqual(unlinked_files(), self.files_before)
+                self.assert_at_rest(rig)
 
     def test_body_of_no_bytes(self: Any) -> None:
         """A length of 0 goes on as one, and needs no waiting."""
@@ -223,6 +308,12 @@ class BodyMixin:
         with mock.patch("xproxy.proxy.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             client = rig.client(post(b"x" * 20_000 + b"y")[:-1])
         self.assertEqual(statuses(client.take()), [507])
+        self.assert_at_rest(rig)
+        rig = self.make_rig(limits={"bodies_memory": 0})
+        with mock.patch("xproxy.proxy.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
+            client = rig.client(post(b"x" * 200_000)[:-1])
+        self.assertEqual(statuses(client.take()), [507])
+        self.assertEqual(unlinked_files(), self.files_before)
         self.assert_at_rest(rig)
 
     def test_client_leaves_in_the_body(self: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any, Tuple
 from unittest import mock
 
@@ -378,6 +379,25 @@ class KernelSlowClientTests(SlowClientMixin, RigCase):
             service.send(b"x" * 1_000_000)
             rig.settle()
         self.assertTrue(service.over)
+        self.assert_at_rest(rig)
+
+    def test_slow_for_less_than_a_moment(self) -> None:
+        """A client that can take again what it did not take a moment ago is not waited for: nobody would tell when to go on."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(GET)
+
+        class Hasty:
+            """Takes what is there, and finds the client full."""
+
+            def move(self, source: int, target: int, count: int) -> Tuple[int, bytes]:
+                """As a Splicer."""
+                left = os.read(source, min(count, 10_000))
+                return len(left), left
+
+        rig.pool.splicer = Hasty()  # type: ignore[assignment]
+        rig.exchange(service, LONG + CONTENT)
+        self.assertEqual(responses(client.take())[0][2], CONTENT)
         self.assert_at_rest(rig)
 
     def test_spliced_and_broken_off(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from typing import Any, Callable, List
 from unittest import mock
 
@@ -12,18 +13,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.proxy import spool as spool_module
+from xproxy.proxy.blocks import BLOCK_BYTES, Blocks
 from xproxy.proxy.spool import READ_BYTES, Spool
 
-
-def unlinked_files() -> int:
-    """How many open files of this process have no name."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found.append(os.readlink(f"/proc/self/fd/{name}"))
-        except FileNotFoundError:  # The descriptor that the listing itself used.
-            continue
-    return sum(name.endswith(" (deleted)") for name in found)
+from .rig import unlinked_files
 
 
 def drain(spool: Spool) -> List[bytes]:
@@ -164,3 +157,151 @@ class SpoolTests(SynchronousTestCase):
                 content += step
             self.assertEqual((spool.size, spool.taken, spool.unread), (len(content), taken, len(content) - taken))
         spool.clear()
+
+
+class BlocksTests(SynchronousTestCase):
+    """The memory that long bodies share."""
+
+    def test_claimed_and_given_back(self) -> None:
+        """As many as were allowed; what is claimed is what was received into, and nobody else's."""
+        blocks = Blocks(3 * BLOCK_BYTES + 1)
+        claimed = []
+        for number in range(3):
+            blocks.scratch[:1] = b"%d" % number
+            self.assertEqual(blocks.free, 3 - number)
+            block = blocks.claim()
+            assert block is not None
+            claimed.append(block)
+        self.assertEqual([block[:1].tobytes() for block in claimed], [b"0", b"1", b"2"])
+        self.assertIsNone(blocks.claim())
+        blocks.scratch[:1] = b"x"
+        self.assertEqual([block[:1].tobytes() for block in claimed], [b"0", b"1", b"2"])
+        blocks.give_back(claimed)
+        self.assertEqual(blocks.free, 3)
+
+    def test_used_again(self) -> None:
+        """Memory that is there already."""
+        blocks = Blocks(10 * BLOCK_BYTES)
+        first = blocks.claim()
+        assert first is not None
+        blocks.give_back([first])
+        blocks.claim()
+        self.assertIs(blocks.scratch, first)
+
+
+class SharedSpoolTests(SynchronousTestCase):
+    """A spool with blocks."""
+
+    def setUp(self) -> None:
+        before = unlinked_files()
+        self.files: Callable[[], int] = lambda: unlinked_files() - before
+        self.blocks = Blocks(16 * BLOCK_BYTES)
+        self.spool = Spool(1000, self.blocks)
+        self.addCleanup(self.spool.clear)
+        self.content = b""
+
+    def receive(self, size: int) -> None:
+        """What a socket brings, in as many pieces as there is room for."""
+        while size:
+            room = self.spool.room()
+            piece = (b"%06d " % len(self.content) * (min(size, len(room)) // 7 + 1))[: min(size, len(room))]
+            room[: len(piece)] = piece
+            self.spool.received(len(piece))
+            self.content += piece
+            size -= len(piece)
+
+    def test_little(self) -> None:
+        """It stays in memory of its own."""
+        self.receive(400)
+        self.receive(600)
+        self.assertEqual((self.blocks.free, self.files()), (16, 0))
+        self.assertEqual([len(piece) for piece in drain(self.spool)], [400, 600])
+
+    def test_more(self) -> None:
+        """What is too much for that takes a block, and fills it before the next one."""
+        self.spool.put(b"first")
+        self.content = b"first"
+        for size in (900, 200, 3000, BLOCK_BYTES):
+            self.receive(size)
+        self.assertEqual((self.blocks.free, self.files()), (14, 0))
+        self.assertEqual([len(piece) for piece in drain(self.spool)], [5, 900, BLOCK_BYTES, 3200])
+        self.spool.rewind()
+        self.assertEqual(b"".join(drain(self.spool)), self.content)
+        self.spool.clear()
+        self.assertEqual(self.blocks.free, 16)
+        self.spool.clear()
+        self.assertEqual(self.blocks.free, 16)
+
+    def test_its_share(self) -> None:
+        """A quarter of all blocks, then the file."""
+        self.receive(6 * BLOCK_BYTES)
+        self.assertEqual((self.blocks.free, self.files()), (12, 1))
+        self.spool.put(b"end")
+        self.assertEqual(b"".join(drain(self.spool)), self.content + b"end")
+        self.spool.clear()
+        self.assertEqual((self.blocks.free, self.files()), (16, 0))
+
+    def test_none_left(self) -> None:
+        """The file, from there on, although some are free again."""
+        others = [self.blocks.claim() for _ in range(16)]
+        self.receive(2000)
+        self.assertEqual(self.files(), 1)
+        self.blocks.give_back([block for block in others if block is not None])
+        self.receive(2 * BLOCK_BYTES)
+        self.assertEqual(self.blocks.free, 16)
+        self.assertEqual(b"".join(drain(self.spool)), self.content)
+
+    def test_disk_full(self) -> None:
+        """Told, and nothing is left."""
+        self.receive(4 * BLOCK_BYTES)
+        with mock.patch("xproxy.proxy.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
+            self.assertRaises(OSError, self.receive, 1)
+        self.spool.clear()
+        self.assertEqual((self.blocks.free, self.files()), (16, 0))
+
+    @settings(max_examples=40, deadline=None, derandomize=True)
+    @given(
+        sizes=st.lists(st.integers(min_value=1, max_value=2 * BLOCK_BYTES), min_size=1, max_size=8),
+        reads=st.lists(st.integers(min_value=1, max_value=300_000), min_size=1, max_size=8),
+    )
+    def test_sent(self, sizes: List[int], reads: List[int]) -> None:
+        """A socket gets all of it, twice, whatever it takes at a time; a spool can be taken from half-way, too."""
+        self.spool.clear()
+        self.content = b""
+        for size in sizes:
+            self.receive(size)
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            far.setblocking(False)
+            for _ in range(2):
+                got = b""
+                for turn in range(1_000_000):
+                    try:
+                        while self.spool.unread:
+                            self.spool.send_to(near.fileno())
+                    except BlockingIOError:
+                        pass
+                    try:
+                        got += far.recv(reads[turn % len(reads)])
+                    except BlockingIOError:
+                        break
+                self.assertEqual(got, self.content)
+                self.spool.rewind()
+            self.spool.send_to(near.fileno())
+            got = far.recv(1_000_000)
+            rest = b"".join(drain(self.spool))
+            self.assertTrue((got + rest).startswith(self.content[: len(got)]))
+            self.assertTrue(self.content.endswith(rest))
+
+    def test_socket_is_gone(self) -> None:
+        """Nothing is taken: who has it in bytes meets the same error."""
+        for size in (500, 3000, 6 * BLOCK_BYTES):
+            self.receive(size)
+        near, far = socket.socketpair()
+        far.close()
+        with near:
+            while self.spool.unread:
+                self.assertRaises(OSError, self.spool.send_to, near.fileno())
+                self.assertTrue(self.spool.take())
+        self.assertRaises(OSError, self.spool.send_to, 1_000_000)

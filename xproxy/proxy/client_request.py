@@ -20,6 +20,7 @@ from .errors import ExchangeError
 from .exchange import Exchange
 from .gateway import Destination
 from .routes import strip_prefix
+from .splice import MIN_BYTES
 from .spool import Spool
 from .tunnel import Tunnel
 
@@ -90,6 +91,9 @@ class ClientRequest:
                 self._submit(to, b"", None)
             if data and not self.status:  # Nothing was answered meanwhile.
                 self.body_received(data)
+            if self._reading and not self.status and to.buffering:
+                connection.resume()  # It may have been stopped when it had sent far ahead; streamed, the service sets the pace.
+                self._receive_past_us()
 
     # -- the body
 
@@ -108,13 +112,53 @@ class ClientRequest:
             self._pass_on(content)
         elif rest is None:
             if self._spool is None:
-                self._spool = Spool(self.connection.gateway.limits.request_memory)
+                self._spool = self._new_spool()
             self._keep(content)
         else:
             if self._spool is not None:
                 self._keep(content)
                 content = b""
             self._submit(to, content, self._spool)
+
+    def _receive_past_us(self) -> None:
+        """Let what is missing of a long body of known length be received where it will stay, without a look at it."""
+        reader, connection = self._reader, self.connection
+        if isinstance(reader, LengthBody) and reader.remaining >= MIN_BYTES and connection.lend_body(self._receive):
+            self._spool = self._spool or self._new_spool()
+
+    def _receive(self) -> Any:
+        """Stands in for the ``doRead`` of the client's transport: what is there of the body goes to the spool."""
+        connection, to, body, spool = self.connection, self.destination, self._reader, self._spool
+        assert to is not None and isinstance(body, LengthBody) and spool is not None
+        transport, room = connection.transport, spool.room()
+        try:
+            size = transport.getHandle().recv_into(room, min(body.remaining, len(room)))
+        except BlockingIOError:
+            return None
+        except OSError:
+            size = 0
+        if not size:
+            connection.read_on()
+            return transport.doRead()  # It knows what to make of an end or an error.
+        try:
+            spool.received(size)
+        except OSError:
+            self.refuse(BadMessage(507, "no-space"))
+            return None
+        self._body_bytes += size
+        body.remaining -= size
+        if body.remaining:
+            connection.deadline = connection.gateway.monotonic() + connection.gateway.timeouts.body
+        else:
+            self._reading = False
+            connection.read_on()
+            connection.body_ended(b"")
+            self._submit(to, b"", spool)
+        return None
+
+    def _new_spool(self) -> Spool:
+        gateway = self.connection.gateway
+        return Spool(gateway.limits.request_memory, gateway.blocks)
 
     def _keep(self, content: bytes) -> None:
         assert self._spool is not None
@@ -304,6 +348,7 @@ class ClientRequest:
         """The request turned out bad: nothing that follows on this connection could be trusted."""
         self.keep_alive = False
         self._reading = True
+        self.connection.read_on()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()

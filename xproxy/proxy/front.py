@@ -236,6 +236,14 @@ class ClientConnection(Protocol):
         data, self._buffer = self._buffer, b""
         return data
 
+    def lend_body(self, read: Callable[[], Any]) -> bool:
+        """Let the request read its body itself, until ``read_on``; False where our socket is not plain."""
+        return self._inlet.lend(read)
+
+    def read_on(self) -> None:
+        """Read for ourselves again."""
+        self._inlet.open()
+
     def await_more(self) -> None:
         """More of a streamed body can be taken."""
         self.deadline = self.gateway.monotonic() + self.gateway.timeouts.body

@@ -20,6 +20,7 @@ from ..metrics import PoolCounts, ProxyCounts
 from ..slots.access import allowed
 from .access_log import AccessLog
 from .answers import Pages
+from .blocks import Blocks
 from .pool import Pool
 from .routes import Router
 from .splice import make_splicer
@@ -79,6 +80,7 @@ class Gateway:
             for name, pool in config.pools.items()
         }
         self.splicer = make_splicer()
+        self.blocks = Blocks(self.limits.bodies_memory)
         for pool in self.pools.values():
             pool.splicer = self.splicer
         self.router = Router([(route, self._destination(route)) for route in config.routes])

@@ -55,10 +55,12 @@ class Inlet:
         if self._transport is not None:
             self._transport.doRead = self._read
 
-    def lend(self, read: Callable[[], Any]) -> None:
-        """Let somebody else read, until ``open``."""
-        if self._transport is not None:
-            self._transport.doRead = read
+    def lend(self, read: Callable[[], Any]) -> bool:
+        """Let somebody else read, until ``open``; False where it is the transport that reads."""
+        if self._transport is None:
+            return False
+        self._transport.doRead = read
+        return True
 
     def close(self) -> None:
         """The connection is gone: let go of both its ends, so that they need no garbage collector."""

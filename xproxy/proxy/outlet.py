@@ -3,7 +3,8 @@
 A transport's ``write`` arms the writer in epoll and sends in the next turn of the reactor: two system calls and a turn for each
 write. The common message fits into the kernel's buffer, so it is sent at once; only what the kernel did not take goes to
 ``write``. What comes after that waits in a spool and follows piece by piece as the transport drains, which the transport tells
-its pull producer.
+its pull producer. A plain socket gets it
+from the spool itself, out of its memory or by sendfile(2) out of its file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-from .spool import Backlog, Spool
+from .spool import SEND_BYTES, Backlog, Spool
 
 UNPROVEN_BYTES = 64 * 1024
 """How much is given to a transport that sends later (TLS) before it has to say that it is drained."""
@@ -123,38 +124,75 @@ class Outlet:
             self._wait(data[sent:] if sent else data)
 
     def send_body(self, body: Spool) -> None:
-        """Send all that ``body`` holds, reading it as the peer takes it. Nothing else may be sent until it is drained."""
-        while not self.draining:
-            data = body.take()
-            if not data:
-                return
-            self.send(data)
-        self._body = body
+        """Send all that ``body`` holds, as the peer takes it. Nothing else may be sent until it is drained."""
+        if self._plain and not self.draining:
+            try:
+                if not self._send_from(body):
+                    self._wait(b"")
+            except OSError:
+                pass  # The ordinary way works, or its error reaches the transport.
+        while not self.draining and body.unread:
+            self.send(body.take())
+        if body.unread:
+            self._body = body
+
+    def _send_from(self, spool: Spool) -> bool:
+        """Send of it what a plain socket takes now, SEND_BYTES at most; whether that was all. Raises OSError."""
+        end = spool.taken + SEND_BYTES
+        try:
+            while spool.unread and spool.taken < end:
+                spool.send_to(self._transport.fileno())
+        except BlockingIOError:
+            return False
+        return not spool.unread
 
     def _wait(self, rest: bytes) -> None:
+        """Go on, with ``rest``, when the peer can take more."""
         self.draining = True
         self._transport.write(rest)
         self._registering = True
         self._transport.registerProducer(self, False)
         self._registering = False
+        if not rest and self.draining:
+            self._transport.startWriting()
         self._held = unacknowledged_bytes(self._transport)
 
     def resumeProducing(self) -> None:
         """The transport has nothing more to send."""
         if self._registering:  # A TCP transport asks at once, before it has sent anything.
             return
-        data = self._backlog.take() or (self._body.take() if self._body is not None else b"")
-        if data:
-            self._transport.write(data)
-            self._held = unacknowledged_bytes(self._transport)
-            self._owner.outlet_progress()
-            return
+        spool = self._next()
+        if spool is not None:
+            before = spool.taken
+            if not self._resume_from(spool):
+                self._held = unacknowledged_bytes(self._transport)
+                if spool.taken != before:
+                    self._owner.outlet_progress()
+                return
         self._drop()
         self._unproven = 0
         self._transport.unregisterProducer()
         if self._ending:
             self._transport.loseWriteConnection()
         self._owner.outlet_drained()
+
+    def _resume_from(self, spool: Spool) -> bool:
+        """Send what comes next of what waits; False when the transport will ask for more."""
+        if self._plain:
+            try:
+                if self._send_from(spool) and self._next() is None:
+                    return True
+                self._transport.startWriting()
+                return False
+            except OSError:
+                pass  # The ordinary way works, or meets the same error.
+        self._transport.write(spool.take())
+        return False
+
+    def _next(self) -> Optional[Spool]:
+        """Where the next of what waits is."""
+        body = self._body
+        return self._backlog.first() or (body if body is not None and body.unread else None)
 
     def moved(self) -> bool:
         """Whether the peer has taken something since the last progress or the last call.
