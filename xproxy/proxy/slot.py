@@ -50,6 +50,8 @@ ORPHAN = -1
 READ_BYTES = 64 * 1024
 """What is read at a time. One such piece may be in memory beyond ``response_memory`` for each slow client."""
 
+_LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
 MAX_INTERIM = 20
 """Interim responses before the final one; a service has no use for more, and each one is relayed."""
 
@@ -100,7 +102,7 @@ class Slot(Protocol):
     def seems_alive(self) -> bool:
         """Whether neither EOF nor bytes wait unread: asked before a request that may not be sent twice."""
         try:
-            self.transport.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.transport.getHandle().recv(1, _LOOK)
         except BlockingIOError:
             return True
         except OSError:
