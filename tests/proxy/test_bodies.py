@@ -102,7 +102,7 @@ class BodyMixin:
         """And comes out whole."""
         body = b"".join(b"%07d\n" % number for number in range(40_000))
         for request in (post(body), CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)):
-            rig = self.make_rig(limits={"request_memory": 1000})
+            rig = self.make_rig(limits={"request_memory": 1000, "bodies_memory": 0})
             service = rig.slot()
             client = rig.client()
             for at in range(0, len(request), 50_000):
@@ -304,7 +304,7 @@ class BodyMixin:
 
     def test_disk_full(self: Any) -> None:
         """507, and the connection ends."""
-        rig = self.make_rig(limits={"request_memory": 10})
+        rig = self.make_rig(limits={"request_memory": 10, "bodies_memory": 0})
         with mock.patch("xproxy.proxy.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             client = rig.client(post(b"x" * 20_000 + b"y")[:-1])
         self.assertEqual(statuses(client.take()), [507])

@@ -128,7 +128,7 @@ class RetryMixin:
 
     def test_body_in_a_file(self: Any) -> None:
         """A long body is sent again from its beginning."""
-        rig = self.make_rig(limits={"request_memory": 1000})
+        rig = self.make_rig(limits={"request_memory": 1000, "bodies_memory": 0})
         first, second = rig.slot(capacity=4608), rig.slot()
         body = b"".join(b"%06d" % number for number in range(50_000))
         client = rig.client(post(body, method=b"PUT"))
@@ -139,7 +139,7 @@ class RetryMixin:
 
     def test_body_half_sent(self: Any) -> None:
         """The same when the service went away in the middle of it."""
-        rig = self.make_rig(limits={"request_memory": 1000})
+        rig = self.make_rig(limits={"request_memory": 1000, "bodies_memory": 0})
         first, second = rig.slot(capacity=4608), rig.slot()
         first.reading = False
         body = b"".join(b"%06d" % number for number in range(50_000))

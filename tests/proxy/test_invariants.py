@@ -15,7 +15,14 @@ from xproxy.proxy.slot import State
 from .memory import Peer
 from .rig import Rig, make_config, responses
 
-LIMITS = {"request_memory": 64, "response_memory": 64, "response_file": 4096, "discard": 2000, "max_attempts": 2}
+LIMITS = {
+    "request_memory": 64,
+    "bodies_memory": 0,
+    "response_memory": 64,
+    "response_file": 4096,
+    "discard": 2000,
+    "max_attempts": 2,
+}
 CLOSING = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"
 METHODS = st.sampled_from([b"GET", b"HEAD", b"PUT", b"POST"])
 FRAMINGS = st.sampled_from(["length", "chunked", "none"])

@@ -353,7 +353,7 @@ class SlotMixin:
     def test_long_request_whole(self: Any) -> None:
         """Memory, file and a small kernel buffer: the service reads what the client sent."""
         body = b"".join(b"%08d" % number for number in range(60_000))
-        rig = self.make_rig(limits={"request_memory": 10_000})
+        rig = self.make_rig(limits={"request_memory": 10_000, "bodies_memory": 0})
         service = rig.slot(capacity=4608)
         rig.client(post(body))
         self.assertEqual(request_head(service).fields.content_length, len(body))

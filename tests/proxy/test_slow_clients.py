@@ -263,7 +263,7 @@ class SlowClientMixin:
 
     def test_leaves_with_a_body_on_its_way(self: Any) -> None:
         """A whole request is sent on, so that the slot stays good."""
-        rig = self.make_rig(limits={"request_memory": 1000})
+        rig = self.make_rig(limits={"request_memory": 1000, "bodies_memory": 0})
         service = rig.slot(capacity=4608)
         service.reading = False
         client = rig.client(post(CONTENT))

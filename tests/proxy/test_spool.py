@@ -232,6 +232,25 @@ class SharedSpoolTests(SynchronousTestCase):
         self.spool.clear()
         self.assertEqual(self.blocks.free, 16)
 
+    def test_put(self) -> None:
+        """What is there already is copied to the same places."""
+        for size in (800, 900, 3 * BLOCK_BYTES, 2 * BLOCK_BYTES, 10):
+            piece = b"%08d" % size * (size // 8 + 1)
+            self.spool.put(piece)
+            self.content += piece
+        self.assertEqual((self.blocks.free, self.files()), (13, 1))
+        self.assertEqual(b"".join(drain(self.spool)), self.content)
+
+    def test_taken_in_between(self) -> None:
+        """Whoever takes what is there meanwhile misses nothing of what follows."""
+        got = b""
+        for size in (500, 2000, 3000, BLOCK_BYTES, 10, 4 * BLOCK_BYTES, 20):
+            self.receive(size)
+            got += self.spool.take()
+            self.receive(size)
+            got += b"".join(drain(self.spool))
+        self.assertEqual(got, self.content)
+
     def test_its_share(self) -> None:
         """A quarter of all blocks, then the file."""
         self.receive(6 * BLOCK_BYTES)

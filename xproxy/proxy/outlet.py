@@ -163,10 +163,10 @@ class Outlet:
             return
         spool = self._next()
         if spool is not None:
-            before = spool.taken
+            before = spool.unread
             if not self._resume_from(spool):
                 self._held = unacknowledged_bytes(self._transport)
-                if spool.taken != before:
+                if spool.unread != before:
                     self._owner.outlet_progress()
                 return
         self._drop()

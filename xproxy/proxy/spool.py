@@ -26,7 +26,7 @@ class Spool:
     of its own, then shared blocks, then the file.
 
     :param memory_bytes: what may be held in memory; from the piece that exceeds it on, everything goes to the file.
-    :param blocks: where more of what comes by ``room`` may stay in memory.
+    :param blocks: where more of it may stay in memory.
     """
 
     __slots__ = (
@@ -65,8 +65,15 @@ class Spool:
             return
         if self._file is None and self._held + len(data) <= self._memory_bytes:
             self._keep(data)
-        else:
-            self._write(memoryview(data))
+            return
+        view = memoryview(data)
+        while self._blocks is not None and self._file is None and view:
+            room = self.room()[: len(view)]
+            room[:] = view[: len(room)]
+            self.received(len(room))
+            view = view[len(room) :]
+        if view:
+            self._write(view)
 
     def _keep(self, piece: Union[bytes, memoryview]) -> None:
         self._memory.append(piece)
@@ -86,12 +93,14 @@ class Spool:
     def room(self) -> memoryview:
         """Where to receive what comes next, which ``received`` is told then: bytes that nobody looks at are not copied for it.
 
-        Only for a spool that has blocks, and that nobody takes from yet.
+        Only for a spool that has blocks.
         """
         assert self._blocks is not None
-        if self._claimed and self._file is None and self._used < BLOCK_BYTES:
-            return self._claimed[-1][self._used :]
-        return self._blocks.scratch
+        return self._claimed[-1][self._used :] if self._block_goes_on() else self._blocks.scratch
+
+    def _block_goes_on(self) -> bool:
+        """Whether there is more room in the block that was claimed last, and nobody has taken all of it yet."""
+        return self._file is None and bool(self._claimed) and self._used < BLOCK_BYTES and self._index < len(self._memory)
 
     def received(self, size: int) -> None:
         """Append the first ``size`` bytes of ``room``, which were received there. Raises OSError when the disk is full."""
@@ -99,7 +108,7 @@ class Spool:
         assert blocks is not None
         if self._file is not None:
             self._write(blocks.scratch[:size])
-        elif self._claimed and self._used < BLOCK_BYTES:
+        elif self._block_goes_on():
             self._used += size
             self._memory[-1] = self._claimed[-1][: self._used]
             self._held += size
