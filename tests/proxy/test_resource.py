@@ -90,8 +90,8 @@ class ResourceMixin:
 
     def test_post(self: Any) -> None:
         """Small and large bodies, with a length or in chunks, whole at the service."""
-        for body in (b"hello", b"", CONTENT):
-            rig, web = self.web(limits={"request_memory": 10_000})
+        for body, memory in ((b"hello", 10_000), (b"", 10_000), (CONTENT, 10_000), (CONTENT, 1_000_000)):
+            rig, web = self.web(limits={"request_memory": memory})
             service = rig.slot()
             chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""

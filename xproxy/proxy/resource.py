@@ -113,7 +113,7 @@ class WebCaller:
         message = self._message(head, to, body.size)
         content = b""
         small: Optional[Spool] = body
-        if body.size <= gateway.limits.request_memory:
+        if body.size <= min(READ_BYTES, gateway.limits.request_memory):  # One piece.
             content, small = body.take(), None
         arrival = gateway.monotonic()
         self._exchange = exchange = Exchange(
