@@ -49,10 +49,10 @@ bench: $(VENV)/.run
 
 attacks: $(VENV)/.run
 	$(BIN)/python -m benchmarks.slow_readers $(ARGS)
+	$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 testssl: $(VENV)/.dev
 	$(BIN)/python -m tests.e2e.testssl $(ARGS)
-	$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 clean:
 	rm -rf build .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
