@@ -3,8 +3,7 @@
 A transport's ``write`` arms the writer in epoll and sends in the next turn of the reactor: two system calls and a turn for each
 write. The common message fits into the kernel's buffer, so it is sent at once; only what the kernel did not take goes to
 ``write``. What comes after that waits in a spool and follows piece by piece as the transport drains, which the transport tells
-its pull producer. A plain socket gets it
-from the spool itself, out of its memory or by sendfile(2) out of its file.
+its pull producer. A plain socket gets it from the spool itself, out of its memory or by sendfile(2) out of its file.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 
 MOST_EVENTS = 512
-"""Asked for in one turn. Room for them is made each time, and Twisted's for all connections is megabytes with 100,000 of them."""
+"""Asked for in one turn. Room for them is made each time; Twisted's, for all connections, is megabytes with 100,000 of them."""
 
 _log = Logger()
 
