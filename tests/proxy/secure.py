@@ -18,7 +18,7 @@ from xproxy.proxy.certificate_store import CertificateStore
 from xproxy.proxy.https import HTTPSFront
 from xproxy.proxy.tls_contexts import TLSPolicy
 
-from .memory import CAPACITY, MEMORY, Peer, make_pair
+from .memory import CAPACITY, MEMORY, Peer, kernel_pair
 from .pki import NOW, POLICY, Authority
 from .rig import Rig, RigCase, make_config
 
@@ -57,8 +57,8 @@ class SecureRig(Rig):
         self.secure = HTTPSFront(self.proxy.front, self.store)
 
     def secure_peer(self, factory: Any = None, host: str = "192.0.2.1", capacity: int = CAPACITY) -> Peer:
-        """A connection to the HTTPS endpoint, without any TLS yet."""
-        near, far = make_pair(self.kind, capacity)
+        """A connection to the HTTPS endpoint, without any TLS yet: a real socket, since OpenSSL wants a descriptor."""
+        near, far = kernel_pair(capacity)
         peer = Peer(far)
         self.reactor.peers.append(peer)
         address = IPv4Address("TCP", host, 50000)

@@ -206,14 +206,20 @@ class ReloadTests(StoreCase):
         self.assertEqual(self.serial(store, b"one.example"), before)
 
     def test_an_open_handshake_meets_one_or_the_other(self) -> None:
-        store = self.make(self.authority.issue().write(self.directory))
-        server = store.serverConnectionForTLS(Bearer())
-        fresh = self.authority.issue()
-        fresh.write(self.directory)
-        store.reload()
-        client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-        shake_hands(server, client)
-        self.assertEqual(client.get_peer_certificate().to_cryptography(), x509.load_pem_x509_certificate(fresh.chain))
+        """The old ones, where there is only one; where they are chosen by the name, those of the moment of the choice."""
+        for others in ((), ("other.example",)):
+            old = self.authority.issue()
+            files = [old.write(self.directory), *(self.authority.issue((name,)).write(self.directory, name) for name in others)]
+            store = self.make(*files)
+            server = store.serverConnectionForTLS(Bearer())
+            fresh = self.authority.issue()
+            fresh.write(self.directory)
+            store.reload()
+            client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+            client.set_tlsext_host_name(b"example.com")
+            shake_hands(server, client)
+            shown = client.get_peer_certificate().to_cryptography()
+            self.assertEqual(shown, x509.load_pem_x509_certificate((fresh if others else old).chain))
 
     def test_a_client_ca_that_changes(self) -> None:
         path = os.path.join(self.directory, "ca.pem")

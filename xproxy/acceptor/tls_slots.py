@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 
 from ..config import Pool
 from ..proxy.certificate_store import CertificateStore
-from ..proxy.secure_transport import SecureTransport
 from ..proxy.tls_contexts import openssl_reason, verify_reason
 from ..startup import os_reason
 from .admission import peer_host
@@ -26,6 +25,7 @@ from .bridge import LINGER_S, Bridge
 from .holding import Holding
 from .pair import make_pair
 from .registration import SlotFactory
+from .secure_transport import SecureTransport
 from .service_names import NotNamed, ServiceNames
 
 MAX_HANDSHAKES = 2048

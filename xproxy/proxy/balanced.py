@@ -5,16 +5,20 @@ A balancer (HAProxy, Katran, a cloud's) begins each connection with a few bytes 
 ``trusted_proxies``, who then must send one, as the specification asks ("the receiver may not try to guess"); to anybody else it
 means nothing: their connections begin with their requests, as with HAProxy's ``expect-proxy``.
 
-The protocol that comes after takes our place at the transport: nothing is in the way of its bytes.
+Nothing is read but the header: what comes after it stays in the socket, for whoever reads it next, which may be OpenSSL. The
+protocol that comes after takes our place at the transport: nothing is in the way of its bytes.
 """
 
 from __future__ import annotations
 
+from socket import MSG_PEEK
 from typing import Any, Optional
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -33,6 +37,10 @@ def source_of(header: ProxyHeader, own: IAddress) -> IAddress:
         return UNIXAddress(None)
     host, port = header.source
     return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+
+
+PEEK_BYTES = 4112
+"""As long as a header may be; see ``ProxyHeaderParser``."""
 
 
 class Balanced(Protocol):
@@ -54,21 +62,32 @@ class Balanced(Protocol):
         self._front.clients.add(self)
         self._gateway.sweep.add(self)
         self._gateway.counts.opened("handshake")
+        if isinstance(self.transport, Connection):
+            self.transport.doRead = self._read  # type: ignore[method-assign]
+        else:
+            self._refuse("proxy-header", "this kind of endpoint has no sockets")
 
-    def dataReceived(self, data: bytes) -> None:
-        """Some of the header, and perhaps what comes after it."""
-        if self._over:
-            return
+    def _read(self) -> Any:
+        """What the reactor calls when something of the header is there: all of it is taken, and nothing more."""
+        plain = self.transport.getHandle()
         try:
+            data = plain.recv(PEEK_BYTES, MSG_PEEK)
+            if not data:
+                return CONNECTION_DONE
             found = self._parser.feed(data)
+            plain.recv(len(data) - len(found[1]) if found is not None else len(data))
+        except BlockingIOError:
+            return None
         except PreambleError as error:
             self._refuse("proxy-header", str(error))
-            return
+            return None
+        except OSError:
+            return CONNECTION_LOST
         if found is not None:
-            header, rest = found
-            self._hand_on(source_of(header, self._address), rest)
+            self._hand_on(source_of(found[0], self._address))
+        return None
 
-    def _hand_on(self, source: IAddress, rest: bytes) -> None:
+    def _hand_on(self, source: IAddress) -> None:
         """The client itself begins."""
         self._front.clients.discard(self)  # Its successor takes its place among the clients.
         successor = None if self._gateway.draining else self._factory.inner.buildProtocol(source)
@@ -79,10 +98,9 @@ class Balanced(Protocol):
             return
         self._gateway.sweep.discard(self)
         self._gateway.counts.closed("handshake")
+        del self.transport.doRead
         self.transport.protocol = successor
         successor.makeConnection(self.transport)
-        if rest:
-            successor.dataReceived(rest)
 
     def _refuse(self, reason: str, said: str) -> None:
         self._over = True
@@ -103,6 +121,7 @@ class Balanced(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The balancer is gone, or was sent away."""
+        self.transport.__dict__.pop("doRead", None)
         self._gateway.sweep.discard(self)
         self._gateway.counts.closed("handshake")
         self._front.client_gone(self)

@@ -50,6 +50,7 @@ class CertificateStore(Service):
     :param made: further pairs, which come from no file.
     :param now: the wall clock, aware of its time zone.
     :raises StartupError: a certificate can't be used, or there is none.
+    :ivar front: the context that all connections begin with.
     """
 
     _log = Logger()
@@ -72,11 +73,16 @@ class CertificateStore(Service):
         self._warned: dict[str, datetime] = {}
         try:
             self._table = self._read()
-            self._front = self._new_front()
+            self.front = self._new_front(self._table)
         except CertificateError as error:
             raise StartupError(str(error)) from error
         self._polling = LoopingCall(self.poll)
         self._polling.clock = reactor
+
+    @property
+    def asks_clients(self) -> bool:
+        """Whether clients are asked for a certificate."""
+        return bool(self._policy.client_ca)
 
     @property
     def pairs(self) -> Tuple[Pair, ...]:
@@ -91,16 +97,20 @@ class CertificateStore(Service):
         The protocol keeps the first context alive, whose callback OpenSSL may still call after the certificate was chosen: when
         it has asked the client for another hello.
         """
-        protocol.first_context = self._front
-        return SSL.Connection(self._front, None)
+        protocol.first_context = self.front
+        return SSL.Connection(self.front, None)
 
     def _choose(self, connection: SSL.Connection) -> None:
         connection.set_context(self._table.find(connection.get_servername()))
 
-    def _new_front(self) -> SSL.Context:
-        """The context that all connections begin with: its ticket keys serve every name, the certificate comes by the name."""
-        front = self._policy.context()
-        front.set_tlsext_servername_callback(self._choose)
+    def _new_front(self, table: NameTable) -> SSL.Context:
+        """The context that all connections begin with: its ticket keys serve every name.
+
+        Where every client is shown the same it has the certificates itself; else they come by the name, with another context.
+        """
+        front = self._policy.context(table.only)
+        if not table.only:
+            front.set_tlsext_servername_callback(self._choose)
         self._front_until = self._now() + TICKET_LIFETIME
         return front
 
@@ -118,11 +128,11 @@ class CertificateStore(Service):
         self._seen = self._fingerprints()
         try:
             table = self._read()
-            front = self._new_front()
+            front = self._new_front(table)
         except CertificateError as error:
             self._log.error("{error}; the certificates in use stay", error=error)
             return False
-        self._table, self._front = table, front
+        self._table, self.front = table, front
         self._log.info("certificates read again: {names}", names=", ".join(pair.label for pair in table.pairs))
         return True
 
@@ -151,7 +161,7 @@ class CertificateStore(Service):
 
     def _renew_front(self) -> None:
         try:
-            self._front = self._new_front()
+            self.front = self._new_front(self._table)
         except CertificateError as error:  # The client CA's file was broken meanwhile, which poll or SIGHUP has told.
             self._front_until = self._now() + TICKET_LIFETIME
             self._log.error("{error}; the session tickets keep their keys", error=error)

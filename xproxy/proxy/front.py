@@ -26,10 +26,10 @@ either, and who has left must leave the line: it waits for HALF_CLOSED_S longer,
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Callable, Optional, Set
+from typing import Any, Callable, Optional, Set, Type, Union
 from typing import Protocol as TypingProtocol
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -43,6 +43,7 @@ from .client_request import ClientRequest
 from .gateway import Gateway, peer_host
 from .inlet import MAX_READ_BYTES, Inlet
 from .outlet import Outlet
+from .secure_socket import SecureInlet
 from .sweep import NEVER
 from .tunnel import Tunnel
 
@@ -81,7 +82,10 @@ class ClientConnection(Protocol):
     """One client: one request at a time."""
 
     scheme = b"http"
+    inlet_class: Type[Union[Inlet, SecureInlet]] = Inlet
     outlet_class = Outlet
+    half_closes = True
+    """Whether a client can end its side, and we ours, and the other go on."""
     subject = b""
     """Of the client's certificate."""
 
@@ -114,7 +118,7 @@ class ClientConnection(Protocol):
     def connectionMade(self) -> None:
         """A client is here."""
         self.transport: Any = self.transport
-        self._inlet = Inlet(self.transport, self.dataReceived, HEAD_READ_BYTES)
+        self._inlet = self.inlet_class(self.transport, self.dataReceived, HEAD_READ_BYTES)
         self.outlet = self.outlet_class(self.transport, self, self.gateway.limits.response_memory)
         self.front.clients.add(self)
         self.gateway.sweep.add(self)
@@ -409,7 +413,7 @@ class ClientConnection(Protocol):
             self._close_now()
 
     def _close_now(self) -> None:
-        if self._lingering and not self._ended and not ISSLTransport.providedBy(self.transport):
+        if self._lingering and not self._ended:
             self._lingering = False
             self.deadline = self.gateway.monotonic() + LINGER_S
             self.resume()

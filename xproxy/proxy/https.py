@@ -14,26 +14,27 @@ A connection counts against ``limits.connections`` from its first moment. What t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Optional
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IAddress, IHandshakeListener, ITCPTransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IAddress
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ..acceptor.refusals import RefusalLog
 from .certificate_store import CertificateStore
-from .front import ClientConnection, HTTPFront
+from .front import HEAD_READ_BYTES, LINGER_S, ClientConnection, HTTPFront
 from .gateway import peer_host
 from .http2 import HTTP2Connection
-from .secure_transport import SecureOutlet, SecureTransport
+from .secure_socket import SecureInlet, SecureOutlet, SecureSocket, write_now
 from .tls_contexts import HTTP2, openssl_reason, verify_reason
 
-HANDSHAKE_RECORD = 0x16
-"""The first byte of every TLS connection (RFC 8446 section 5.1)."""
+HTTP_REASONS = ("http request", "https proxy request")
+"""What OpenSSL says of a first record that is the beginning of a request, of which it knows some methods."""
 
 NOT_TLS = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
@@ -72,25 +73,22 @@ class SecureConnection(ClientConnection):
     """An HTTP/1.1 client that came with TLS."""
 
     scheme = b"https"
+    inlet_class = SecureInlet
     outlet_class = SecureOutlet
+    half_closes = False
+
+    def readConnectionLost(self) -> None:
+        """The client has said close_notify: it has left. What is answered already it may still read."""
+        self._ended = True
+        self._buffer = b""
+        if self._tunnel is not None:
+            self.outlet.close()
+            self.deadline = self.gateway.monotonic() + LINGER_S
+            self.transport.loseConnection()
+        else:
+            self.outlet.end()
 
 
-class FrontTransport(SecureTransport):
-    """A SecureTransport that tells a client that speaks plain HTTP so."""
-
-    _first = True
-
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client."""
-        if self._first:
-            self._first = False
-            if data[0] != HANDSHAKE_RECORD and isinstance(self.wrappedProtocol, Handshake) and data[:1].isupper():
-                self.wrappedProtocol.plain_http()
-                return
-        super().dataReceived(data)
-
-
-@implementer(IHandshakeListener)
 class Handshake(Protocol):
     """A client until its handshake is over, one way or the other."""
 
@@ -100,40 +98,95 @@ class Handshake(Protocol):
         self._gateway = gateway = secure.front.gateway
         self.peer = peer_host(address) if address is not None else ""
         self.deadline = gateway.monotonic() + gateway.timeouts.handshake
+        self._socket: Optional[SecureSocket] = None
         self._outcome = ""
+        self._said = ""
 
     def connectionMade(self) -> None:
-        """A client is here."""
+        """A client is here: put TLS in the place of its socket."""
         self.transport: Any = self.transport
-        if ITCPTransport.providedBy(self.transport.transport):
-            self.transport.setTcpNoDelay(True)
         self._front.clients.add(self)
         self._gateway.sweep.add(self)
         self._gateway.counts.opened("handshake")
+        transport = self.transport
+        if not isinstance(transport, Connection):
+            self._outcome, self._said = "closed", "TLS needs a socket, which this kind of endpoint has not"
+            transport.loseConnection()
+            return
+        context = self._secure.certificates.front
+        self._socket = transport.socket = SecureSocket(context, transport.socket)  # type: ignore[assignment]
+        transport.doRead = self._shake  # type: ignore[method-assign]
 
-    def handshakeCompleted(self) -> None:
+    def _shake(self) -> Any:
+        """What the reactor calls when the client has said or taken something."""
+        transport = self.transport
+        assert self._socket is not None
+        try:
+            done = self._socket.shake()
+        except SSL.Error as error:
+            return self._failed(error)
+        if done is None:
+            transport.doWrite = self._shake
+            transport.startWriting()
+            return None
+        if "doWrite" in transport.__dict__:
+            del transport.doWrite
+            transport.stopWriting()
+        if done:
+            self._completed(self._socket)
+        return None
+
+    def _completed(self, connection: SecureSocket) -> None:
         """The client is what it says, and speaks what was agreed on: hand the transport on."""
-        tls = self.transport
-        kind = HTTP2Connection if tls.negotiatedProtocol == HTTP2 else SecureConnection
-        successor = kind(self._front, self.peer)
-        successor.subject = subject_of(tls.getHandle())
-        tls.wrappedProtocol = successor
-        successor.makeConnection(tls)
+        transport = self.transport
+        del transport.doRead
+        successor: Any
+        if connection.tls.get_alpn_proto_negotiated() == HTTP2:
+            successor = HTTP2Connection(self._front, self.peer)
+            SecureInlet(transport, successor.dataReceived, HEAD_READ_BYTES)
+            transport.write_now = partial(write_now, transport)
+        else:
+            successor = SecureConnection(self._front, self.peer)
+        if self._secure.certificates.asks_clients:
+            successor.subject = subject_of(connection.tls)
+        transport.protocol = successor
+        successor.makeConnection(transport)
         self._end("done")
         if self._gateway.draining:
             successor.drain()
 
-    def plain_http(self) -> None:
-        """The client has sent an HTTP request without TLS."""
-        self._outcome = "plain-http"
-        tcp = self.transport.transport
-        tcp.write(NOT_TLS % (len(NOT_TLS_TEXT), NOT_TLS_TEXT))
-        tcp.loseConnection()
+    def _failed(self, error: SSL.Error) -> Optional[Exception]:
+        """There will be no TLS. OpenSSL has told the client why, which reads it only if nothing of its own is left unread."""
+        assert self._socket is not None
+        if isinstance(error, SSL.SysCallError):
+            self._outcome = "closed"
+            return CONNECTION_LOST
+        try:
+            rest = self._socket.plain.recv(HEAD_READ_BYTES)
+        except OSError:
+            rest = b""
+        said = self._said = openssl_reason(error)
+        self._outcome = outcome_of(said)
+        if self._outcome == "bad-client-certificate":
+            self._said += f": {verify_reason(self._socket.tls)}"
+        elif said in HTTP_REASONS or (said == "wrong version number" and b" HTTP/1." in rest.partition(b"\n")[0]):
+            self._outcome = self._said = "plain-http"
+            self._answer_http()
+            return None
+        return CONNECTION_LOST
+
+    def _answer_http(self) -> None:
+        transport = self.transport
+        assert self._socket is not None
+        self._socket.release()
+        transport.socket = self._socket.plain
+        transport.write(NOT_TLS % (len(NOT_TLS_TEXT), NOT_TLS_TEXT))
+        transport.loseConnection()
 
     def deadline_passed(self, now: float) -> None:
         """The handshake takes too long."""
         if not self._outcome:
-            self._outcome = "timeout"
+            self._outcome = self._said = "timeout"
             self._gateway.counts.timed_out("handshake")
         self.transport.abortConnection()
 
@@ -142,15 +195,12 @@ class Handshake(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """There will be no connection."""
-        said = self._outcome
-        if not said and isinstance(reason.value, SSL.Error):
-            said = openssl_reason(reason.value)
-            self._outcome = outcome_of(said)
-            if self._outcome == "bad-client-certificate":
-                said = f"{said}: {verify_reason(self.transport.getHandle())}"
+        for name in ("doRead", "doWrite"):
+            self.transport.__dict__.pop(name, None)
         outcome = self._outcome or "closed"
         self._end(outcome)
-        self._secure.refusals.say("TLS handshake with {peer} failed: {reason}", peer=self.peer, reason=said or outcome)
+        said = self._said or outcome
+        self._secure.refusals.say("TLS handshake with {peer} failed: {reason}", peer=self.peer, reason=said)
 
     def _end(self, outcome: str) -> None:
         counts = self._gateway.counts
@@ -160,22 +210,20 @@ class Handshake(Protocol):
         self._front.client_gone(self)
 
 
-class HTTPSFront(TLSMemoryBIOFactory):
-    """Makes the TLS of each client.
+class HTTPSFront(Factory):
+    """Makes the Handshake of each client.
 
     :param front: counts the clients of all endpoints.
-    :param certificates: makes the OpenSSL connections.
+    :param certificates: makes the OpenSSL contexts.
     """
 
     noisy = False
 
     def __init__(self, front: HTTPFront, certificates: CertificateStore) -> None:
-        super().__init__(certificates, False, front, clock=front.gateway.reactor)
         self.front = front
+        self.certificates = certificates
         self.refusals = RefusalLog(Logger(), front.gateway.monotonic)
 
-    def buildProtocol(self, addr: Optional[IAddress]) -> Optional[SecureTransport]:  # type: ignore[override]
+    def buildProtocol(self, addr: Optional[IAddress]) -> Optional[Handshake]:
         """A client; None, which closes it, when there are too many."""
-        if not self.front.admits():
-            return None
-        return FrontTransport(self, Handshake(self, addr))
+        return Handshake(self, addr) if self.front.admits() else None

@@ -20,9 +20,6 @@ from zope.interface import implementer
 
 from .spool import SEND_BYTES, Backlog, Spool
 
-UNPROVEN_BYTES = 64 * 1024
-"""How much is given to a transport that sends later (TLS) before it has to say that it is drained."""
-
 
 class OutletOwner(Protocol):
     """Who is told how the writing goes, once something had to wait."""
@@ -45,6 +42,11 @@ def unacknowledged_bytes(transport: Any) -> int:
     return held + int(queued)
 
 
+def _nothing_now(data: bytes) -> int:
+    """How transports without a socket send: later."""
+    return 0
+
+
 @implementer(IPullProducer)
 class Outlet:
     """Everything that is sent on one connection goes through here, in order.
@@ -60,7 +62,6 @@ class Outlet:
         "_send_now",
         "_backlog",
         "_body",
-        "_unproven",
         "_registering",
         "_ending",
         "_held",
@@ -73,23 +74,13 @@ class Outlet:
         self._owner = owner
         self._backlog = Backlog(memory_bytes)
         self._body: Optional[Spool] = None
-        self._unproven = 0
         self._registering = False
         self._ending = False
         self._held = 0
         self.draining = False
         """Whether something waits."""
-        # A TLS transport passes unknown attributes on to the TCP transport below it, so only the class tells them apart.
         self._plain = plain = isinstance(transport, Connection)
-        self._send_now: Callable[[bytes], int] = transport.getHandle().send if plain else self._send_later
-
-    def _send_later(self, data: bytes) -> int:
-        """For transports that keep what is written (TLS): stop after UNPROVEN_BYTES until they say that they are drained."""
-        if self._unproven >= UNPROVEN_BYTES:
-            return 0
-        self._unproven += len(data)
-        self._transport.write(data)
-        return len(data)
+        self._send_now: Callable[[bytes], int] = transport.getHandle().send if plain else _nothing_now
 
     @property
     def waiting(self) -> int:
@@ -169,7 +160,6 @@ class Outlet:
                     self._owner.outlet_progress()
                 return
         self._drop()
-        self._unproven = 0
         self._transport.unregisterProducer()
         if self._ending:
             self._transport.loseWriteConnection()

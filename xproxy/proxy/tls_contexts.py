@@ -160,6 +160,7 @@ class NameTable:
 
     :param pairs: at least one, in the order of the configuration; of several with one name and kind the first counts.
     :param make: makes a context of pairs.
+    :ivar only: the pairs of the one context, where every client is shown the same; else empty.
     """
 
     def __init__(self, pairs: Sequence[Pair], make: Callable[[Sequence[Pair]], SSL.Context]) -> None:
@@ -168,20 +169,21 @@ class NameTable:
         for pair in pairs:
             for name in pair.names:
                 by_name.setdefault(name, []).append(pair)
-        made: Dict[Tuple[int, ...], SSL.Context] = {}
+        made: Dict[Tuple[Pair, ...], SSL.Context] = {}
 
         def context_of(candidates: Sequence[Pair]) -> SSL.Context:
             chosen: Dict[str, Pair] = {}
             for pair in candidates:
                 chosen.setdefault(pair.kind, pair)
-            key = tuple(map(id, chosen.values()))
-            if key not in made:
-                made[key] = make(tuple(chosen.values()))
-            return made[key]
+            shown = tuple(chosen.values())
+            if shown not in made:
+                made[shown] = make(shown)
+            return made[shown]
 
         self._contexts = {name.encode(): context_of(candidates) for name, candidates in by_name.items()}
         first, *others = pairs
         self.default = context_of([first, *(pair for pair in others if set(first.names) <= set(pair.names))])
+        self.only: Tuple[Pair, ...] = next(iter(made)) if len(made) == 1 else ()
 
     def find(self, name: Optional[bytes]) -> SSL.Context:
         """The context for a name as it came (RFC 6066 section 3), None when there was none."""

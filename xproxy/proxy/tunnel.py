@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import ISSLTransport
-
 if TYPE_CHECKING:
     from .client_request import ClientRequest
     from .front import ClientConnection
@@ -73,7 +71,7 @@ class Tunnel:
     def service_ended(self, half: bool) -> None:
         """The service closed its side (``half``), or is gone. TLS has no half-close that clients understand."""
         self._service_ended = True
-        if not half or ISSLTransport.providedBy(self._connection.transport):
+        if not half or not self._connection.half_closes:
             self._end()
         elif not self._client_ended:
             self._connection.outlet.end_sending()

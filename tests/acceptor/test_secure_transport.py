@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.proxy.secure_transport import Records
+from xproxy.acceptor.secure_transport import Records
 
 
 def record(size: int) -> bytes:

@@ -1,10 +1,8 @@
-"""TLS over a TCP transport: Twisted's TLSMemoryBIOProtocol, which sends at once and says truly when everything is sent.
+"""TLS of a slot over a TCP transport: Twisted's TLSMemoryBIOProtocol, which sends at once and reads with fewer exceptions.
 
-Twisted's own class gives each piece of ciphertext to ``transport.write``, which sends it in the next turn of the reactor, and
-asks a pull producer for more while up to 64 kB still wait in the TCP transport. Here ciphertext is sent at once while nothing
-waits below, and a pull producer is that of the TCP transport itself: asked when the last byte is gone, as without TLS. That is
-safe because nothing is written before the handshake is over, after which TLS never has to read before it can write
-(renegotiation is switched off, and a key update waits for nobody).
+Twisted's own class gives each piece of ciphertext to ``transport.write``, which sends it in the next turn of the reactor. Here
+ciphertext is sent at once while nothing waits below. That is safe because nothing is written before the handshake is over,
+after which TLS never has to read before it can write (renegotiation is switched off, and a key update waits for nobody).
 
 Reading, Twisted's class asks OpenSSL until it says that there is nothing more, and then whether it wants to send something: two
 exceptions for each piece that came. Here the headers of the records say whether there is more.
@@ -21,17 +19,13 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .inlet import Inlet
-from .outlet import Outlet
+from ..proxy.inlet import Inlet
 
 CIPHERTEXT_BYTES = 32 * 1024
 """How much is taken from OpenSSL at a time: one record has at most 16 kB and a little."""
 
 RECORD_BYTES = 16 * 1024
 """The plaintext of one record at most (RFC 8446 section 5.1)."""
-
-RECORD_OVERHEAD_BYTES = 64
-"""More than any suite of ours adds to a record: a header of 5 bytes, an explicit nonce of 8, a tag of 16, a type."""
 
 READ_BYTES = 32 * 1024
 """What is read at a time of the ciphertext."""
@@ -75,7 +69,6 @@ class SecureTransport(TLSMemoryBIOProtocol):
     first_context: Optional[SSL.Context] = None
     transport: Any
     _tcp: Optional[Connection] = None
-    _pulled = False
     _inlet: Optional[Inlet] = None
 
     def makeConnection(self, transport: Any) -> None:
@@ -115,28 +108,6 @@ class SecureTransport(TLSMemoryBIOProtocol):
 
     # -- writing
 
-    def write_now(self, data: bytes) -> bool:
-        """Encrypt and send; False when some of it waits below: a pull producer is asked when it is gone."""
-        if len(data) > RECORD_BYTES or self._appSendBuffer or self.disconnecting or self._lostTLSConnection:
-            self.write(data)
-        elif data:
-            self._write_record(data)
-        tcp = self._tcp
-        return tcp is not None and not (tcp.dataBuffer or tcp._tempDataBuffer)
-
-    def _write_record(self, data: bytes) -> None:
-        """The common write: what fits into one record."""
-        connection, size = self._tlsConnection, len(data) + RECORD_OVERHEAD_BYTES
-        try:
-            connection.send(data)
-            ciphertext = connection.bio_read(size)
-        except SSL.Error:
-            self._tlsShutdownFinished(Failure())
-            return
-        self._send(ciphertext)
-        if len(ciphertext) == size:
-            self._flushSendBIO()
-
     def _flushSendBIO(self) -> None:
         """Send what OpenSSL has to say."""
         while True:
@@ -150,8 +121,7 @@ class SecureTransport(TLSMemoryBIOProtocol):
 
     def _send(self, data: bytes) -> None:
         tcp = self._tcp
-        # A pull producer is asked for more only after something was queued.
-        if tcp is None or self._pulled or tcp.dataBuffer or tcp._tempDataBuffer or not tcp.connected:
+        if tcp is None or tcp.dataBuffer or tcp._tempDataBuffer or not tcp.connected:
             self.transport.write(data)
             return
         try:
@@ -160,38 +130,3 @@ class SecureTransport(TLSMemoryBIOProtocol):
             sent = 0
         if sent < len(data):
             tcp.write(data[sent:] if sent else data)
-
-    # -- producers
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """See IConsumer."""
-        if streaming or self._lostTLSConnection:
-            super().registerProducer(producer, streaming)
-            return
-        self._producer = producer
-        self._pulled = True
-        self.transport.registerProducer(producer, False)
-
-    def unregisterProducer(self) -> None:
-        """See IConsumer."""
-        if not self._pulled:
-            super().unregisterProducer()
-            return
-        self._pulled = False
-        self._producer = None
-        self.transport.unregisterProducer()
-        if self.disconnecting:
-            self._shutdownTLS()
-
-
-class SecureOutlet(Outlet):
-    """The outlet of a SecureTransport: what is given to it is encrypted at once, and waits below as ciphertext."""
-
-    __slots__ = ()
-
-    def send(self, data: bytes) -> None:
-        """See Outlet."""
-        if self.draining:
-            self._backlog.put(data)
-        elif not self._transport.write_now(data):
-            self._wait(b"")

@@ -1,0 +1,281 @@
+"""TLS in the place of a transport's socket: OpenSSL reads and writes the descriptor itself.
+
+A Twisted transport writes with ``send`` of its socket, half-closes with ``shutdown`` and ends with ``close``. A SecureSocket
+has the same, so the transport of a TLS connection is the reactor's own: what it buffers, and what waits in an ``Outlet``, is
+plaintext, and no other object stands between. ``https`` puts it there and does the handshake; ``SecureInlet`` and
+``SecureOutlet`` are the two sides of what follows.
+
+pyOpenSSL makes the connections, with all their callbacks. Reading and writing call OpenSSL directly: pyOpenSSL makes a new
+buffer for each read, asks for errors after each success, and tells by exceptions what is no error, which took a quarter of a
+request on PyPy. So this module knows where pyOpenSSL keeps the ``SSL`` structure and OpenSSL's functions.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from mmap import mmap
+from typing import Any, Callable, NoReturn, Optional
+
+from OpenSSL import SSL
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+
+from .outlet import Outlet
+
+RECORD_BYTES = 16 * 1024
+"""The plaintext of one record at most (RFC 8446 section 5.1)."""
+
+MAX_READ_BYTES = 16 * RECORD_BYTES
+"""What is read at a time at most."""
+
+_lib, _ffi = SSL._lib, SSL._ffi  # type: ignore[attr-defined]
+_read, _write, _get_error = _lib.SSL_read, _lib.SSL_write, _lib.SSL_get_error
+_WANT_READ, _WANT_WRITE, _NO_MORE = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_WANT_WRITE, _lib.SSL_ERROR_ZERO_RETURN
+
+_view = memoryview(mmap(-1, MAX_READ_BYTES))  # Not a bytearray, whose bytes PyPy copies one by one.
+_buffer = _ffi.from_buffer(_view)
+
+
+class SecureSocket:
+    """One TLS connection, as the socket of a transport.
+
+    Whatever ends it is met again by whoever calls next, except that the socket is closed: no call may follow a fatal error (see
+    SSL_get_error(3)).
+
+    :param context: what the connection begins with. It is kept, since OpenSSL may call it back after another one was chosen:
+        when it has asked the client for another hello.
+    :param plain: the socket below, whose owner this becomes.
+    :ivar tls: pyOpenSSL's side of the connection.
+    """
+
+    __slots__ = ("tls", "plain", "fileno", "_context", "_ssl", "_open")
+
+    def __init__(self, context: SSL.Context, plain: socket.socket) -> None:
+        self.tls = tls = SSL.Connection(context, plain)
+        tls.set_accept_state()
+        self.plain = plain
+        self.fileno = plain.fileno
+        self._context = context
+        self._ssl = tls._ssl
+        self._open = False
+        """The handshake is over and nothing has failed: there is somebody to say close_notify to."""
+
+    # -- the handshake
+
+    def shake(self) -> Optional[bool]:
+        """Go on with the handshake.
+
+        :returns: True when it is over; False when the client has to say something; None when it has to take something.
+        :raises SSL.Error: there will be no connection; the client was told why.
+        """
+        result = _lib.SSL_do_handshake(self._ssl)
+        if result == 1:
+            self._open = True
+            return True
+        error = _get_error(self._ssl, result)
+        if error == _WANT_READ:
+            return False
+        if error == _WANT_WRITE:
+            return None
+        self.tls._raise_ssl_error(self._ssl, result)
+        raise SSL.Error("the handshake has failed")
+
+    # -- bytes
+
+    def read(self, position: int) -> int:
+        """Read a record into the buffer of the process, from ``position`` on, where a whole one fits.
+
+        So nothing of a record stays in OpenSSL; and it reads no further than a record, so nothing is there that the reactor
+        does not see. Returns its length; what is not positive ``why`` explains.
+        """
+        size: int = _read(self._ssl, _buffer + position, RECORD_BYTES)
+        return size
+
+    def why(self, result: int) -> Optional[Exception]:
+        """What a reactor's reader returns for a result of ``read``: None when there is just nothing to read.
+
+        A client that makes OpenSSL answer, and does not take the answers, is cut off.
+        """
+        error = _get_error(self._ssl, result)
+        if error == _WANT_READ:
+            return None
+        if error == _NO_MORE:
+            return CONNECTION_DONE
+        self._failed()
+        return CONNECTION_LOST
+
+    def send(self, data: Any) -> int:
+        """As ``socket.send``, non-blocking, but that all is sent that can be. What was not has to be offered again.
+
+        :raises BlockingIOError: nothing can be sent now.
+        :raises OSError: nothing can be sent any more.
+        """
+        size, ssl = len(data), self._ssl
+        if ssl is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if type(data) is not bytes or not 0 < size <= RECORD_BYTES:
+            return self._send_records(data, size)
+        sent: int = _write(ssl, data, size)
+        if sent <= 0:
+            self._refuse(sent)
+        return sent
+
+    def _send_records(self, data: Any, size: int) -> int:
+        """OpenSSL sends one record at each call; given more, it would tell only when all of it is sent."""
+        sent = 0
+        with _ffi.from_buffer(data) as address:
+            while sent < size:
+                more = _write(self._ssl, address + sent, min(size - sent, RECORD_BYTES))
+                if more <= 0:
+                    if not sent:
+                        self._refuse(more)
+                    self._is_full(more)  # Which the next call meets again.
+                    break
+                sent += more
+        return sent
+
+    def _refuse(self, result: int) -> NoReturn:
+        if self._is_full(result):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def _is_full(self, result: int) -> bool:
+        """Whether a record was not sent because the client has to take something first; else nothing will be sent any more.
+
+        TLS has to read before it can write only where a client has begun a message of the handshake and not ended it: a key
+        update, whose five bytes nobody needs two records for.
+        """
+        if _get_error(self._ssl, result) == _WANT_WRITE:
+            return True
+        self._failed()
+        return False
+
+    def _failed(self) -> None:
+        self._open = False
+        _lib.ERR_clear_error()  # What is left in it would be taken for an error of the next connection.
+
+    # -- the end
+
+    def say_goodbye(self) -> bool:
+        """Send close_notify. False when it can't be sent now; True also when there is no sense in it."""
+        if self._open:
+            result = _lib.SSL_shutdown(self._ssl)
+            if result < 0 and _get_error(self._ssl, result) == _WANT_WRITE:
+                return False
+            self._failed()
+        return True
+
+    def shutdown(self, how: int) -> None:
+        """As ``socket.shutdown``, after close_notify."""
+        if how != socket.SHUT_RD:
+            self.say_goodbye()
+        self.plain.shutdown(how)
+
+    def setsockopt(self, *arguments: Any) -> None:
+        """As ``socket.setsockopt``."""
+        self.plain.setsockopt(*arguments)
+
+    def getsockopt(self, *arguments: Any) -> Any:
+        """As ``socket.getsockopt``."""
+        return self.plain.getsockopt(*arguments)
+
+    def getsockname(self) -> Any:
+        """As ``socket.getsockname``."""
+        return self.plain.getsockname()
+
+    def close(self) -> None:
+        """As ``socket.close``. What OpenSSL has of the connection is freed at once, not when somebody collects it."""
+        self.plain.close()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of OpenSSL's side: the plain socket is another's again, or closed."""
+        ssl, self._ssl = self._ssl, None
+        self._open = False
+        if ssl is not None:
+            _ffi.release(ssl)
+
+
+class SecureInlet:
+    """Reads for one TLS transport, in place of its ``doRead``. See ``inlet.Inlet``.
+
+    :param size: how much is read at a time, up to MAX_READ_BYTES; may be changed. A record is read whole in any case.
+    """
+
+    __slots__ = ("size", "_transport", "_socket", "_received")
+
+    def __init__(self, transport: Any, received: Callable[[bytes], None], size: int) -> None:
+        self.size = size
+        self._transport = transport
+        self._socket: SecureSocket = transport.getHandle()
+        self._received = received
+        transport.doRead = self._read
+
+    def _read(self) -> Any:
+        """See ``Inlet``. A full record is mostly not the last one of what was sent; any other is."""
+        size = self._socket.read(0)
+        if size >= RECORD_BYTES:
+            return self._read_on(size)
+        if size <= 0:
+            return self._socket.why(size)
+        self._received(_view[:size].tobytes())
+        return None
+
+    def _read_on(self, total: int) -> Any:
+        why = None
+        while total + RECORD_BYTES <= self.size:
+            size = self._socket.read(total)
+            if size <= 0:
+                why = self._socket.why(size)
+                break
+            total += size
+            if size < RECORD_BYTES:
+                break
+        transport = self._transport
+        self._received(_view[:total].tobytes())
+        return why if transport.connected else None
+
+    def close(self) -> None:
+        """See Inlet."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.__dict__.pop("doRead", None)
+
+
+class SecureOutlet(Outlet):
+    """The write side of a TLS transport."""
+
+    __slots__ = ()
+
+    def splice_target(self) -> Optional[int]:
+        """None: nothing may go past OpenSSL."""
+        return None
+
+    def end(self) -> None:
+        """See Outlet. Where close_notify can't be sent at once, the transport closes when it can."""
+        transport = self._transport
+        if transport.connected and not self.draining and not transport.getHandle().say_goodbye():
+            transport.loseConnection()
+        else:
+            super().end()
+
+
+def write_now(transport: Any, data: bytes) -> bool:
+    """Send on a TCP transport whose socket is a SecureSocket.
+
+    :returns: False when some of it waits: a pull producer that is registered then is asked when it is gone.
+    """
+    if transport.dataBuffer or transport._tempDataBuffer or not transport.connected:
+        transport.write(data)
+        return False
+    if not data:
+        return True
+    try:
+        sent: int = transport.socket.send(data)
+    except OSError:  # Full; or broken, which the transport finds out when it tries again, and reports.
+        sent = 0
+    if sent < len(data):
+        transport.write(data[sent:] if sent else data)
+        return False
+    return True
