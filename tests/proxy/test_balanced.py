@@ -6,7 +6,9 @@ from typing import Any, List
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.testing import StringTransport
 
 from xproxy import config as cfg
 from xproxy.proxy.balanced import BalancedFront, source_of
@@ -111,6 +113,19 @@ class ExchangeMixin:
             self.assertIn(b"X-Forwarded-Proto: https\r\n", request)
             self.assertTrue(client.take().endswith(b"ok"))
 
+    def test_in_one_piece_with_the_hello(self: Any) -> None:
+        """The header is taken, and nothing of what comes after it."""
+        rig = self.make()
+        service = rig.slot()
+        peer = self.connect(rig, secure=True)
+        client = SecureClient(rig, peer)
+        self.assertRaises(SSL.WantReadError, client.tls.do_handshake)
+        peer.send(V2_TLVS + client.tls.bio_read(65536))
+        client.handshake()
+        client.send(GET)
+        self.assertIn(b"X-Forwarded-For: 203.0.113.7\r\n", rig.exchange(service, OK))
+        self.assertTrue(client.take().endswith(b"ok"))
+
     def test_before_http_2(self: Any) -> None:
         rig = self.make()
         service = rig.slot()
@@ -204,6 +219,15 @@ class RefusedTests(BalancedCase):
             peer = self.connect(rig)
             peer.send(data)
             self.refused(rig, peer, "proxy-header")
+
+    def test_no_socket(self) -> None:
+        rig = self.make()
+        protocol = BalancedFront(rig.proxy.front, rig.proxy.front).buildProtocol(IPv4Address("TCP", BALANCER, 1))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        self.assertTrue(transport.disconnected)
+        protocol.connectionLost()
+        self.assertEqual(rig.gateway.counts.refused, {"proxy-header": 1})
 
     def test_too_slow(self) -> None:
         rig = self.make(timeouts={"handshake": 4.0})

@@ -13,12 +13,13 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 
 from xproxy import config as cfg
+from xproxy.proxy.certificate_store import CertificateStore
 from xproxy.proxy.front import LINGER_S, PIPELINE_BYTES
-from xproxy.proxy.https import NOT_TLS_TEXT, outcome_of, subject_of
+from xproxy.proxy.https import NOT_TLS_TEXT, HTTPSFront, outcome_of, subject_of
 from xproxy.proxy.tls_contexts import TLSPolicy
 
 from .memory import KERNEL, MEMORY
-from .pki import Authority
+from .pki import NOW, POLICY, Authority
 from .rig import GET, OK, post
 from .secure import SecureCase, SecureClient, SecureRig, authority, client_context
 
@@ -173,6 +174,40 @@ class ExchangeMixin:
         client.shut_down()
         self.assertTrue(service.over)
 
+    def test_a_client_that_says_goodbye_early(self: Any) -> None:
+        """It gets what was answered already; what it asked for after that is forgotten."""
+        rig = self.make_secure_rig()
+        service = rig.slot()
+        client = rig.secure_client(capacity=4_000)
+        client.peer.reading = False
+        client.tls.send(GET + GET)
+        client._flush()
+        rig.settle()
+        rig.exchange(service, b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"y" * 90000)
+        client.tls.shutdown()
+        client._flush()
+        rig.settle()
+        client.peer.reading = True
+        client.exchange()
+        self.assertEqual(len(client.received.partition(b"\r\n\r\n")[2]), 90000)
+        self.assertTrue(client.ended)
+        self.assertEqual(rig.proxy.front.clients, set())
+
+    def test_a_client_that_ends_a_tunnel_without_reading_it(self: Any) -> None:
+        rig = self.make_secure_rig()
+        service = rig.slot()
+        client = rig.secure_client(WEBSOCKET, capacity=4_000)
+        service.take()
+        client.peer.reading = False
+        service.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        service.send(b"x" * 200_000)
+        rig.settle()
+        client.tls.shutdown()
+        client._flush()
+        rig.pass_time(LINGER_S + 1)
+        self.assertTrue(service.over)
+        self.assertEqual(rig.proxy.front.clients, set())
+
     def test_a_client_that_leaves_the_line(self: Any) -> None:
         rig = self.make_secure_rig()
         client = rig.secure_client(GET)
@@ -258,6 +293,31 @@ class HandshakeTests(LoggedCase):
         self.assertTrue(answer.endswith(b"\r\n\r\n" + NOT_TLS_TEXT))
         self.assertTrue(peer.over)
         self.failed(rig, "plain-http", "plain-http")
+
+    def test_plain_http_that_openssl_does_not_know(self) -> None:
+        rig = self.make_secure_rig()
+        peer = rig.secure_peer()
+        peer.send(GET.replace(b"GET", b"PROPFIND"))
+        rig.settle()
+        self.assertTrue(peer.take().endswith(b"\r\n\r\n" + NOT_TLS_TEXT))
+        self.failed(rig, "plain-http", "plain-http")
+
+    def test_a_client_that_takes_its_time_to_take_ours(self) -> None:
+        """A certificate that does not fit into the buffers of the kernel waits until it does."""
+        rig = self.make_secure_rig()
+        names = [f"a-rather-long-name-of-a-host-{number}.example.com" for number in range(300)]
+        rig.store = CertificateStore(rig.reactor, (), POLICY, [authority().issue(names).pair()], lambda: NOW)
+        rig.secure = HTTPSFront(rig.proxy.front, rig.store)
+        client = SecureClient(rig, rig.secure_peer(capacity=1000))
+        client.peer.reading = False
+        self.assertRaises(SSL.WantReadError, client.tls.do_handshake)
+        client._flush()
+        rig.settle()
+        self.assertEqual(len(rig.reactor.writers), 1)
+        client.peer.reading = True
+        client.handshake()
+        self.assertEqual(rig.reactor.writers, {})
+        self.assertEqual(rig.gateway.counts.handshakes, {"done": 1})
 
     def test_garbage(self) -> None:
         for garbage in (

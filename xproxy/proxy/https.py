@@ -31,7 +31,7 @@ from .front import HEAD_READ_BYTES, LINGER_S, ClientConnection, HTTPFront
 from .gateway import peer_host
 from .http2 import HTTP2Connection
 from .secure_socket import SecureInlet, SecureOutlet, SecureSocket, write_now
-from .tls_contexts import HTTP2, openssl_reason, verify_reason
+from .tls_contexts import HTTP2, agreed_protocol, openssl_reason, verify_reason
 
 HTTP_REASONS = ("http request", "https proxy request")
 """What OpenSSL says of a first record that is the beginning of a request, of which it knows some methods."""
@@ -141,7 +141,7 @@ class Handshake(Protocol):
         transport = self.transport
         del transport.doRead
         successor: Any
-        if connection.tls.get_alpn_proto_negotiated() == HTTP2:
+        if agreed_protocol(connection.tls) == HTTP2:
             successor = HTTP2Connection(self._front, self.peer)
             SecureInlet(transport, successor.dataReceived, HEAD_READ_BYTES)
             transport.write_now = partial(write_now, transport)

@@ -47,9 +47,10 @@ class SecureSocket:
         when it has asked the client for another hello.
     :param plain: the socket below, whose owner this becomes.
     :ivar tls: pyOpenSSL's side of the connection.
+    :ivar ssl: OpenSSL's, until it is closed.
     """
 
-    __slots__ = ("tls", "plain", "fileno", "_context", "_ssl", "_open")
+    __slots__ = ("tls", "plain", "fileno", "_context", "ssl", "_open")
 
     def __init__(self, context: SSL.Context, plain: socket.socket) -> None:
         self.tls = tls = SSL.Connection(context, plain)
@@ -57,7 +58,7 @@ class SecureSocket:
         self.plain = plain
         self.fileno = plain.fileno
         self._context = context
-        self._ssl = tls._ssl
+        self.ssl = tls._ssl
         self._open = False
         """The handshake is over and nothing has failed: there is somebody to say close_notify to."""
 
@@ -69,35 +70,26 @@ class SecureSocket:
         :returns: True when it is over; False when the client has to say something; None when it has to take something.
         :raises SSL.Error: there will be no connection; the client was told why.
         """
-        result = _lib.SSL_do_handshake(self._ssl)
+        result = _lib.SSL_do_handshake(self.ssl)
         if result == 1:
             self._open = True
             return True
-        error = _get_error(self._ssl, result)
+        error = _get_error(self.ssl, result)
         if error == _WANT_READ:
             return False
         if error == _WANT_WRITE:
             return None
-        self.tls._raise_ssl_error(self._ssl, result)
+        self.tls._raise_ssl_error(self.ssl, result)
         raise SSL.Error("the handshake has failed")
 
     # -- bytes
 
-    def read(self, position: int) -> int:
-        """Read a record into the buffer of the process, from ``position`` on, where a whole one fits.
-
-        So nothing of a record stays in OpenSSL; and it reads no further than a record, so nothing is there that the reactor
-        does not see. Returns its length; what is not positive ``why`` explains.
-        """
-        size: int = _read(self._ssl, _buffer + position, RECORD_BYTES)
-        return size
-
     def why(self, result: int) -> Optional[Exception]:
-        """What a reactor's reader returns for a result of ``read``: None when there is just nothing to read.
+        """What a reactor's reader returns when SSL_read has read nothing: None when there is just nothing to read.
 
         A client that makes OpenSSL answer, and does not take the answers, is cut off.
         """
-        error = _get_error(self._ssl, result)
+        error = _get_error(self.ssl, result)
         if error == _WANT_READ:
             return None
         if error == _NO_MORE:
@@ -111,7 +103,7 @@ class SecureSocket:
         :raises BlockingIOError: nothing can be sent now.
         :raises OSError: nothing can be sent any more.
         """
-        size, ssl = len(data), self._ssl
+        size, ssl = len(data), self.ssl
         if ssl is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         if type(data) is not bytes or not 0 < size <= RECORD_BYTES:
@@ -126,7 +118,7 @@ class SecureSocket:
         sent = 0
         with _ffi.from_buffer(data) as address:
             while sent < size:
-                more = _write(self._ssl, address + sent, min(size - sent, RECORD_BYTES))
+                more = _write(self.ssl, address + sent, min(size - sent, RECORD_BYTES))
                 if more <= 0:
                     if not sent:
                         self._refuse(more)
@@ -146,7 +138,7 @@ class SecureSocket:
         TLS has to read before it can write only where a client has begun a message of the handshake and not ended it: a key
         update, whose five bytes nobody needs two records for.
         """
-        if _get_error(self._ssl, result) == _WANT_WRITE:
+        if _get_error(self.ssl, result) == _WANT_WRITE:
             return True
         self._failed()
         return False
@@ -160,17 +152,17 @@ class SecureSocket:
     def say_goodbye(self) -> bool:
         """Send close_notify. False when it can't be sent now; True also when there is no sense in it."""
         if self._open:
-            result = _lib.SSL_shutdown(self._ssl)
-            if result < 0 and _get_error(self._ssl, result) == _WANT_WRITE:
+            result = _lib.SSL_shutdown(self.ssl)
+            if result < 0 and _get_error(self.ssl, result) == _WANT_WRITE:
                 return False
             self._failed()
         return True
 
     def shutdown(self, how: int) -> None:
-        """As ``socket.shutdown``, after close_notify."""
-        if how != socket.SHUT_RD:
-            self.say_goodbye()
-        self.plain.shutdown(how)
+        """As ``socket.shutdown``, after close_notify; for both directions ``close`` does the rest."""
+        self.say_goodbye()
+        if how != socket.SHUT_RDWR:
+            self.plain.shutdown(how)
 
     def setsockopt(self, *arguments: Any) -> None:
         """As ``socket.setsockopt``."""
@@ -191,7 +183,7 @@ class SecureSocket:
 
     def release(self) -> None:
         """Let go of OpenSSL's side: the plain socket is another's again, or closed."""
-        ssl, self._ssl = self._ssl, None
+        ssl, self.ssl = self.ssl, None
         self._open = False
         if ssl is not None:
             _ffi.release(ssl)
@@ -199,6 +191,9 @@ class SecureSocket:
 
 class SecureInlet:
     """Reads for one TLS transport, in place of its ``doRead``. See ``inlet.Inlet``.
+
+    SSL_read gives no more than a record, and is always given room for a whole one: so nothing of a record stays in OpenSSL. And
+    it reads no further than that record: so nothing is anywhere that the reactor does not see.
 
     :param size: how much is read at a time, up to MAX_READ_BYTES; may be changed. A record is read whole in any case.
     """
@@ -214,7 +209,7 @@ class SecureInlet:
 
     def _read(self) -> Any:
         """See ``Inlet``. A full record is mostly not the last one of what was sent; any other is."""
-        size = self._socket.read(0)
+        size = _read(self._socket.ssl, _buffer, RECORD_BYTES)
         if size >= RECORD_BYTES:
             return self._read_on(size)
         if size <= 0:
@@ -225,7 +220,7 @@ class SecureInlet:
     def _read_on(self, total: int) -> Any:
         why = None
         while total + RECORD_BYTES <= self.size:
-            size = self._socket.read(total)
+            size = _read(self._socket.ssl, _buffer + total, RECORD_BYTES)
             if size <= 0:
                 why = self._socket.why(size)
                 break

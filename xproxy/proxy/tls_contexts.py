@@ -31,8 +31,9 @@ OPTIONS = (
     | 0x00200000  # SSL_OP_PRIORITIZE_CHACHA: for clients that put it first because they have no AES instructions
 )
 
-RELEASE_BUFFERS = 0x10
-"""SSL_MODE_RELEASE_BUFFERS, which pyOpenSSL does not name: an idle connection keeps no 2 x 16 kB record buffers."""
+MODES = 0x10 | 0x02
+"""SSL_MODE_RELEASE_BUFFERS: an idle connection keeps no 2 x 16 kB record buffers. SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER: what was
+not sent may be offered again from another place. pyOpenSSL does not name the first, nor, before 25.1, set the second."""
 
 VERIFY_REASONS = {
     7: "its signature is wrong",
@@ -82,7 +83,7 @@ class TLSPolicy:
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_cipher_list(CIPHERS)
         context.set_options(OPTIONS if self.tickets else OPTIONS | SSL.OP_NO_TICKET)
-        context.set_mode(RELEASE_BUFFERS)
+        context.set_mode(MODES)
         # Sessions are kept by the clients, as tickets: nothing to bound here.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_alpn_select_callback(self._select_protocol)
@@ -111,8 +112,15 @@ class TLSPolicy:
     def _select_protocol(self, connection: SSL.Connection, offered: List[bytes]) -> bytes:
         for protocol in (HTTP2, HTTP11, HTTP10) if self.http2 else (HTTP11, HTTP10):
             if protocol in offered:
+                connection.set_app_data(protocol)
                 return protocol
         raise NoCommonProtocol
+
+
+def agreed_protocol(connection: SSL.Connection) -> Optional[bytes]:
+    """What was agreed on by ALPN; None when the client has offered nothing. OpenSSL knows it too, but pyOpenSSL asks slowly."""
+    agreed: Optional[bytes] = connection.get_app_data()
+    return agreed
 
 
 def _verdict(connection: SSL.Connection, certificate: Any, error: int, depth: int, ok: int) -> bool:
