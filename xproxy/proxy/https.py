@@ -82,7 +82,7 @@ class SecureConnection(ClientConnection):
         self._ended = True
         self._buffer = b""
         if self._tunnel is not None:
-            self.outlet.close()
+            self.transport.unregisterProducer()  # What waits in the outlet is dropped.
             self.deadline = self.gateway.monotonic() + LINGER_S
             self.transport.loseConnection()
         else:

@@ -164,9 +164,11 @@ class SecureSocket:
         if how != socket.SHUT_RDWR:
             self.plain.shutdown(how)
 
-    def setsockopt(self, *arguments: Any) -> None:
-        """As ``socket.setsockopt``."""
-        self.plain.setsockopt(*arguments)
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        """As ``socket.setsockopt``. Twisted sets SO_LINGER on what it aborts: that ends without a word."""
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
+            self._open = False
+        self.plain.setsockopt(level, option, value)
 
     def getsockopt(self, *arguments: Any) -> Any:
         """As ``socket.getsockopt``."""
@@ -177,7 +179,8 @@ class SecureSocket:
         return self.plain.getsockname()
 
     def close(self) -> None:
-        """As ``socket.close``. What OpenSSL has of the connection is freed at once, not when somebody collects it."""
+        """As ``socket.close``, after close_notify. What OpenSSL has is freed at once, not when somebody collects it."""
+        self.say_goodbye()
         self.plain.close()
         self.release()
 
@@ -236,6 +239,7 @@ class SecureInlet:
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.__dict__.pop("doRead", None)
+            del self._socket, self._received
 
 
 class SecureOutlet(Outlet):
