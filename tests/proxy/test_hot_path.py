@@ -23,6 +23,7 @@ from xproxy.proxy.accepting import _accept
 
 from .memory import KERNEL, LoopReactor, kernel_pair
 from .rig import RigCase
+from .secure import SecureCase
 
 REQUEST = b"GET /index.html HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 256\r\n\r\n" + bytes(256)
@@ -240,3 +241,36 @@ class HotPathTests(RigCase):
             service.send(RESPONSE)
             run(transports[1].doRead)
             self.assertEqual(client.recv(65536), RESPONSE)
+
+
+class SecureHotPathTests(SecureCase):
+    """The same with TLS."""
+
+    kind = KERNEL
+
+    def test_calls(self) -> None:
+        """One more: it is OpenSSL that reads and writes, and it does not ask the reactor for anything either."""
+        rig = self.make_secure_rig()
+        service = rig.slot()
+        client = rig.secure_client()
+        (connection,) = rig.proxy.front.clients
+        (slot,) = rig.pool.slots
+        calls = Calls()
+        for number in range(WARM_UP + REQUESTS):
+            if number == WARM_UP:
+                calls = Calls()
+                reactor: Any = rig.reactor
+                reactor.__class__ = WatchedReactor
+                reactor.watch()
+            client.tls.send(REQUEST)
+            client._flush()
+            calls.count(connection.transport.doRead)
+            self.assertTrue(service.socket.recv(65536).startswith(b"GET /index.html HTTP/1.1\r\n"))
+            service.socket.send(RESPONSE)
+            calls.count(slot.transport.doRead)
+            self.assertTrue(client.take().endswith(bytes(256)))
+        self.assertLessEqual(calls.python / REQUESTS, MOST_PYTHON_CALLS + 1)
+        self.assertLessEqual(calls.builtin / REQUESTS, MOST_BUILTIN_CALLS)
+        expected: Dict[str, int] = {"recv_into": REQUESTS, "send": REQUESTS}
+        self.assertEqual(dict(calls.of_sockets), expected)
+        self.assertEqual(reactor.asked, [])
