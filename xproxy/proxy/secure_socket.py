@@ -40,9 +40,6 @@ _buffer = _ffi.from_buffer(_view)
 class SecureSocket:
     """One TLS connection, as the socket of a transport.
 
-    Whatever ends it is met again by whoever calls next, except that the socket is closed: no call may follow a fatal error (see
-    SSL_get_error(3)).
-
     :param context: what the connection begins with. It is kept, since OpenSSL may call it back after another one was chosen:
         when it has asked the client for another hello.
     :param plain: the socket below, whose owner this becomes.
@@ -94,7 +91,7 @@ class SecureSocket:
             return None
         if error == _NO_MORE:
             return CONNECTION_DONE
-        self._failed()
+        self._end()
         return CONNECTION_LOST
 
     def send(self, data: Any) -> int:
@@ -140,10 +137,11 @@ class SecureSocket:
         """
         if _get_error(self.ssl, result) == _WANT_WRITE:
             return True
-        self._failed()
+        self._end()
         return False
 
-    def _failed(self) -> None:
+    def _end(self) -> None:
+        """Nothing more can be said. How it came to that is dealt with."""
         self._open = False
         _lib.ERR_clear_error()  # What is left in it would be taken for an error of the next connection.
 
@@ -155,7 +153,7 @@ class SecureSocket:
             result = _lib.SSL_shutdown(self.ssl)
             if result < 0 and _get_error(self.ssl, result) == _WANT_WRITE:
                 return False
-            self._failed()
+            self._end()
         return True
 
     def shutdown(self, how: int) -> None:
