@@ -175,6 +175,16 @@ class ReadTests(SecureSocketCase):
         self.reactor.settle()
         self.assertEqual([len(data) for data in self.owner.received], [4 * RECORD_BYTES, RECORD_BYTES + 100])
 
+    def test_nobody_else_reads(self) -> None:
+        self.build()
+        self.assertFalse(self.owner.inlet.lend(lambda: None))
+        self.owner.inlet.open()
+        self.seal(b"one")
+        self.reactor.settle()
+        self.assertEqual(self.owner.received, [b"one"])
+        self.owner.inlet.close()
+        self.owner.inlet.open()
+
     def test_a_size_of_less_than_a_record(self) -> None:
         """A record is read whole."""
         self.build(size=10)

@@ -206,7 +206,16 @@ class SecureInlet:
         self._transport = transport
         self._socket: SecureSocket = transport.getHandle()
         self._received = received
-        transport.doRead = self._read
+        self.open()
+
+    def open(self) -> None:
+        """See Inlet."""
+        if self._transport is not None:
+            self._transport.doRead = self._read
+
+    def lend(self, read: Callable[[], Any]) -> bool:
+        """See Inlet. False: nobody else can read what is sealed."""
+        return False
 
     def _read(self) -> Any:
         """See ``Inlet``. A full record is mostly not the last one of what was sent; any other is."""
