@@ -20,8 +20,9 @@ from typing import Any, Callable, NoReturn, Optional
 
 from OpenSSL import SSL
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import connectionDone
 
-from .outlet import Outlet
+from .outlet import Outlet, OutletOwner
 
 RECORD_BYTES = 16 * 1024
 """The plaintext of one record at most (RFC 8446 section 5.1)."""
@@ -254,17 +255,17 @@ class SecureOutlet(Outlet):
 
     __slots__ = ()
 
-    def splice_target(self) -> Optional[int]:
-        """None: nothing may go past OpenSSL."""
-        return None
+    def __init__(self, transport: Any, owner: OutletOwner, memory_bytes: int) -> None:
+        super().__init__(transport, owner, memory_bytes)
+        self._plain = False  # Nothing may go past OpenSSL, by splice(2) or sendfile(2).
 
     def end(self) -> None:
         """See Outlet. Where close_notify can't be sent at once, the transport closes when it can."""
         transport = self._transport
-        if transport.connected and not self.draining and not transport.getHandle().say_goodbye():
+        if self.draining or not transport.connected or not transport.getHandle().say_goodbye():
             transport.loseConnection()
         else:
-            super().end()
+            transport.connectionLost(connectionDone)
 
 
 def write_now(transport: Any, data: bytes) -> bool:
