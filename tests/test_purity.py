@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 import xproxy
 
 ROOT = Path(xproxy.__file__).parent
-PURE = ("http1", "slots")
+PURE = ("http1", "http2", "slots")
 
 ALLOWED = frozenset(
     {
@@ -26,6 +26,7 @@ ALLOWED = frozenset(
         "enum",
         "functools",
         "heapq",
+        "hpack",
         "ipaddress",
         "itertools",
         "math",

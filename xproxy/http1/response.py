@@ -25,7 +25,7 @@ class ResponseHead:
         connection says otherwise: see ``response_body``.
     """
 
-    __slots__ = ("status", "minor", "reason", "fields", "slot_closing", "unbuffered", "keep_alive", "last_variant")
+    __slots__ = ("status", "minor", "reason", "fields", "slot_closing", "unbuffered", "keep_alive", "last_variant", "http2")
 
     def __init__(self, status: int, minor: int, reason: bytes, fields: Fields) -> None:
         special = fields.special
@@ -42,6 +42,8 @@ class ResponseHead:
         self.keep_alive = not fields.close and (minor == 1 or fields.keep_alive)
         self.last_variant: Optional[Tuple[Tuple[int, int, bool, bool, bytes], bytes]] = None
         """What a client got last of this head, and under which conditions; kept by ``forward.client_head``."""
+        self.http2: Optional[Tuple[int, bytes, bytes, bytes]] = None
+        """The same for HTTP/2: length, Via, Strict-Transport-Security and header block; kept by ``http2.heads``."""
 
 
 def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:

@@ -25,6 +25,7 @@ from .pool import Pool
 from .routes import Router
 from .splice import make_splicer
 from .sweep import NEVER, Sweep
+from .turn import Turn
 
 
 class Destination:
@@ -65,6 +66,7 @@ class Gateway:
         self.access_log = access_log
         self.counts = ProxyCounts()
         self.sweep = Sweep(reactor, monotonic)
+        self.turn = Turn(reactor)
         self.head_limits = HeadLimits(
             request_line=self.limits.request_line,
             header=self.limits.header,

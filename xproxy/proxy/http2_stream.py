@@ -1,8 +1,8 @@
 """One request of an HTTP/2 client, from its fields to the end of its answer; the caller (``exchange.Caller``) of its exchange.
 
-Made by ``http2.HTTP2Connection`` for each stream. What a stream is to hyper-h2 is the connection's business; a Stream keeps
-what waits for the client (one piece, then a backlog in memory and file) and hands it out frame by frame when the connection
-asks::
+Made by ``http2.HTTP2Connection`` for each stream. What a stream is to the protocol is in its base class and the connection's
+business; a Stream keeps what waits for the client (one piece, then a backlog in memory and file) and hands it out frame by
+frame when the connection asks::
 
     reading ──whole──▶ waiting, on a slot ──head──▶ answering ──last frame──▶ gone
        │ 4xx                │ 5xx                      │ cut off
@@ -10,25 +10,27 @@ asks::
      answering            answering                  reset
 
 So a slow client costs no slot: the exchange is over when the service has finished, however slowly the stream's window opens.
+The common answer, which is there at once and whole and has room, goes out in one piece without any of this.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Optional, Tuple
-
-from h2.errors import ErrorCodes
+from typing import TYPE_CHECKING, Optional
 
 from ..http1.body import BodyReader, ChunkedBody, LengthBody, encode_chunk, last_chunk
 from ..http1.errors import BadMessage
-from ..http1.forward import client_head, received_request_id, request_head
+from ..http1.forward import received_request_id, request_head, without_field
 from ..http1.response import ResponseHead
+from ..http2.errors import ErrorCode
+from ..http2.fields import FieldLines
+from ..http2.heads import CONTINUE, VERSION, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
+from ..http2.streams import OpenStream, State
 from . import answers
 from .answers import Answer
 from .client_request import CLIENT_LEFT, STREAM_BYTES
 from .errors import ExchangeError
 from .exchange import Exchange
 from .gateway import Destination
-from .http2_head import VERSION, FieldLines, Request, read_request, read_trailers, response_fields, trailer_fields
 from .routes import strip_prefix
 from .spool import Backlog, Spool
 from .sweep import NEVER
@@ -39,59 +41,52 @@ if TYPE_CHECKING:
 PIECE_BYTES = 64 * 1024
 """What of one piece of a response may stay in memory beside the backlog, when the client's window is shut."""
 
-FRAME_BYTES = 16 * 1024
-"""The largest DATA frame we send, whatever the client allows: streams take turns frame by frame."""
 
-Fields = List[Tuple[bytes, bytes]]
+class Stream(OpenStream):
+    """A request and its answer. What most of them never need is set when it is needed; until then the class has it.
 
-
-class Stream:
-    """A request and its answer.
-
-    :ivar stream_id: of hyper-h2.
     :ivar queued: it has a place in the connection's round.
+    :ivar answered: a final head is on its way to the client.
     """
 
-    __slots__ = (
-        "connection", "stream_id", "deadline", "queued", "answered", "_request", "_destination", "_exchange", "_began_at",
-        "_status", "_sent_bytes", "_request_id", "_spool", "_body_bytes", "_reading", "_unacknowledged", "_head", "_piece",
-        "_at", "_backlog", "_backlog_bytes", "_body", "_complete", "_logged",
-    )  # fmt: skip
+    deadline = NEVER
+    queued = False
+    answered = False
+    _request: Optional[Request] = None
+    _destination: Optional[Destination] = None
+    _exchange: Optional[Exchange] = None
+    _status = 0
+    _sent_bytes = 0
+    _request_id = b""
+    _spool: Optional[Spool] = None
+    _body_bytes = -1
+    """-1: the request has none."""
+    _reading = True
+    _unacknowledged = 0
+    """Bytes of a streamed body that the client's window has not been opened for again."""
+    _head = b""
+    """The header block that is to be sent; empty: it was."""
+    _piece = b""
+    _at = 0
+    """How much of the piece is sent."""
+    _backlog: Optional[Backlog] = None
+    _backlog_bytes = 0
+    _body: Optional[BodyReader] = None
+    _complete = False
+    _swept = False
+    """It has, or had, a deadline."""
+    _logged = False
 
-    def __init__(self, connection: HTTP2Connection, stream_id: int) -> None:
-        gateway = connection.gateway
+    def __init__(
+        self, connection: HTTP2Connection, stream_id: int, state: State, send_window: int, receive_window: int, length: int
+    ) -> None:
+        super().__init__(stream_id, state, send_window, receive_window, length)
         self.connection = connection
-        self.stream_id = stream_id
-        self.deadline = NEVER
-        self.queued = False
-        self.answered = False
-        """A final head is on its way to the client."""
-        self._request: Optional[Request] = None
-        self._destination: Optional[Destination] = None
-        self._exchange: Optional[Exchange] = None
-        self._began_at = gateway.monotonic()
-        self._status = 0
-        self._sent_bytes = 0
-        self._request_id = b""
-        self._spool: Optional[Spool] = None
-        self._body_bytes = -1
-        """-1: the request has none."""
-        self._reading = True
-        self._unacknowledged = 0
-        """Bytes of a streamed body that the client's window has not been opened for again."""
-        self._head: Optional[Fields] = None
-        self._piece = b""
-        self._at = 0
-        """How much of the piece is sent."""
-        self._backlog = Backlog(gateway.limits.response_memory)
-        self._backlog_bytes = 0
-        self._body: Optional[BodyReader] = None
-        self._complete = False
-        self._logged = False
+        self._began_at = connection.gateway.monotonic()
 
     # -- the request
 
-    def start(self, fields: FieldLines, whole: bool) -> None:
+    def start(self, request: Request, whole: bool) -> None:
         """Decide what becomes of the request. Raises BadMessage.
 
         :param whole: no body follows.
@@ -99,23 +94,25 @@ class Stream:
         connection = self.connection
         gateway = connection.gateway
         self._reading = not whole
-        request = self._request = read_request(fields, gateway.head_limits)
+        self._request = request
         head = request.head
         if head.method == b"TRACE":
             raise BadMessage(405, "method-not-allowed")
         to = self._destination = gateway.router.find(head.host, head.path, head.method)
         if to is None:
             raise BadMessage(404, "no-route")
-        own = answers.without_service(to.route, head, True)
-        if own is not None:
-            self.answer(own)
-        elif whole:
+        if to.answers or head.method == b"OPTIONS":
+            own = answers.without_service(to.route, head, True)
+            if own is not None:
+                self.answer(own)
+                return
+        if whole:
             self._submit(b"")
         elif request.content_length > to.body_limit:
             raise BadMessage(413, "body-too-large")
         else:
             if request.expect_continue:
-                connection.send_fields(self.stream_id, [(b":status", b"100")])
+                connection.send_hint(self, CONTINUE)
             self._body_bytes = 0
             self._expect(gateway.timeouts.body)
             if not to.buffering:
@@ -128,26 +125,23 @@ class Stream:
         """
         connection, to = self.connection, self._destination
         if self.answered or to is None:
-            connection.acknowledge(self.stream_id, flow_bytes)
+            connection.acknowledge(self, flow_bytes)
             return
         self._body_bytes += len(data)
         if self._body_bytes > to.body_limit:
-            connection.acknowledge(self.stream_id, flow_bytes)
+            connection.acknowledge(self, flow_bytes)
             raise BadMessage(413, "body-too-large")
-        if not data:
-            connection.acknowledge(self.stream_id, flow_bytes)
-            return
         self._expect(connection.gateway.timeouts.body)
         if to.buffering:
             self._keep(data)
-            connection.acknowledge(self.stream_id, flow_bytes)
+            connection.acknowledge(self, flow_bytes)
         elif self._pass_on(data):
-            connection.acknowledge(self.stream_id, flow_bytes)
+            connection.acknowledge(self, flow_bytes)
         else:
             self._unacknowledged += flow_bytes
             self.deadline = NEVER  # A client that is not read is not late.
 
-    def request_ended(self, fields: FieldLines = ()) -> None:
+    def request_ended(self, fields: FieldLines) -> None:
         """The request is whole; ``fields`` are its trailers. Raises BadMessage."""
         if not self._reading:
             return
@@ -155,12 +149,18 @@ class Stream:
         self.deadline = NEVER
         if self.answered or self._destination is None:
             return
-        trailers = read_trailers(fields, self.connection.gateway.head_limits)
+        trailers = self._trailers(fields) if fields else b""
         if self._destination.buffering:
             self._submit(trailers)
         elif self._exchange is not None:
             ending = last_chunk(trailers) if self._is_chunked() else b""
             self._exchange.request_more(ending, True)
+
+    def _trailers(self, fields: FieldLines) -> bytes:
+        """Those that go on: who a client is can't be said by a trailer any more than by a header. Raises BadMessage."""
+        gateway = self.connection.gateway
+        trailers, subject_field = read_trailers(fields, gateway.head_limits), gateway.marks.subject_field
+        return without_field(trailers, subject_field) if subject_field else trailers
 
     def _keep(self, data: bytes) -> None:
         if self._spool is None:
@@ -184,8 +184,7 @@ class Stream:
         size, self._unacknowledged = self._unacknowledged, 0
         if size and self._reading:
             self._expect(self.connection.gateway.timeouts.body)
-            self.connection.acknowledge(self.stream_id, size)
-            self.connection.flush()
+            self.connection.acknowledge(self, size)
 
     def _submit(self, trailers: bytes) -> None:
         """Put the request on its way to a slot: whole, or (``_reading``) as it comes."""
@@ -197,7 +196,7 @@ class Stream:
             fields = fields.with_max_forwards(fields.max_forwards - 1)
         block = connection.forwarding_block(fields, head.host, to.set_host)
         self._request_id = received_request_id(fields) or gateway.new_request_id()
-        path = strip_prefix(head.path, to.strip_prefix)
+        path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
         spool, self._spool = self._spool, None
         content = b""
         if self._reading:
@@ -227,15 +226,14 @@ class Stream:
 
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller."""
-        if not self.connection.blocked:  # Nobody misses a hint that would come late.
-            fields = response_fields(b"HTTP/1.1 %d \r\n%b\r\n" % (head.status, head.fields.passed_on))
-            self.connection.send_fields(self.stream_id, fields)
-            self.connection.flush()
+        self.connection.send_hint(self, hint_block(head))
 
     def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
         """See Caller."""
-        assert self._destination is not None and self._request is not None
-        gateway, status = self.connection.gateway, head.status
+        to, status = self._destination, head.status
+        assert to is not None and self._request is not None
+        connection = self.connection
+        gateway = connection.gateway
         length = -1
         if body is None:
             if self._request.head.method == b"HEAD" or status == 304:
@@ -246,49 +244,66 @@ class Stream:
             length = head.fields.content_length
         elif complete and not (isinstance(body, ChunkedBody) and body.trailers):
             length = len(content)
-        out = client_head(head, 1, True, length, False, gateway.date, gateway.marks.via)
+        block = response_block(head, length, gateway.date, gateway.marks.via, to.hsts)
+        self._status = status
+        if complete and (length >= 0 or not body) and connection.send_answer(self, block, content):
+            self._sent_bytes = len(content)
+            self._complete = self.answered = True
+            self._exchange = None
+            self._finished()
+            self._left()
+            return
         limits = gateway.limits
-        streamed = head.unbuffered or not self._destination.buffering
+        streamed = head.unbuffered or not to.buffering
         self._backlog_bytes = STREAM_BYTES if streamed else limits.response_memory + limits.response_file
         self._body = body
-        self._status = status
-        if self._destination.hsts:
-            out = answers.add_hsts(out, self._destination.hsts)
-        self._begin(response_fields(out))
+        self._begin(block)
         self.response_more(content, complete)
 
-    def _begin(self, fields: Fields) -> None:
+    def _begin(self, block: bytes) -> None:
         """The answer begins; what is left of the request is of no use any more."""
         self.answered = True
         self.deadline = NEVER
-        self._head = fields
+        self._head = block
 
     def response_more(self, content: bytes, complete: bool) -> None:
         """See Caller."""
         self._sent_bytes += len(content)
         self._complete = complete
+        if complete:
+            self._exchange = None
         try:
             self._give(content)
         except OSError:  # No space for what the client does not take.
-            self.cancel(ErrorCodes.INTERNAL_ERROR)
+            self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
             return
         if complete:
-            self._exchange = None
             self._finished()
-        elif self._exchange is not None and self._backlog.unread > self._backlog_bytes:
+        elif self._exchange is not None and self._waiting > self._backlog_bytes:
             self._exchange.pause()
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that wait beside the piece that is being sent."""
+        return self._backlog.unread if self._backlog is not None else 0
+
+    def _keep_for_client(self, content: bytes) -> None:
+        """Raises OSError."""
+        if self._backlog is None:
+            self._backlog = Backlog(self.connection.gateway.limits.response_memory)
+        self._backlog.put(content)
 
     def _give(self, content: bytes) -> None:
         """Send, or keep. Raises OSError."""
-        if self._at < len(self._piece) or self._backlog.unread:
+        if self._at < len(self._piece) or self._waiting:
             if content:
-                self._backlog.put(content)
+                self._keep_for_client(content)
             return
         self._piece, self._at = content, 0
         self.connection.round(self)
         if len(self._piece) - self._at > PIECE_BYTES:
             rest, self._piece, self._at = self._piece[self._at :], b"", 0
-            self._backlog.put(rest)
+            self._keep_for_client(rest)
 
     def splice_target(self) -> Optional[int]:
         """See Caller: never."""
@@ -306,7 +321,7 @@ class Stream:
     def response_cut_off(self, reason: str) -> None:
         """See Caller: the client must see that something is missing."""
         self._exchange = None
-        self.cancel(ErrorCodes.INTERNAL_ERROR)
+        self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
 
     def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
         """See Caller: never, because no Upgrade is passed on."""
@@ -316,46 +331,48 @@ class Stream:
 
     def send_frame(self) -> bool:
         """Send the head, or as much content as one frame holds; False when there is nothing more to send for now."""
-        connection, stream_id = self.connection, self.stream_id
+        connection = self.connection
         h2 = connection.h2
-        head, self._head = self._head, None
+        head, self._head = self._head, b""
         if self._at >= len(self._piece):
-            self._piece, self._at = self._backlog.take(), 0
-        if head is not None:
-            last = self._complete and not self._piece and not trailer_fields(self._body)
-            h2.send_headers(stream_id, head, end_stream=last)
+            self._piece, self._at = (self._backlog.take() if self._backlog is not None else b""), 0
+        if head:
+            last = self._complete and not self._piece and not self._has_trailers
+            h2.send_head(self, head, last)
             if last:
-                connection.stream_answered(self, self._reading)
+                self._left()
                 return False
         if not self._piece:
             return self._send_end()
-        window = h2.local_flow_control_window(stream_id)
-        if window <= 0:
+        room = h2.room(self)
+        if room <= 0:
             self._expect(connection.gateway.timeouts.write)
             return False
         self.deadline = NEVER
-        size = min(len(self._piece) - self._at, window, FRAME_BYTES, h2.max_outbound_frame_size)
-        data = self._piece[self._at : self._at + size]
-        self._at += size
-        rest = self._at < len(self._piece) or self._backlog.unread > 0
-        last = self._complete and not rest and not trailer_fields(self._body)
-        h2.send_data(stream_id, data, end_stream=last)
-        connection.meter.sent(size)
+        data = self._piece[self._at : self._at + room]
+        self._at += len(data)
+        rest = self._at < len(self._piece) or self._waiting > 0
+        last = self._complete and not rest and not self._has_trailers
+        h2.send_data(self, data, last)
         if last:
-            connection.stream_answered(self, self._reading)
+            self._left()
             return False
-        if self._exchange is not None and self._backlog.unread <= self._backlog_bytes // 2:
+        if self._exchange is not None and self._waiting <= self._backlog_bytes // 2:
             self._exchange.resume()
         return rest or self._complete
 
+    @property
+    def _has_trailers(self) -> bool:
+        return isinstance(self._body, ChunkedBody) and self._body.trailers != b""
+
     def _send_end(self) -> bool:
         if self._complete:
-            trailers = trailer_fields(self._body)
-            if trailers:
-                self.connection.h2.send_headers(self.stream_id, trailers, end_stream=True)
+            h2 = self.connection.h2
+            if self._has_trailers:
+                h2.send_head(self, trailer_block(self._body), True)
             else:
-                self.connection.h2.end_stream(self.stream_id)
-            self.connection.stream_answered(self, self._reading)
+                h2.send_data(self, b"", True)
+            self._left()
         return False
 
     # -- answers of our own
@@ -366,7 +383,7 @@ class Stream:
         if exchange is not None:
             exchange.abandon()
         if self.answered:
-            self.cancel(ErrorCodes.PROTOCOL_ERROR)
+            self.connection.reset(self, ErrorCode.PROTOCOL_ERROR)
         else:
             self.fail(error.status, error.reason)
 
@@ -378,13 +395,12 @@ class Stream:
     def answer(self, answer: Answer) -> None:
         """Answer without a service."""
         self._status = answer.status
-        fields = [(b":status", b"%d" % answer.status), (b"date", self.connection.gateway.date)]
-        fields += [(name.lower(), value) for name, value in answer.fields]
+        fields = list(answer.fields)
         if self._destination is not None and self._destination.hsts:
-            fields.append((answers.HSTS.lower(), self._destination.hsts))
+            fields.append((answers.HSTS, self._destination.hsts))
         if answer.has_content:
             fields.append((b"content-length", b"%d" % len(answer.content)))
-        self._begin(fields)
+        self._begin(answer_block(answer.status, fields, self.connection.gateway.date))
         with_content = answer.has_content and not (self._request is not None and self._request.head.method == b"HEAD")
         self.response_more(answer.content if with_content else b"", True)
 
@@ -395,33 +411,37 @@ class Stream:
         gateway = self.connection.gateway
         self.deadline = gateway.monotonic() + seconds
         gateway.sweep.add(self)
+        self._swept = True
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow: with its request, or with taking the answer."""
         self.deadline = NEVER
         self.connection.gateway.counts.timed_out("write" if self.answered else "body")
         if self.answered:
-            self.cancel(ErrorCodes.CANCEL)
+            self.connection.reset(self, ErrorCode.CANCEL)
         else:
             self.refuse(BadMessage(408, "body-timeout"))
-
-    def cancel(self, code: ErrorCodes) -> None:
-        """Reset the stream."""
-        self.connection.reset(self, code)
 
     def _finished(self) -> None:
         """The answer is whole, though perhaps not sent."""
         to = self._destination
-        counts = to.counts if to is not None else None
-        (counts or self.connection.gateway.counts).answered(self._status)
-        self._log()
+        gateway = self.connection.gateway
+        (to.counts if to is not None and to.counts is not None else gateway.counts).answered(self._status)
+        if gateway.access_log is not None:
+            self._log()
         if self._spool is not None:
             self._spool.clear()
+
+    def _left(self) -> None:
+        """The last frame was sent."""
+        if self._swept or self._backlog is not None:
+            self.gone()
 
     def gone(self) -> None:
         """The stream is over, or the client has left: drop everything."""
         self.connection.gateway.sweep.discard(self)
-        self._backlog.clear()
+        if self._backlog is not None:
+            self._backlog.clear()
         self._piece = b""
         if self._spool is not None:
             self._spool.clear()

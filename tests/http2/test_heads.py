@@ -1,9 +1,10 @@
-"""Tests for ``xproxy.proxy.http2_head``: what becomes of HTTP/2 fields, and what is refused instead of passed on."""
+"""Tests for ``xproxy.http2.heads``: what becomes of HTTP/2 fields, and what is refused instead of passed on."""
 
 from __future__ import annotations
 
 from typing import Any, List, Tuple
 
+import hpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,9 +12,25 @@ from twisted.trial.unittest import SynchronousTestCase
 from xproxy.http1.body import ChunkedBody, LengthBody
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.limits import HeadLimits
-from xproxy.proxy.http2_head import read_request, read_trailers, response_fields, trailer_fields
+from xproxy.http1.response import ResponseHead, parse_response_head
+from xproxy.http2 import heads
+from xproxy.http2.heads import (
+    answer_block,
+    hint_block,
+    read_request,
+    read_trailers,
+    response_block,
+    same_for_path,
+    trailer_block,
+)
 
 LIMITS = HeadLimits()
+
+
+def decoded(block: bytes) -> List[Tuple[bytes, bytes]]:
+    """The fields of a header block."""
+    return [tuple(field) for field in hpack.Decoder().decode(block, raw=True)]
+
 
 Fields = List[Tuple[bytes, bytes]]
 
@@ -36,6 +53,19 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual((read.head.method, read.head.path, read.head.host), (b"GET", b"/a?b", b"example.com"))
         self.assertEqual(read.head.fields.pairs(), ((b"host", b"example.com"), (b"accept", b"*/*"), (b"x", b"a"), (b"x", b"b")))
         self.assertEqual((read.content_length, read.expect_continue), (-1, False))
+
+    def test_the_fields_of_the_request_before(self) -> None:
+        given = fields((b"cookie", b"a"), (b"content-length", b"5"), (b"expect", b"100-continue"), method=b"PUT")
+        first = read_request(given, LIMITS)
+        other = same_for_path(first, b"/other?x", LIMITS)
+        self.assertIs(other.head.fields, first.head.fields)
+        self.assertEqual((other.head.path, other.head.method, other.content_length), (b"/other?x", b"PUT", 5))
+        self.assertTrue(other.expect_continue)
+        for path in (b"", b"http://other.example/", b"/a b", b"/ HTTP/1.1\r\nX: y", b"/a\nb", b"/a\rb", b"/\0", b"*"):
+            with_path = fields(method=b"PUT", path=path)
+            one = self.assertRaises(BadMessage, same_for_path, first, path, LIMITS)
+            two = self.assertRaises(BadMessage, read_request, with_path, LIMITS)
+            self.assertEqual((one.status, one.reason), (two.status, two.reason), path)
 
     def test_framing_stays_here(self) -> None:
         read = read_request(
@@ -153,19 +183,74 @@ class TrailerTests(SynchronousTestCase):
     def test_of_a_response(self) -> None:
         body = ChunkedBody(LIMITS)
         body.feed(b"0\r\nGrpc-Status: 0\r\nX-Sum:  1 \r\n\r\n")
-        self.assertEqual(trailer_fields(body), [(b"grpc-status", b"0"), (b"x-sum", b"1")])
-        self.assertEqual(trailer_fields(ChunkedBody(LIMITS)), [])
-        self.assertEqual(trailer_fields(LengthBody(5)), [])
-        self.assertEqual(trailer_fields(None), [])
+        self.assertEqual(decoded(trailer_block(body)), [(b"grpc-status", b"0"), (b"x-sum", b"1")])
+        for other in (ChunkedBody(LIMITS), LengthBody(5), None):
+            self.assertEqual(trailer_block(other), b"")
 
 
 class ResponseTests(SynchronousTestCase):
     """Responses."""
 
+    def parsed(self, head: bytes) -> ResponseHead:
+        return parse_response_head(head, HeadLimits())
+
     def test_fields(self) -> None:
         head = b"HTTP/1.1 426 Upgrade Required\r\nServer: x\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
-        head += b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+        head += b"Connection: Upgrade\r\nUpgrade: websocket\r\nX-Empty:\r\n\r\n"
         self.assertEqual(
-            response_fields(head + b"Content-Length: 5\r\n\r\n"),
-            [(b":status", b"426"), (b"server", b"x"), (b"set-cookie", b"a"), (b"set-cookie", b"b"), (b"content-length", b"5")],
+            decoded(response_block(self.parsed(head), 5, b"now", b"me")),
+            [
+                (b":status", b"426"),
+                (b"server", b"x"),
+                (b"set-cookie", b"a"),
+                (b"set-cookie", b"b"),
+                (b"x-empty", b""),
+                (b"via", b"1.1 me"),
+                (b"content-length", b"5"),
+                (b"date", b"now"),
+            ],
         )
+
+    def test_what_varies(self) -> None:
+        """The block is remembered with the head, but not for another length, name or route."""
+        head = self.parsed(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n")
+        first = [(b":status", b"200"), (b"x", b"y")]
+        for length in (5, 5, -1, 0, 5):
+            for via in (b"me", b""):
+                for hsts in (b"max-age=1", b"", b"max-age=2"):
+                    for date in (b"a", b"b", b""):
+                        expected = list(first)
+                        expected += [(b"via", b"1.1 me")] * bool(via)
+                        expected += [(b"content-length", b"%d" % length)] * (length >= 0)
+                        expected += [(b"strict-transport-security", hsts)] * bool(hsts)
+                        expected += [(b"date", date)] * bool(date)
+                        self.assertEqual(decoded(response_block(head, length, date, via, hsts)), expected)
+
+    def test_a_service_that_has_its_own(self) -> None:
+        head = self.parsed(b"HTTP/1.1 200 OK\r\nDate: then\r\nStrict-Transport-Security: own\r\n\r\n")
+        self.assertEqual(
+            decoded(response_block(head, -1, b"now", b"", b"max-age=1")),
+            [(b":status", b"200"), (b"date", b"then"), (b"strict-transport-security", b"own")],
+        )
+
+    def test_no_fields(self) -> None:
+        self.assertEqual(decoded(response_block(self.parsed(b"HTTP/1.1 204\r\n\r\n"), -1, b"", b"")), [(b":status", b"204")])
+
+    def test_answers_of_our_own(self) -> None:
+        block = answer_block(404, [(b"Content-Type", b"text/plain"), (b"content-length", b"3")], b"now")
+        expected = [(b":status", b"404"), (b"date", b"now"), (b"content-type", b"text/plain"), (b"content-length", b"3")]
+        self.assertEqual(decoded(block), expected)
+
+    def test_hints(self) -> None:
+        head = self.parsed(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        self.assertEqual(decoded(hint_block(head)), [(b":status", b"103"), (b"link", b"</a>")])
+
+    def test_what_is_remembered_of_lines(self) -> None:
+        """A bounded number of them; none that is a credential, different each time, or long."""
+        self.patch(heads, "_known", {})
+        head = b"HTTP/1.1 200 OK\r\nX: y\r\nSet-Cookie: secret\r\nETag: 1\r\nX-Long: %b\r\n\r\n" % (b"l" * 300)
+        self.assertEqual(len(decoded(response_block(self.parsed(head), 5, b"now", b""))), 7)
+        self.assertEqual(list(heads._known), [b"X: y"])
+        for number in range(heads.KNOWN_LINES + 10):
+            response_block(self.parsed(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % number), 5, b"now", b"")
+        self.assertLessEqual(len(heads._known), heads.KNOWN_LINES)

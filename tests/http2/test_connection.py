@@ -1,0 +1,504 @@
+"""Tests for ``connection`` and ``sending``: what an owner is told and what a client gets; the rules are in ``test_rules``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, List, Tuple
+
+import hpack
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.proxy.test_hot_path import Calls
+from xproxy.http2 import allowance, connection, frames, sending
+from xproxy.http2.allowance import BYTES_PER_IDLE_FRAME, IDLE_FRAMES, IDLE_FRAMES_PER_S, RESETS, RESETS_PER_S
+from xproxy.http2.connection import KNOWN_BLOCKS
+from xproxy.http2.errors import ErrorCode
+from xproxy.http2.frames import CONTINUATION, DATA, HEADERS, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, rst_stream, window_update
+from xproxy.http2.hpack_encoder import EMPTY_TABLE
+from xproxy.http2.streams import State
+from xproxy.http2.windows import CONNECTION_WINDOW_BYTES, MAX_STREAMS, STREAM_STEP_BYTES, STREAM_WINDOW_BYTES
+
+from .peers import GET, MAX_HEAD_BYTES, POST, START, Recorder, begun, block, content, errors, frame, head, joined, split
+
+TALK = (
+    START
+    + head(1, POST, ended=False)
+    + frame(PING, 0, 0, b"12345678")
+    + frame(DATA, 8, 1, b"\4some padded body")
+    + frame(HEADERS, 1, 3, block(GET)[:9])
+    + frame(CONTINUATION, 0, 3)
+    + frame(CONTINUATION, 4, 3, block(GET)[9:])
+    + content(1, b"and the rest", True)
+    + frame(0x77, 0, 0, b"unknown")
+    + head(5, POST, ended=False)
+    + head(5, [(b"x-sum", b"1")])
+    + rst_stream(3, ErrorCode.CANCEL)
+    + frames.settings([(4, 100_000)])
+    + window_update(0, 5)
+    + frame(frames.GOAWAY, 0, 0, bytes(8))
+)
+HEARD = [
+    ("began", 1, tuple(POST), False),
+    ("body", 1, b"some padded "),
+    ("began", 3, tuple(GET), True),
+    ("body", 1, b"and the rest"),
+    ("ended", 1, ()),
+    ("began", 5, tuple(POST), False),
+    ("ended", 5, ((b"x-sum", b"1"),)),
+    ("lost", 3),
+    ("window", None),
+    ("leaves", 0),
+]
+
+
+def played(pieces: List[bytes]) -> Tuple[List[Any], List[Any], Any]:
+    """What comes of bytes that arrive in these pieces."""
+    recorder = Recorder()
+    sent: List[Any] = []
+    for piece in pieces:
+        sent += recorder.feed(piece)
+    return recorder.said, sent, (recorder.fault and recorder.fault.reason)
+
+
+class ReadingTests(SynchronousTestCase):
+    """Bytes in, calls out."""
+
+    def test_what_is_said_first(self) -> None:
+        recorder = Recorder()
+        recorder.connection.begin()
+        first, second = recorder.take()
+        values = dict(frames.read_setting(first.payload))
+        self.assertEqual(values, {2: 0, 3: MAX_STREAMS, 4: STREAM_WINDOW_BYTES, 6: MAX_HEAD_BYTES})
+        self.assertEqual((second.kind, second.stream_id), (WINDOW_UPDATE, 0))
+        self.assertEqual(int.from_bytes(second.payload, "big"), CONNECTION_WINDOW_BYTES - 65535)
+
+    def test_whole_and_at_every_split(self) -> None:
+        said, sent, fault = played([TALK])
+        self.assertEqual((said, fault), (HEARD, None))
+        self.assertEqual([(one.kind, one.flags) for one in sent], [(SETTINGS, 1), (PING, 1), (SETTINGS, 1)])
+        self.assertEqual(played([TALK[at : at + 1] for at in range(len(TALK))]), (said, sent, None))
+        for at in range(len(TALK)):
+            self.assertEqual(played([TALK[:at], TALK[at:]]), (said, sent, None))
+
+    def test_the_state_of_streams(self) -> None:
+        recorder = begun()
+        recorder.feed(head(1, POST, ended=False) + head(3))
+        streams = recorder.connection.streams
+        self.assertEqual([streams[1].state, streams[3].state], [State.OPEN, State.HALF_CLOSED])
+        recorder.feed(content(1, b"", True))
+        self.assertEqual(streams[1].state, State.HALF_CLOSED)
+
+    def test_nothing_is_read_after_the_end(self) -> None:
+        recorder = begun()
+        recorder.feed(frame(PING, 0, 1, b"12345678"))
+        self.assertEqual(recorder.feed(head(1)), [])
+        self.assertEqual(recorder.said, [])
+
+    def test_an_owner_that_closes(self) -> None:
+        recorder = begun()
+        self.patch(recorder, "request_began", lambda *given: recorder.connection.close(ErrorCode.INTERNAL_ERROR, "x"))
+        sent = recorder.feed(head(1) + head(3) + frame(PING, 0, 0, b"12345678"))
+        self.assertEqual(errors(sent), [("goaway", ErrorCode.INTERNAL_ERROR)])
+        self.assertEqual(recorder.connection.last_stream_id, 1)
+
+    def test_an_owner_that_answers_at_once(self) -> None:
+        """Before the request is whole: what is left of it is dropped."""
+        recorder = begun()
+        told = recorder.connection
+
+        def body_received(stream: Any, data: bytes, flow_bytes: int) -> None:
+            told.send_answer(stream, b"\x88", b"ok")
+
+        self.patch(recorder, "body_received", body_received)
+        sent = recorder.feed(head(1, POST, ended=False) + content(1, b"x" * 9, True) + content(1, b"y" * 9))
+        self.assertEqual([one.kind for one in sent], [HEADERS, DATA, frames.RST_STREAM])
+        self.assertEqual((told.streams, recorder.fault), ({}, None))
+
+
+class BlockTests(SynchronousTestCase):
+    """What is remembered of header blocks."""
+
+    def ask(self, recorder: Recorder, number: int, data: bytes) -> None:
+        recorder.feed(frame(HEADERS, 5, 2 * number + 1, data))
+
+    def test_the_same_block_is_read_once(self) -> None:
+        recorder = begun()
+        for number in range(5):
+            self.ask(recorder, number, block(GET))
+        self.assertEqual(recorder.reads, 1)
+        self.assertEqual([said[2] for said in recorder.said], [tuple(GET)] * 5)
+
+    def test_not_when_the_table_has_changed(self) -> None:
+        """The same bytes then mean something else."""
+        recorder = begun()
+        base = block(GET)
+        self.ask(recorder, 0, base + b"\x40\x01x\x011")
+        self.ask(recorder, 1, base + b"\xbe")
+        self.ask(recorder, 2, base + b"\xbe")
+        self.ask(recorder, 3, base + b"\x40\x01x\x012")
+        self.ask(recorder, 4, base + b"\xbe")
+        self.assertEqual([said[2][4][1] for said in recorder.said], [b"1", b"1", b"1", b"2", b"2"])
+        self.assertEqual(recorder.reads, 4)
+
+    def test_not_when_trailers_have_changed_it(self) -> None:
+        recorder = begun()
+        self.ask(recorder, 0, block(GET) + b"\x40\x01x\x011")
+        self.ask(recorder, 1, block(GET) + b"\xbe")
+        recorder.feed(head(5, POST, ended=False) + frame(HEADERS, 5, 5, b"\x40\x01x\x012"))
+        self.ask(recorder, 3, block(GET) + b"\xbe")
+        self.assertEqual(recorder.said[-1][2][4][1], b"2")
+
+    def test_only_so_many(self) -> None:
+        recorder = begun()
+        for number in range(60):
+            self.ask(recorder, number, block([*GET, (b"n", b"%d" % number)]))
+        self.assertLessEqual(len(recorder.connection._known), KNOWN_BLOCKS)
+        self.ask(recorder, 60, block([*GET, *[(b"n", b"x" * 120)] * 10]))
+        self.assertLessEqual(max(map(len, recorder.connection._known)), connection.KNOWN_BLOCK_BYTES)
+
+    def test_another_path(self) -> None:
+        """Nothing but the path is looked at, but that is."""
+        recorder = begun()
+        for number, path in enumerate((b"/", b"/a", b"/b", b"/b")):
+            self.ask(recorder, number, block([*GET[:2], (b":path", path), GET[3]]))
+            self.assertEqual(recorder.said[-1][2][2], (b":path", path))
+        for number, path in enumerate((b"", b" /", b"/a\r\nx: y", b"/\0"), 4):
+            sent = recorder.feed(head(2 * number + 1, [*GET[:2], (b":path", path), GET[3]]))
+            self.assertEqual(errors(sent), [("reset", 2 * number + 1, ErrorCode.PROTOCOL_ERROR)], path)
+        sent = recorder.feed(head(31, [*GET[:2], (b":path", b"/c"), (b":path", b"/d")]))
+        self.assertEqual(errors(sent), [("reset", 31, ErrorCode.PROTOCOL_ERROR)])
+
+    def test_what_is_malformed_is_so_again(self) -> None:
+        recorder = begun()
+        for number in range(3):
+            sent = recorder.feed(head(2 * number + 1, [*GET, (b"te", b"x")]))
+            self.assertEqual(errors(sent), [("reset", 2 * number + 1, ErrorCode.PROTOCOL_ERROR)])
+        self.assertEqual(recorder.said, [])
+
+    @settings(max_examples=150, deadline=None, derandomize=True)
+    @given(st.lists(st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.sampled_from([b"1", b"2", b"3"])), max_size=4)))
+    def test_what_is_remembered_is_right(self, requests: List[Any]) -> None:
+        recorder, encoder = begun(), hpack.Encoder()
+        for number, more in enumerate(requests[:50]):
+            self.ask(recorder, number, encoder.encode([*GET, *more]))
+            self.assertEqual(recorder.said[-1][2], (*GET, *more))
+
+
+class WindowTests(SynchronousTestCase):
+    """Flow control."""
+
+    def test_what_a_client_may_send(self) -> None:
+        recorder = begun()
+        self.patch(recorder, "body_received", lambda *given: None)
+        recorder.feed(head(1, POST, ended=False))
+        for _ in range(STREAM_WINDOW_BYTES // 16384):
+            self.assertEqual(recorder.feed(content(1, b"x" * 16384)), [])
+        sent = recorder.feed(content(1, b"x"))
+        self.assertEqual(errors(sent), [("reset", 1, ErrorCode.FLOW_CONTROL_ERROR)])
+
+    def test_what_it_may_send_in_all(self) -> None:
+        recorder = begun()
+        recorder.connection._receive_window = 10
+        recorder.feed(head(1, POST, ended=False))
+        self.assertEqual(errors(recorder.feed(content(1, b"x" * 11))), [("goaway", ErrorCode.FLOW_CONTROL_ERROR)])
+
+    def test_windows_are_given_back_in_large_steps(self) -> None:
+        recorder = begun()
+        recorder.feed(head(1, POST, ended=False))
+        sent = []
+        for _ in range(64):
+            sent += recorder.feed(content(1, b"x" * 16384))
+        self.assertEqual({(one.kind, one.stream_id) for one in sent}, {(WINDOW_UPDATE, 1)})
+        self.assertEqual([int.from_bytes(one.payload, "big") for one in sent], [STREAM_STEP_BYTES] * 8)
+
+    def test_that_of_the_connection_too(self) -> None:
+        recorder = begun()
+        recorder.connection._receive_window = CONNECTION_WINDOW_BYTES // 2 + 100
+        recorder.feed(head(1, POST, ended=False))
+        (sent,) = recorder.feed(content(1, b"x" * 100))
+        self.assertEqual((sent.kind, sent.stream_id), (WINDOW_UPDATE, 0))
+        self.assertEqual(int.from_bytes(sent.payload, "big"), CONNECTION_WINDOW_BYTES // 2)
+
+    def test_padding_counts(self) -> None:
+        recorder = begun()
+        recorder.feed(head(1, POST, ended=False))
+        stream = recorder.connection.streams[1]
+        recorder.feed(frame(DATA, 8, 1, b"\x63" + bytes(99)) + frame(DATA, 8, 1, b"\4body" + bytes(4)))
+        self.assertEqual((stream.receive_window, stream.taken), (STREAM_WINDOW_BYTES - 109, 109))
+
+    def test_room(self) -> None:
+        recorder = begun()
+        told = recorder.connection
+        recorder.feed(head(1) + head(3))
+        one, three = told.streams[1], told.streams[3]
+        self.assertEqual(told.room(one), 16384)
+        for size in (16384, 16384, 16384, 16383):
+            told.send_data(one, bytes(size), False)
+        self.assertEqual((told.room(one), told.room(three)), (0, 0))
+        recorder.feed(window_update(1, 10))
+        self.assertEqual(recorder.said[-1], ("window", 1))
+        recorder.feed(window_update(0, 5))
+        self.assertEqual(recorder.said[-1], ("window", None))
+        self.assertEqual((told.room(one), told.room(three)), (5, 5))
+        recorder.feed(window_update(0, 5))
+        self.assertEqual(len(recorder.said), 4)
+
+    def test_settings_change_the_windows_of_all_streams(self) -> None:
+        recorder = begun()
+        told = recorder.connection
+        recorder.feed(head(1))
+        told.send_data(told.streams[1], bytes(100), False)
+        recorder.feed(frames.settings([(4, 50)]))
+        self.assertEqual((told.streams[1].send_window, told.room(told.streams[1])), (-50, -50))
+        recorder.feed(head(3))
+        self.assertEqual(told.room(told.streams[3]), 50)
+        recorder.feed(frames.settings([(4, 200)]))
+        self.assertEqual(recorder.said[-1], ("window", None))
+        self.assertEqual([told.room(told.streams[number]) for number in (1, 3)], [100, 200])
+
+
+class SendingTests(SynchronousTestCase):
+    """Calls in, bytes out."""
+
+    def test_answers(self) -> None:
+        recorder = begun()
+        told = recorder.connection
+        recorder.feed(head(1) + head(3) + head(5) + head(7, POST, ended=False))
+        one, three, five, seven = told.streams.values()
+        told.send_answer(one, b"\x88", b"content")
+        told.send_head(three, b"\x08\x03103")
+        told.send_head(three, b"\x88")
+        told.send_data(three, b"a", False)
+        told.send_head(three, b"\0\1x\1y", True)
+        told.send_head(five, b"\x89", True)
+        self.assertEqual(told.pending, sum(len(one.payload) + 9 for one in split(b"".join(told._out))))
+        sent = recorder.take()
+        self.assertEqual([(one.kind, one.flags, one.stream_id) for one in sent[:2]], [(HEADERS, 4, 1), (DATA, 1, 1)])
+        self.assertEqual([(one.kind, one.flags) for one in sent[2:6]], [(HEADERS, 4), (HEADERS, 4), (DATA, 0), (HEADERS, 5)])
+        self.assertEqual([(one.kind, one.flags, one.stream_id) for one in sent[6:]], [(HEADERS, 5, 5)])
+        told.cancel(seven, ErrorCode.CANCEL)
+        self.assertEqual(errors(recorder.take()), [("reset", 7, ErrorCode.CANCEL)])
+        self.assertEqual((told.streams, told.pending), ({}, 0))
+
+    def test_a_client_that_wants_a_small_table_is_told_once(self) -> None:
+        recorder = begun()
+        told = recorder.connection
+        recorder.feed(frames.settings([(1, 100)]) + head(1) + head(3))
+        for stream, expected in ((told.streams[1], EMPTY_TABLE + b"\x88"), (told.streams[3], b"\x88")):
+            told.send_answer(stream, b"\x88", b"x")
+            self.assertEqual(joined(recorder.take()), expected)
+        recorder.feed(frames.settings([(1, 4096)]) + frames.settings([(1, 0)]) + head(5))
+        told.send_answer(told.streams[5], b"\x88", b"x")
+        self.assertEqual(joined(recorder.take()), b"\x88")
+
+    def test_a_head_of_several_frames(self) -> None:
+        recorder = begun()
+        recorder.feed(head(1))
+        recorder.connection.send_answer(recorder.connection.streams[1], b"h" * 20_000, b"content")
+        sent = recorder.take()
+        self.assertEqual([one.kind for one in sent], [HEADERS, CONTINUATION, DATA])
+        self.assertEqual(joined(sent), b"h" * 20_000)
+
+    def test_going_away(self) -> None:
+        recorder = begun()
+        recorder.feed(head(1))
+        recorder.connection.go_away()
+        recorder.connection.go_away()
+        self.assertEqual(len(recorder.take()), 1)
+        self.assertEqual(errors(recorder.feed(head(3))), [("reset", 3, ErrorCode.REFUSED_STREAM)])
+        recorder.connection.send_answer(recorder.connection.streams[1], b"\x88", b"x")
+        self.assertEqual(len(recorder.take()), 2)
+        recorder.connection.close()
+        recorder.connection.close()
+        self.assertEqual(errors(recorder.take()), [("goaway", ErrorCode.NO_ERROR)])
+
+    def test_only_so_many_resets_are_remembered(self) -> None:
+        self.patch(sending, "RESET_STREAMS", 10)
+        recorder = begun()
+        for number in range(1, 41, 2):
+            recorder.feed(head(number))
+            recorder.connection.cancel(recorder.connection.streams[number], ErrorCode.CANCEL)
+        self.assertEqual(list(recorder.connection._reset_here), list(range(21, 41, 2)))
+        recorder.take()
+        self.assertEqual(recorder.feed(content(39, b"late" * 5)), [])
+        self.assertEqual(errors(recorder.feed(content(19, b"late" * 5))), [("goaway", ErrorCode.STREAM_CLOSED)])
+
+
+class FloodTests(SynchronousTestCase):
+    """What costs an allowance."""
+
+    def left(self, recorder: Recorder, data: bytes, now: float = 0.0) -> int:
+        """How often ``data`` may still come."""
+        count = 0
+        while recorder.fault is None:
+            recorder.feed(data, now)
+            count += 1
+        self.assertEqual(recorder.fault.code, ErrorCode.ENHANCE_YOUR_CALM)
+        return count - 1
+
+    def test_frames_that_bring_nothing(self) -> None:
+        for data in (
+            frame(PING, 0, 0, b"12345678"),
+            frame(PING, 1, 0, b"12345678"),
+            frames.settings([(4, 65535)]),
+            frame(SETTINGS, 1),
+            frame(PRIORITY, 0, 9, bytes(5)),
+            window_update(0, 1),
+            window_update(1, 1),
+            content(1, b""),
+            content(1, b"x" * 8),
+            content(3, b"x"),
+            rst_stream(5, ErrorCode.CANCEL),
+            frame(0x99, 0, 1, b"x"),
+            frame(0xFF, 0, 0),
+        ):
+            recorder = Recorder()
+            recorder.feed(START + head(1, POST, ended=False) + head(3) + head(5))
+            recorder.connection.cancel(recorder.connection.streams[3], ErrorCode.CANCEL)
+            recorder.connection.send_answer(recorder.connection.streams[5], b"\x88", b"")
+            self.assertEqual(self.left(recorder, data), IDLE_FRAMES - 1, data)  # One was the SETTINGS at the start.
+            assert recorder.fault is not None
+            self.assertEqual(recorder.fault.reason, "idle-frames")
+
+    def test_what_costs_nothing(self) -> None:
+        recorder = begun()
+        recorder.feed(head(1, POST, ended=False))
+        for _ in range(2 * IDLE_FRAMES):
+            recorder.feed(content(1, b"x" * 9))
+        for number in range(IDLE_FRAMES):
+            recorder.feed(head(3 + 2 * number, POST, ended=False) + content(3 + 2 * number, b"", True))
+            recorder.connection.send_answer(recorder.connection.streams[3 + 2 * number], b"\x88", b"")
+        self.assertEqual(self.left(recorder, frame(PING, 0, 0, b"12345678")), IDLE_FRAMES - 1)
+
+    def test_time_and_content_pay(self) -> None:
+        ping = frame(PING, 0, 0, b"12345678")
+        recorder = begun()
+        for _ in range(IDLE_FRAMES - 1):
+            recorder.feed(ping)
+        recorder.feed(head(1), 0.0)
+        recorder.connection.send_data(recorder.connection.streams[1], bytes(10 * BYTES_PER_IDLE_FRAME), False)
+        self.assertEqual(self.left(recorder, ping, 2.0), 2 * IDLE_FRAMES_PER_S + 10)
+
+    def test_rapid_reset(self) -> None:
+        for reset in (rst_stream, lambda number, code: window_update(number, 0)):
+            recorder = begun()
+            for number in range(1, 2 * RESETS + 1, 2):
+                recorder.feed(head(number) + reset(number, ErrorCode.CANCEL))
+            self.assertIsNone(recorder.fault)
+            number = 2 * RESETS + 1
+            for _ in range(int(RESETS_PER_S)):
+                recorder.feed(head(number) + reset(number, ErrorCode.CANCEL), 1.0)
+                number += 2
+            self.assertIsNone(recorder.fault)
+            recorder.feed(head(number) + reset(number, ErrorCode.CANCEL), 1.0)
+            self.assertEqual(recorder.fault and recorder.fault.reason, "rapid-reset")
+
+    def test_requests_that_are_refused_at_once(self) -> None:
+        recorder = begun()
+        for number in range(1, 2 * RESETS + 3, 2):
+            recorder.feed(head(number, [(b"x", b"y")]))
+        self.assertEqual(recorder.fault and recorder.fault.reason, "rapid-reset")
+
+    def test_header_blocks(self) -> None:
+        recorder = begun()
+        recorder.feed(frame(HEADERS, 1, 1, b"x" * 7000))
+        self.assertTrue(recorder.connection.in_block)
+        recorder.feed(frame(CONTINUATION, 0, 1, b"x" * 1000))
+        self.assertIsNone(recorder.fault)
+        recorder.feed(frame(CONTINUATION, 0, 1, b"x"))
+        self.assertEqual(recorder.fault and recorder.fault.reason, "header-block")
+        recorder = begun()
+        recorder.feed(frame(HEADERS, 5, 1, b"x" * (2 * MAX_HEAD_BYTES + 1)))
+        self.assertEqual(recorder.fault and recorder.fault.reason, "header-block")
+
+    def test_a_bomb(self) -> None:
+        recorder = begun()
+        recorder.feed(frame(HEADERS, 5, 1, b"\x40\x01x\x7f\xe1\x1d" + b"x" * 3936 + b"\xbe" * 4000))
+        self.assertEqual(recorder.fault and recorder.fault.reason, "header-list")
+
+    def test_gaps_in_the_numbers(self) -> None:
+        recorder = begun()
+        for number in range(1, 50):
+            recorder.feed(head(10 * number + 1) + rst_stream(10 * number + 1, ErrorCode.CANCEL))
+        self.assertEqual(len(recorder.connection._skipped), connection.SKIPPED_RANGES)
+
+
+MOST_CALLS = 12
+"""Of Python functions for a request that repeats another one and its whole answer: what was counted and a tenth of it."""
+
+
+class CostTests(SynchronousTestCase):
+    """What a request costs, counted as in ``tests.proxy.test_hot_path``."""
+
+    def test_a_request_and_its_answer(self) -> None:
+        recorder = begun()
+        told, calls = recorder.connection, Calls()
+
+        def exchange(number: int) -> None:
+            told.feed(asked[number], 0.0)
+            told.send_answer(told.streams[2 * number + 1], b"\x88", b"ok")
+            told.take_output()
+
+        asked = [head(2 * number + 1) for number in range(30)]
+        for number in range(10):
+            exchange(number)
+        for number in range(10, 30):
+            calls.count(lambda number=number: exchange(number))
+        self.assertLessEqual(calls.python / 20 - 4, MOST_CALLS)  # The two functions here, and two of the recorder.
+        self.assertEqual(recorder.reads, 1)
+
+
+FRAMES = st.builds(
+    frame,
+    st.integers(0, 11),
+    st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 4, 5])),
+    st.sampled_from([0, 1, 1, 3, 3, 5, 7, 2, 2**31 - 1]),
+    st.one_of(st.binary(max_size=30), st.sampled_from([bytes(4), bytes(5), bytes(6), bytes(8), block(GET), block(POST)])),
+)
+
+
+class GarbageTests(SynchronousTestCase):
+    """Whatever comes: our own exception or none, the same at every split, at a cost that grows with it."""
+
+    def check(self, data: bytes, step: int) -> None:
+        whole = played([START + data])
+        pieces = [START] + [data[at : at + step] for at in range(0, len(data), step)]
+        self.assertEqual(played(pieces), whole)
+
+    @settings(max_examples=300, deadline=None, derandomize=True)
+    @given(st.binary(max_size=300), st.integers(1, 40))
+    def test_any_bytes(self, data: bytes, step: int) -> None:
+        self.check(data, step)
+        played([data])
+
+    @settings(max_examples=500, deadline=None, derandomize=True)
+    @given(st.lists(FRAMES, max_size=15), st.integers(1, 60))
+    def test_any_frames(self, frames: List[bytes], step: int) -> None:
+        self.check(b"".join(frames), step)
+
+    def test_linear(self) -> None:
+        """In pieces of a few bytes, which a client can choose."""
+        self.patch(connection, "IDLE_FRAMES", 10**9)
+        self.patch(allowance, "IDLE_FRAMES", 10**9)
+        for data, step in (
+            (content(1, b"x" * 16384), 7),
+            (content(1, b"x" * 9), 3),
+            (frame(PING, 0, 0, b"12345678"), 1),
+            (frame(HEADERS, 5, 3, b"\x82" * 100), 3),
+        ):
+            self.assertLess(self.spent(data, 128_000, step), 10 * self.spent(data, 32_000, step))
+
+    def spent(self, data: bytes, size: int, step: int) -> float:
+        least = float("inf")
+        for _ in range(3):
+            recorder = begun()
+            recorder.feed(head(1, POST, ended=False) + head(3, POST, ended=False))
+            recorder.connection.cancel(recorder.connection.streams[3], ErrorCode.CANCEL)
+            pieces = data * (size // len(data) + 1)
+            began = time.process_time()
+            for at in range(0, size, step):
+                recorder.connection.feed(pieces[at : at + step], 0.0)
+            least = min(least, time.process_time() - began)
+        return least

@@ -1,0 +1,151 @@
+"""The half of a connection that sends: frames collect in order until the owner takes them.
+
+What may be sent on which stream is the caller's to know (``room``); what a frame does to the stream it is on happens here.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Generic, List, TypeVar
+
+from . import frames
+from .errors import ErrorCode
+from .frames import END_HEADERS, FRAME_BYTES
+from .settings import ClientSettings
+from .streams import TABLE, Input, OpenStream, Reaction, State
+from .windows import FIRST_WINDOW_BYTES, MAX_STREAMS, STREAM_STEP_BYTES
+
+S = TypeVar("S", bound=OpenStream)
+
+RESET_STREAMS = 2 * MAX_STREAMS
+"""Streams that we have reset and on which frames may still be under way: no more than a client may have open. What comes on
+older ones is its mistake."""
+
+
+class Sending(Generic[S]):
+    """See the module's docstring.
+
+    :ivar streams: those that are open, by identifier.
+    :ivar last_stream_id: the highest that the client has used, 0 before the first.
+    :ivar pending: bytes that wait to be taken.
+    :ivar leaving: GOAWAY was sent; new streams are refused.
+    :ivar closed: GOAWAY was sent for good, or the owner is gone: nothing is read or written any more.
+    """
+
+    __slots__ = (
+        "streams", "last_stream_id", "pending", "leaving", "closed", "_out", "_settings", "_send_window", "_sent_bytes",
+        "_table_update", "_reset_here",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.streams: Dict[int, S] = {}
+        self.last_stream_id = 0
+        self.pending = 0
+        self.leaving = self.closed = False
+        self._out: List[bytes] = []
+        self._settings = ClientSettings()
+        self._send_window = FIRST_WINDOW_BYTES
+        self._sent_bytes = 0
+        """Of content, since it was last looked at."""
+        self._table_update = b""
+        """What the client has to be told before the next header block."""
+        self._reset_here: Dict[int, None] = {}
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self.pending += len(data)
+
+    def take_output(self) -> bytes:
+        """What is to be sent, in order."""
+        out = self._out
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._out = []
+        self.pending = 0
+        return data
+
+    # -- answers
+
+    def room(self, stream: S) -> int:
+        """How much content may be sent on a stream now: of both windows, and of one frame."""
+        return min(stream.send_window, self._send_window, FRAME_BYTES)
+
+    def send_head(self, stream: S, block: bytes, ended: bool = False) -> None:
+        """Send a head, an interim one, or (``ended``) trailers or a head without content.
+
+        :param block: from ``heads``.
+        """
+        if self._table_update:
+            block, self._table_update = self._table_update + block, b""
+        self._put(frames.head(stream.stream_id, block, ended))
+        if ended:
+            self._answered(stream)
+
+    def send_data(self, stream: S, content: bytes, ended: bool) -> None:
+        """Send content for which there is room; none at all only where it is ``ended``."""
+        self._count(stream, len(content))
+        self._put(frames.data(stream.stream_id, content, ended))
+        if ended:
+            self._answered(stream)
+
+    def send_answer(self, stream: S, block: bytes, content: bytes) -> None:
+        """Send a whole answer whose content has room: the common case, in one piece."""
+        stream_id = stream.stream_id
+        if self._table_update or len(block) > FRAME_BYTES:
+            self.send_head(stream, block)
+            self.send_data(stream, content, True)
+            return
+        size = len(content)
+        self._count(stream, size)
+        header = frames.header
+        self._put(
+            b"%b%b%b%b" % (header(len(block) << 8 | 1, END_HEADERS, stream_id), block, header(size << 8, 1, stream_id), content)
+        )
+        self._answered(stream)
+
+    def _count(self, stream: S, size: int) -> None:
+        stream.send_window -= size
+        self._send_window -= size
+        self._sent_bytes += size
+
+    def _answered(self, stream: S) -> None:
+        """We have ended a stream. What is left of the request has no use any more (RFC 9113 section 8.1)."""
+        stream.state, reaction = TABLE[stream.state, Input.ANSWERED]
+        del self.streams[stream.stream_id]
+        if reaction is Reaction.RESET:
+            self._reset(stream.stream_id, ErrorCode.NO_ERROR)
+
+    # -- streams and windows
+
+    def acknowledge(self, stream: S, flow_bytes: int) -> None:
+        """What came on a stream was used. The client's window is opened again when that is worth a frame."""
+        stream.taken += flow_bytes
+        if stream.taken >= STREAM_STEP_BYTES and stream.state is State.OPEN and not self.closed:
+            self._put(frames.window_update(stream.stream_id, stream.taken))
+            stream.receive_window += stream.taken
+            stream.taken = 0
+
+    def cancel(self, stream: S, code: ErrorCode) -> None:
+        """Reset a stream that is open."""
+        stream.state, _ = TABLE[stream.state, Input.CANCEL]
+        del self.streams[stream.stream_id]
+        self._reset(stream.stream_id, code)
+
+    def _reset(self, stream_id: int, code: ErrorCode) -> None:
+        reset_here = self._reset_here
+        reset_here[stream_id] = None
+        if len(reset_here) > RESET_STREAMS:
+            del reset_here[next(iter(reset_here))]
+        self._put(frames.rst_stream(stream_id, code))
+
+    # -- the end
+
+    def go_away(self) -> None:
+        """Say that no further stream is taken; those that are open go on."""
+        if not self.leaving:
+            self.leaving = True
+            self._put(frames.goaway(self.last_stream_id, ErrorCode.NO_ERROR))
+
+    def close(self, code: ErrorCode = ErrorCode.NO_ERROR, reason: str = "") -> None:
+        """Say why this is the end. Nothing is taken or sent after it."""
+        if not self.closed:
+            self.closed = True
+            self._put(frames.goaway(self.last_stream_id, code, reason.encode("ascii")))
