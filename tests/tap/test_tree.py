@@ -289,6 +289,20 @@ class SignalTests(TreeTestCase):
         self.signal()
         stopped = self.tree.stopService()
         self.signal()
+        self.assertEqual(self.events, ["proxy stops"])
         self.successResultOf(stopped)
         drained.callback(None)
         self.assertEqual(self.events, ["proxy stops"])
+
+    def test_everything_is_stopped_before_the_reactor_ends(self) -> None:
+        """In the same order, whoever takes long."""
+        for name in ("admin", "acceptor"):
+            self.add(name, Deferred())
+        proxy = self.add("proxy", Deferred())
+        self.tree.drain_first(proxy, Deferred)
+        self.started()
+        self.signal()
+        stopped = self.tree.stopService()
+        stopped.addCallback(lambda _: self.events.append("stopped"))
+        self.signal()
+        self.assertEqual(self.events, ["proxy stops", "acceptor stops", "admin stops", "stopped"])

@@ -1,8 +1,10 @@
 """The services of one command under one roof: what is started in which order, how it stops, and what signals mean.
 
 Services start in the order in which they were added. The first stop signal drains, then stops them one after the other, the
-drained one first and the others in reverse; the second one stops at once. twistd itself would end the process by the signal it
-received; a clean stop has exit status 0 here, so the signals are ours from the moment the reactor runs.
+drained one first and the others in reverse; the second one stops at once: in the same order, but nothing is waited for. All
+are told to stop before the reactor ends, since it closes what still listens in its own way, and a port that is closed both
+ways fails. twistd itself would end the process by the signal it received; a clean stop has exit status 0 here, so the signals
+are ours from the moment the reactor runs.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn, Optional
 
 from twisted.application.service import MultiService, Service
@@ -45,6 +48,8 @@ class ServiceTree(MultiService):
         self._listening = False
         self._asked = False
         self._hurried = False
+        self._wait_no_longer: Optional[Callable[[], None]] = None
+        """While something is waited for."""
         self.ready = False
         """Whether new work is taken."""
 
@@ -132,46 +137,45 @@ class ServiceTree(MultiService):
             self.stop_at_once()
 
     def stopService(self) -> Deferred[None]:
-        """Drain, then stop everything in order; fires when that is done, or at once when told so."""
+        """Drain, then stop everything in order; fires when that is done."""
         if self._stopped is None:
             Service.stopService(self)
             self.ready = False
             self._stopped = Deferred()
             orderly = Deferred.fromCoroutine(self._stop_in_order())
             orderly.addErrback(lambda failure: self._log.failure("could not stop in order", failure))
-            orderly.addCallback(lambda _: self.stop_at_once())
-            if self._hurried:
-                self.stop_at_once()
+            orderly.addCallback(self._stopped.callback)
         return self._stopped
 
     def stop_at_once(self) -> None:
-        """Wait for nothing any more."""
+        """Wait for nothing any more: what is not stopped yet is, one right after the other."""
         self._hurried = True
-        if self._stopped is not None and not self._stopped.called:
-            self._stopped.callback(None)
+        if self._wait_no_longer is not None:
+            self._wait_no_longer()
 
     async def _stop_in_order(self) -> None:
         if self._drain is not None:
-            await self._end_of(maybeDeferred(self._drain), self._drain_limit_s)
+            await self._end_of(maybeDeferred(self._drain), "could not drain", self._drain_limit_s)
         others = [service for service in reversed(self.services) if service is not self._drained]
         for service in [self._drained, *others] if self._drained is not None else others:
-            try:
-                await maybeDeferred(service.stopService)
-            except Exception:  # noqa: BLE001 - logged; one that cannot stop keeps nobody else from stopping
-                self._log.failure("{service} did not stop cleanly", service=service)
+            await self._end_of(maybeDeferred(service.stopService), f"{service} did not stop cleanly")
 
-    def _end_of(self, drained: Deferred[Any], limit_s: Optional[float]) -> Deferred[None]:
-        """Fires when ``drained`` does, however it ends, or when the time is over."""
+    def _end_of(self, work: Deferred[Any], complaint: str, limit_s: Optional[float] = None) -> Deferred[None]:
+        """Fires when ``work`` is done, however it ends, when the time is over, and when nobody waits any more."""
         ended: Deferred[None] = Deferred()
-        timer = None if limit_s is None else self._reactor.callLater(limit_s, ended.callback, None)
+        timer = None if limit_s is None else self._reactor.callLater(limit_s, lambda: end(None))
 
         def end(_: object) -> None:
-            if timer is not None and timer.active():
-                timer.cancel()
             if not ended.called:
+                self._wait_no_longer = None
+                if timer is not None and timer.active():
+                    timer.cancel()
                 ended.callback(None)
 
-        drained.addErrback(lambda failure: self._log.failure("could not drain", failure)).addCallback(end)
+        self._wait_no_longer = partial(end, None)
+        work.addErrback(lambda failure: self._log.failure("{complaint}", failure, complaint=complaint)).addCallback(end)
+        if self._hurried:
+            end(None)
         return ended
 
 
