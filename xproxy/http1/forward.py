@@ -125,13 +125,13 @@ def request_head(
     :param request_id: empty: none is added.
     :param upgrade: ``Fields.upgrade`` when the switch of protocols is passed on.
     """
-    head = b"%b %b HTTP/1.1\r\n%b" % (method, path, block)
+    head = method + b" " + path + b" HTTP/1.1\r\n" + block
     if chunked:
         head += b"Transfer-Encoding: chunked\r\n"
     elif length >= 0:
         head += b"Content-Length: %d\r\n" % length
     if request_id:
-        head += b"X-Request-ID: %b\r\n" % request_id
+        head += b"X-Request-ID: " + request_id + b"\r\n"
     if upgrade:
         head += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
     return head + b"\r\n"

@@ -87,7 +87,7 @@ class Gateway:
             pool.splicer = self.splicer
         self.router = Router([(route, self._destination(route)) for route in config.routes])
         self.draining = False
-        self._request_prefix = os.urandom(8).hex().encode()
+        self._request_form = os.urandom(8).hex().encode() + b"%08x"
         self._request_numbers = count(1)
         self.date = b""
         self.deadline = -NEVER
@@ -110,7 +110,7 @@ class Gateway:
 
     def new_request_id(self) -> bytes:
         """Unique for this process and, by its random part, among processes."""
-        return b"%b%08x" % (self._request_prefix, next(self._request_numbers))
+        return self._request_form % next(self._request_numbers)
 
     def trusts(self, peer: str) -> bool:
         """Whether what ``peer`` says about where a request came from is believed."""

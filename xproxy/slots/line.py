@@ -84,16 +84,17 @@ class Line(Generic[WaiterT, LeaseT]):
 
     def freed(self, lease: LeaseT) -> Union[WaiterT, Fate]:
         """A lease is free: the waiter to serve with it (who leaves the line), or what becomes of it."""
-        oldest = self.oldest()
-        if self._recalled and (oldest is None or self._recalled[0] < oldest):
-            self._recalled.popleft()
-            return Fate.GIVE_BACK
-        if oldest is None:
-            self.free.append(lease)
-            return Fate.KEEP
+        if self._recalled:
+            oldest = self.oldest()
+            if oldest is None or self._recalled[0] < oldest:
+                self._recalled.popleft()
+                return Fate.GIVE_BACK
         if self._again:
             return self._again.pop(0)[2]
-        return self._waiting.popitem(last=False)[0]
+        if self._waiting:
+            return self._waiting.popitem(last=False)[0]
+        self.free.append(lease)
+        return Fate.KEEP
 
     def recalled(self, arrivals: Sequence[float]) -> List[LeaseT]:
         """Others wait since ``arrivals`` (replacing what was said before): the free leases to give back at once."""
