@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Optional
+from typing import Any, Optional
 
 from .clients import together
 from .played import PlayedService, ProxyCase, get, wait_for
@@ -16,7 +16,7 @@ try:
     from websockets.exceptions import ConnectionClosed
     from websockets.http11 import Request
     from websockets.server import ServerProtocol
-    from websockets.sync.client import connect as connect_websocket
+    from websockets.sync.client import connect
 except ImportError:  # It is in the test extra; without it the rest of this file still runs.
     ServerProtocol = None  # type: ignore[assignment,misc]
 
@@ -34,6 +34,12 @@ def echo(wire: Wire) -> None:
             wire.send(wire.some().upper())
     except EOFError:
         wire.close()
+
+
+def connect_websocket(url: str, **options: Any) -> Any:
+    """A client of the package, without its pings: their thread and the one that closes wait for the same third one, which
+    PyPy's ``Thread.join`` does not bear ("cannot release un-acquired lock")."""
+    return connect(url, ping_interval=None, **options)
 
 
 def websocket(wire: Wire) -> None:

@@ -34,7 +34,8 @@ from .secure_socket import SecureInlet, SecureOutlet, SecureSocket, write_now
 from .tls_contexts import HTTP2, agreed_protocol, openssl_reason, verify_reason
 
 HTTP_REASONS = ("http request", "https proxy request")
-"""What OpenSSL says of a first record that is the beginning of a request, of which it knows some methods."""
+"""What OpenSSL says of a first record that is the beginning of a request, of which it knows some methods. What it says of the
+others depends on its version; the rest of their first line, which it has not read, does not."""
 
 NOT_TLS = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
@@ -169,7 +170,7 @@ class Handshake(Protocol):
         self._outcome = outcome_of(said)
         if self._outcome == "bad-client-certificate":
             self._said += f": {verify_reason(self._socket.tls)}"
-        elif said in HTTP_REASONS or (said == "wrong version number" and b" HTTP/1." in rest.partition(b"\n")[0]):
+        elif said in HTTP_REASONS or b" HTTP/1." in rest.partition(b"\n")[0]:
             self._outcome = self._said = "plain-http"
             self._answer_http()
             return None
