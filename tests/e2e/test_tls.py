@@ -21,11 +21,11 @@ from typing import Any, List, Optional, Sequence, Tuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from ..proxy.pki import DAY, NOW, Authority, Issued, rsa_key
-from .clients import PATIENCE_S, ask, together
+from .clients import PATIENCE_S, ask
 from .played import ProxyCase, Recorder, wait_for
 from .processes import Xproxy, configuration
 from .services import respond
-from .test_upgrade import ServerProtocol, connect_websocket, websocket
+from .test_upgrade import ServerProtocol, websocket
 from .wire import Message
 
 AUTHORITY = Authority()
@@ -251,19 +251,27 @@ class PackageTests(TLSCase):
                 self.assertEqual(echoed("GET", f"/{number}"), told.text)
 
     def test_websockets(self) -> None:
+        """With the asyncio client: the other reads and writes a TLS socket in two threads, for which OpenSSL is not made."""
         if ServerProtocol is None:
             self.skipTest("the package websockets is not installed")
+        from websockets.asyncio.client import connect
+
         service = self.serve(websocket, 2)
-        both = threading.Barrier(2, timeout=20)
+        url = self.url.replace("https", "wss")
 
-        def converse() -> None:
-            with connect_websocket(self.url.replace("https", "wss"), ssl=self.context(), max_size=None) as client:
-                for message in ("hello", "\u00fc" * 1000, os.urandom(300_000), b""):
-                    client.send(message)
-                    assert client.recv(timeout=20) == message
-                both.wait()
+        async def converse(client: Any) -> None:
+            for message in ("hello", "\u00fc" * 1000, os.urandom(300_000), b""):
+                await client.send(message)
+                assert await asyncio.wait_for(client.recv(), 20) == message
 
-        together(converse, converse)
+        async def both() -> None:
+            async with (
+                connect(url, ssl=self.context(), max_size=None) as one,
+                connect(url, ssl=self.context(), max_size=None) as other,
+            ):
+                await asyncio.gather(converse(one), converse(other))
+
+        asyncio.run(both())
         wait_for(lambda: service.dialled == 4, "two more slots")
 
     def test_h2load(self) -> None:
