@@ -81,9 +81,10 @@ def idle_table(match: Match) -> Table:
     table = Table(
         "idle",
         f"{2 * half:,} idle keep-alive connections",
-        "Proportional set size of all the proxy's processes, each connection having been answered once. What the second half "
-        "of them added is divided by their number: the first half fills what the start left free. The kernel's own memory for "
-        "a socket is the same for all and not in it.",
+        "Proportional set size of all the proxy's processes, each connection having been answered once. Per connection: what "
+        "all of them added or what the second half added, whichever is more, for the first half fills what the start left "
+        "free, and a garbage collector gives back when it likes. The kernel's own memory for a socket is the same for all and "
+        "not in it.",
         ["", "before, MB", "with half of them, MB", "with all, MB", "per connection, bytes"],
         left_out=dict(match.field.missing),
     )
@@ -103,7 +104,7 @@ def idle_table(match: Match) -> Table:
             table.left_out[contestant.name] = str(why)
             continue
         megabytes = [round(size / 1e6, 1) for size in (before, first, both)]
-        table.lines.append([contestant.title, *megabytes, round((both - first) / half)])
+        table.lines.append([contestant.title, *megabytes, round(max((both - first) / half, (both - before) / (2 * half)))])
     return table
 
 
