@@ -93,19 +93,15 @@ class ClientConnection(Protocol):
     _state = State.HEAD
     _buffer = b""
     _searched = 0
-    _paused = False
-    _advancing = False
-    _lingering = False
-    _ended = False
-    """The client has ended its side."""
+    _paused = _advancing = _lingering = False
+    _ended = False  # The client has ended its side.
     _request: Optional[ClientRequest] = None
     _tunnel: Optional[Tunnel] = None
     # Clients repeat themselves: the last request's fields, those last passed on (mostly the same), the block made of them.
     _previous: Optional[Fields] = None
     _fields: Optional[Fields] = None
-    _host = _set_host = b""
+    _host = _set_host = _block = b""
     _minor = 1
-    _block = b""
 
     def __init__(self, front: HTTPFront, peer: str) -> None:
         gateway = front.gateway
@@ -158,7 +154,7 @@ class ClientConnection(Protocol):
             self._nothing_follows()
 
     def _bound_pipeline(self) -> None:
-        """Read no further ahead of the answers than PIPELINE_BYTES. In BODY it is the service that sets the pace."""
+        """Read no further ahead of the answers than PIPELINE_BYTES. In BODY the service sets the pace."""
         if self._state is _HEAD or len(self._buffer) <= PIPELINE_BYTES:
             if self._state is not _BODY:
                 self.resume()
