@@ -21,8 +21,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 MOST_AT_ONCE = 64
-"""Connections accepted in one turn of the reactor; then those that are there already have their turn. HAProxy's
-tune.maxaccept and nginx's multi_accept are about the same."""
+"""Connections accepted in one turn of the reactor; then those that are there already have their turn. Twisted's Port begins
+with 100."""
 
 PeerAddress = Union[IPv4Address, IPv6Address]
 
