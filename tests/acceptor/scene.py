@@ -12,7 +12,7 @@ from tests.acceptor.doubles import RecordingHolder, SlotTransport, descriptors
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.local import LocalSource
 from xproxy.acceptor.registration import SlotFactory
-from xproxy.config import Pool
+from xproxy.config import PoolConfig
 
 POLITE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"
 
@@ -22,7 +22,7 @@ class Scene:
 
     def __init__(self, *pools: str) -> None:
         self.clock = Clock()
-        configured = [Pool(name, registration="raw") for name in pools or ("default",)]
+        configured = [PoolConfig(name, registration="raw") for name in pools or ("default",)]
         self.acceptor = Acceptor(configured, self.clock.seconds)
         self.factories = {
             pool.name: SlotFactory(self.acceptor, [pool], "raw", 5.0, self.clock, self.clock.seconds) for pool in configured

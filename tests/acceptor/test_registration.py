@@ -17,7 +17,7 @@ from xproxy.acceptor import registration
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.keepalive import USER_TIMEOUT_S
 from xproxy.acceptor.registration import SlotFactory, says_closing
-from xproxy.config import Pool, networks
+from xproxy.config import PoolConfig, networks
 from xproxy.slots.registration import AUTO_RAW_S, build_mxproxy, build_registration
 
 HERE = IPv4Address("TCP", "127.0.0.1", 4711)
@@ -34,7 +34,7 @@ class RegistrationTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self._logged)
         self.addCleanup(globalLogPublisher.removeObserver, self._logged)
         self.addCleanup(self._close)
-        self.listen(Pool("default"))
+        self.listen(PoolConfig("default"))
 
     def _logged(self, event: Any) -> None:
         if event["log_namespace"].startswith("xproxy."):
@@ -48,7 +48,7 @@ class RegistrationTestCase(SynchronousTestCase):
             self.assertTrue(transport.lost)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def listen(self, *pools: Pool, served: Optional[List[Pool]] = None) -> None:
+    def listen(self, *pools: PoolConfig, served: Optional[List[PoolConfig]] = None) -> None:
         self.acceptor = Acceptor(served or pools, self.clock.seconds)
         self.factory = SlotFactory(self.acceptor, pools, pools[0].registration, TIMEOUT_S, self.clock, self.clock.seconds)
 
@@ -96,12 +96,12 @@ class KindTests(RegistrationTestCase):
         self.assertEqual((self.results(), self.services()), ({"ok": 1, "gone": 1}, ["web:1"]))
 
     def test_raw_registers_at_once(self) -> None:
-        self.listen(Pool("default", registration="raw"))
+        self.listen(PoolConfig("default", registration="raw"))
         self.dial()
         self.assertEqual(self.results(), {"ok": 1})
 
     def test_mxproxy(self) -> None:
-        self.listen(Pool("default", allow=networks("127.0.0.0/8", "10.0.0.0/8")))
+        self.listen(PoolConfig("default", allow=networks("127.0.0.0/8", "10.0.0.0/8")))
         self.dial(build_mxproxy("10.1.2.3", 80))
         self.assertEqual((self.results(), self.services()), ({"ok": 1}, ["10.1.2.3"]))
 
@@ -129,7 +129,7 @@ class KindTests(RegistrationTestCase):
         self.assertEqual(self.results(), {"timeout": 1})
 
     def test_where_a_preamble_must_come_silence_is_too_late(self) -> None:
-        self.listen(Pool("default", registration="proxy"))
+        self.listen(PoolConfig("default", registration="proxy"))
         slot = self.dial()
         self.clock.advance(TIMEOUT_S)
         self.assertTrue(slot.lost)
@@ -183,7 +183,7 @@ class AdmissionTests(RegistrationTestCase):
         self.assertEqual(self.results(), {"refused_address": 1})
 
     def test_ipv6(self) -> None:
-        self.listen(Pool("default", registration="raw", allow=networks("2001:db8::/32", "10.0.0.0/8")))
+        self.listen(PoolConfig("default", registration="raw", allow=networks("2001:db8::/32", "10.0.0.0/8")))
         for host in ("2001:db8::1", "2001:db8::2%eth0", "::ffff:10.1.1.1"):
             self.assertFalse(self.dial(peer=IPv6Address("TCP", host, 1)).lost, host)
         for host in ("2001:db9::1", "::ffff:11.1.1.1", "::1"):
@@ -192,7 +192,7 @@ class AdmissionTests(RegistrationTestCase):
         self.assertIn("10.1.1.1", self.services())
 
     def test_unix_peers_are_let_in_by_the_mode_of_the_file(self) -> None:
-        self.listen(Pool("default", registration="raw", allow=()))
+        self.listen(PoolConfig("default", registration="raw", allow=()))
         self.assertFalse(self.dial(peer=UNIXAddress(None)).lost)
         self.assertEqual(self.services(), ["unix"])
 
@@ -208,7 +208,7 @@ class AdmissionTests(RegistrationTestCase):
         self.assertEqual(self.results(), {"refused_address": 1})
 
     def test_token(self) -> None:
-        self.listen(Pool("default", token="s3cret"))
+        self.listen(PoolConfig("default", token="s3cret"))
         for token, refused in ((b"s3cret", False), (b"s3cre", True), (None, True), (b"\xff", True)):
             self.assertIs(self.dial(build_registration("default", None, token)).lost, refused, token)
         self.dial()
@@ -217,7 +217,7 @@ class AdmissionTests(RegistrationTestCase):
         self.assertNotIn("s3cret", "".join(self.lines))
 
     def test_pools_of_the_listener(self) -> None:
-        a, b, c = Pool("a"), Pool("b"), Pool("c")
+        a, b, c = PoolConfig("a"), PoolConfig("b"), PoolConfig("c")
         self.listen(a, b, served=[a, b, c])
         for name in ("a", "b", None):
             self.assertFalse(self.dial(build_registration(name, None, None)).lost)
@@ -227,14 +227,14 @@ class AdmissionTests(RegistrationTestCase):
         self.assertEqual(self.results("c"), {})
 
     def test_each_pool_of_a_listener_has_its_own_allow_list(self) -> None:
-        a, b = Pool("a", allow=networks("10.0.0.1")), Pool("b", allow=networks("10.0.0.2"))
+        a, b = PoolConfig("a", allow=networks("10.0.0.1")), PoolConfig("b", allow=networks("10.0.0.2"))
         self.listen(a, b)
         peer = IPv4Address("TCP", "10.0.0.2", 1)
         self.assertTrue(self.dial(build_registration("a", None, None), peer).lost)
         self.assertFalse(self.dial(build_registration("b", None, None), peer).lost)
 
     def test_no_more_slots_than_the_pool_may_have(self) -> None:
-        self.listen(Pool("default", registration="raw", max_slots=2))
+        self.listen(PoolConfig("default", registration="raw", max_slots=2))
         slots = [self.dial() for _ in range(3)]
         self.assertEqual([slot.lost for slot in slots], [False, False, True])
         slots[0].service.close()
@@ -272,9 +272,9 @@ class TCPOptionTests(SynchronousTestCase):
             transport.near.close()
             transport.service.close()
             transport.near = near
-            acceptor = Acceptor([Pool("default")], Clock().seconds)
+            acceptor = Acceptor([PoolConfig("default")], Clock().seconds)
             clock = Clock()
-            factory = SlotFactory(acceptor, [Pool("default", registration="raw")], "raw", 5.0, clock, clock.seconds)
+            factory = SlotFactory(acceptor, [PoolConfig("default", registration="raw")], "raw", 5.0, clock, clock.seconds)
             protocol = factory.buildProtocol(HERE)
             assert protocol is not None
             transport.connect(protocol)
@@ -301,9 +301,9 @@ class TCPOptionTests(SynchronousTestCase):
         gone = Gone()
         gone.close()
         transport.near = gone
-        acceptor = Acceptor([Pool("default")], Clock().seconds)
+        acceptor = Acceptor([PoolConfig("default")], Clock().seconds)
         clock = Clock()
-        factory = SlotFactory(acceptor, [Pool("default", registration="raw")], "raw", 5.0, clock, clock.seconds)
+        factory = SlotFactory(acceptor, [PoolConfig("default", registration="raw")], "raw", 5.0, clock, clock.seconds)
         protocol = factory.buildProtocol(HERE)
         assert protocol is not None
         transport.connect(protocol)

@@ -14,7 +14,7 @@ from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, unt
 from xproxy.acceptor import service as service_module
 from xproxy.acceptor.admission import check_exposure
 from xproxy.acceptor.service import AcceptorService
-from xproxy.config import Acceptor, Config, Pool, networks
+from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
 from xproxy.slots.registration import build_registration
 from xproxy.startup import StartupError
 
@@ -24,19 +24,19 @@ LOCAL = "tcp:0:interface=127.0.0.1"
 class ServiceTestCase(HandoffTestCase):
     """Acceptors by their pools."""
 
-    def acceptor(self, *pools: Pool, handoff: str = "") -> AcceptorService:
-        config = Config(acceptor=Acceptor(handoff=handoff), pools={pool.name: pool for pool in pools})
+    def acceptor(self, *pools: PoolConfig, handoff: str = "") -> AcceptorService:
+        config = Config(acceptor=AcceptorConfig(handoff=handoff), pools={pool.name: pool for pool in pools})
         service = AcceptorService(reactor, config)
         self.services.append(service)
         return service
 
-    def start(self, *pools: Pool, handoff: str = "") -> AcceptorService:
+    def start(self, *pools: PoolConfig, handoff: str = "") -> AcceptorService:
         service = self.acceptor(*pools, handoff=handoff)
         service.privilegedStartService()
         service.startService()
         return service
 
-    def refused(self, *pools: Pool, handoff: str = "") -> str:
+    def refused(self, *pools: PoolConfig, handoff: str = "") -> str:
         service = self.acceptor(*pools, handoff=handoff)
         error = self.assertRaises(StartupError, service.privilegedStartService)
         self.assertNotIn("\n", str(error))
@@ -48,33 +48,33 @@ class ExposureTests(ServiceTestCase):
 
     async def test_open_to_the_world(self) -> None:
         for description in ("tcp:0", "tcp:0:interface=0.0.0.0", "tcp6:0", "tcp:0:interface=\\:\\:"):
-            line = self.refused(Pool("default", slots=(description,)))
+            line = self.refused(PoolConfig("default", slots=(description,)))
             self.assertIn("can be reached from other hosts", line)
             self.assertIn("allow", line)
             self.assertIn("token", line)
 
     async def test_open_to_those_who_are_named(self) -> None:
         self.start(
-            Pool("a", slots=("tcp:0",), allow=networks("192.0.2.0/24"), allow_given=True),
-            Pool("b", slots=("tcp:00",), token="x"),
+            PoolConfig("a", slots=("tcp:0",), allow=networks("192.0.2.0/24"), allow_given=True),
+            PoolConfig("b", slots=("tcp:00",), token="x"),
         )
 
     async def test_an_empty_list_names_nobody(self) -> None:
-        self.refused(Pool("default", slots=("tcp:0",), allow=(), allow_given=True))
+        self.refused(PoolConfig("default", slots=("tcp:0",), allow=(), allow_given=True))
 
     async def test_each_pool_of_an_endpoint(self) -> None:
-        line = self.refused(Pool("a", slots=("tcp:0",), token="x"), Pool("b", slots=("tcp:0",)))
+        line = self.refused(PoolConfig("a", slots=("tcp:0",), token="x"), PoolConfig("b", slots=("tcp:0",)))
         self.assertIn("pool b", line)
 
     async def test_loopback_and_unix(self) -> None:
-        self.start(Pool("default", slots=(LOCAL, "tcp:0:interface=\\:\\:1", f"unix:{self.directory}/slots.sock")))
+        self.start(PoolConfig("default", slots=(LOCAL, "tcp:0:interface=\\:\\:1", f"unix:{self.directory}/slots.sock")))
 
     async def test_inherited_sockets(self) -> None:
         """As systemd passes them on: what counts is where the socket listens."""
         with socket.create_server(("", 0)) as inherited:
             port = reactor.adoptStreamPort(inherited.fileno(), socket.AF_INET, Factory())
         self.addCleanup(port.stopListening)
-        self.assertRaises(StartupError, check_exposure, Pool("default"), "systemd:", port)
+        self.assertRaises(StartupError, check_exposure, PoolConfig("default"), "systemd:", port)
 
 
 class StartTests(ServiceTestCase):
@@ -82,9 +82,9 @@ class StartTests(ServiceTestCase):
 
     async def test_mistakes_before_listening(self) -> None:
         for pools, part in (
-            ([Pool("a", slots=("tpc:1",))], "bad endpoint 'tpc:1'"),
-            ([Pool("a", slots=("ssl:0:privateKey=x",))], "TLS"),
-            ([Pool("a", slots=(LOCAL,), registration="raw"), Pool("b", slots=(LOCAL,))], "raw"),
+            ([PoolConfig("a", slots=("tpc:1",))], "bad endpoint 'tpc:1'"),
+            ([PoolConfig("a", slots=("ssl:0:privateKey=x",))], "TLS"),
+            ([PoolConfig("a", slots=(LOCAL,), registration="raw"), PoolConfig("b", slots=(LOCAL,))], "raw"),
         ):
             config = Config(pools={pool.name: pool for pool in pools})
             error = self.assertRaises(StartupError, AcceptorService, MemoryReactorClock(), config)
@@ -93,15 +93,15 @@ class StartTests(ServiceTestCase):
     async def test_a_port_in_use(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            line = self.refused(Pool("default", slots=(LOCAL, f"tcp:{port}:interface=127.0.0.1")))
+            line = self.refused(PoolConfig("default", slots=(LOCAL, f"tcp:{port}:interface=127.0.0.1")))
         self.assertIn("address already in use", line)
 
     async def test_the_handoff_socket(self) -> None:
-        line = self.refused(Pool("default"), handoff=os.path.join(self.directory, "no", "x"))
+        line = self.refused(PoolConfig("default"), handoff=os.path.join(self.directory, "no", "x"))
         self.assertIn("there is no directory", line)
 
     async def test_pools_that_share_an_endpoint(self) -> None:
-        service = self.start(Pool("a", slots=(LOCAL,)), Pool("b", slots=(LOCAL,)))
+        service = self.start(PoolConfig("a", slots=(LOCAL,)), PoolConfig("b", slots=(LOCAL,)))
         self.assertEqual(len(service.listeners), 1)
         self.slot(service).sendall(build_registration("b", "x", None))
         await until(lambda: service.census()["b"]["slots"] == 1)
@@ -110,7 +110,7 @@ class StartTests(ServiceTestCase):
     async def test_slots_over_unix(self) -> None:
         """They are lent like the others."""
         path = os.path.join(self.directory, "slots.sock")
-        service = self.start(Pool("default", slots=(f"unix:{path}",), registration="raw"))
+        service = self.start(PoolConfig("default", slots=(f"unix:{path}",), registration="raw"))
         plain = socket.socket(socket.AF_UNIX)
         self.sockets.append(plain)
         plain.connect(path)
@@ -131,7 +131,7 @@ class StartTests(ServiceTestCase):
 
     async def test_strangers_on_the_slots_port(self) -> None:
         """Bad bytes close the connection they come on, and no other; nothing is logged as an error."""
-        service = self.start(Pool("default", slots=(LOCAL,)))
+        service = self.start(PoolConfig("default", slots=(LOCAL,)))
         good = self.slot(service)
         good.sendall(build_registration(None, "good", None))
         await until(lambda: service.census()["default"]["slots"] == 1)
@@ -154,7 +154,7 @@ class StartTests(ServiceTestCase):
 
     async def test_dead_shared_slots_are_looked_for(self) -> None:
         self.patch(service_module, "SHARED_LOOK_S", 0.01)
-        service = self.start(Pool("default", slots=(LOCAL,), registration="raw"), handoff=self.path)
+        service = self.start(PoolConfig("default", slots=(LOCAL,), registration="raw"), handoff=self.path)
         (plain,) = await self.slots(service, 1)
         client = self.plain()
         client.sendall(b"\x80")
@@ -167,7 +167,7 @@ class StopTests(ServiceTestCase):
     """Stopping."""
 
     async def test_connections_of_every_kind_are_closed(self) -> None:
-        service = self.start(Pool("default", slots=(LOCAL,), registration="proxy"), handoff=self.path)
+        service = self.start(PoolConfig("default", slots=(LOCAL,), registration="proxy"), handoff=self.path)
         registering, idle = self.slot(service), self.slot(service)
         idle.sendall(build_registration(None, None, None))
         client, silent = self.plain(), self.plain()
@@ -180,7 +180,7 @@ class StopTests(ServiceTestCase):
         self.assertFalse(os.path.exists(self.path))
 
     async def test_drain_lets_nobody_in_and_leaves_the_rest(self) -> None:
-        service = self.start(Pool("default", slots=(LOCAL,), registration="raw"), handoff=self.path)
+        service = self.start(PoolConfig("default", slots=(LOCAL,), registration="raw"), handoff=self.path)
         (plain,) = await self.slots(service, 1)
         assert service.listeners[0].port is not None
         address: Any = service.listeners[0].port.getHost()
@@ -195,10 +195,10 @@ class StopTests(ServiceTestCase):
         await until(lambda: service.census()["default"]["idle"] == 1)
 
     async def test_one_that_never_started(self) -> None:
-        self.acceptor(Pool("default", slots=(LOCAL,)), handoff=self.path)
+        self.acceptor(PoolConfig("default", slots=(LOCAL,)), handoff=self.path)
 
     async def test_one_that_could_not_start(self) -> None:
         """What did listen is closed by stopService."""
         taken: List[socket.socket] = [socket.create_server(("127.0.0.1", 0))]
         self.sockets += taken
-        self.refused(Pool("default", slots=(LOCAL, f"tcp:{taken[0].getsockname()[1]}:interface=127.0.0.1")))
+        self.refused(PoolConfig("default", slots=(LOCAL, f"tcp:{taken[0].getsockname()[1]}:interface=127.0.0.1")))

@@ -16,11 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import DAY, Authority, now, subject
 from xproxy.acceptor.service_names import SHOWN_CHARACTERS, NotNamed, ServiceNames
-from xproxy.config import Pool
+from xproxy.config import PoolConfig
 
 
-def pool(name: str, *names: str) -> Pool:
-    return Pool(name, service_names=names)
+def pool(name: str, *names: str) -> PoolConfig:
+    return PoolConfig(name, service_names=names)
 
 
 class NamesTests(SynchronousTestCase):

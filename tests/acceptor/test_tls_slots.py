@@ -17,7 +17,7 @@ from tests.handoff.doubles import ended, reactor, readable, receive_slot, until
 from xproxy.acceptor import tls_slots
 from xproxy.acceptor.keepalive import USER_TIMEOUT_S
 from xproxy.acceptor.service import AcceptorService
-from xproxy.config import Acceptor, Config, Pool, networks
+from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
 from xproxy.slots.registration import build_registration
 from xproxy.startup import StartupError
 
@@ -72,7 +72,7 @@ class RegistrationTests(TLSTestCase):
         self.assertEqual(self.results(), {"refused_address": 1})
 
     async def test_endpoints_open_to_the_world_start(self) -> None:
-        pool = Pool("default", slots_tls=("tcp:0",), service_names=("web.example.com",), registration="raw")
+        pool = PoolConfig("default", slots_tls=("tcp:0",), service_names=("web.example.com",), registration="raw")
         self.start_tls(pool)
         await self.registered()
 
@@ -282,18 +282,20 @@ class StartTests(TLSTestCase):
         return str(error)
 
     async def test_what_is_missing(self) -> None:
-        bare = Pool("default", slots_tls=(LOCAL,))
+        bare = PoolConfig("default", slots_tls=(LOCAL,))
         self.assertIn("needs service_names, and [acceptor] certificates", self.mistake(Config(pools={"default": bare})))
-        self.assertIn("slots_tls", self.mistake(Config(pools={"default": Pool("default", slots=("tls:1:privateKey=x",))})))
+        self.assertIn(
+            "slots_tls", self.mistake(Config(pools={"default": PoolConfig("default", slots=("tls:1:privateKey=x",))}))
+        )
 
     async def test_files_that_can_not_be_used(self) -> None:
         config = self.config()
         for acceptor, words in (
             (
-                Acceptor(certificates=config.acceptor.certificates, client_ca="/nonexistent"),
+                AcceptorConfig(certificates=config.acceptor.certificates, client_ca="/nonexistent"),
                 "client CA /nonexistent: no such file",
             ),
-            (Acceptor(certificates=config.acceptor.certificates, client_ca=self.edge.key), "holds no certificate"),
+            (AcceptorConfig(certificates=config.acceptor.certificates, client_ca=self.edge.key), "holds no certificate"),
         ):
             self.assertIn(words, self.mistake(Config(acceptor=acceptor, pools=config.pools)))
 

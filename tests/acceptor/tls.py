@@ -10,7 +10,7 @@ from tests.certificates import Authority, Issued
 from tests.handoff.doubles import HandoffTestCase, reactor, soon, until
 from xproxy.acceptor import bridge
 from xproxy.acceptor.service import AcceptorService
-from xproxy.config import Acceptor, Certificate, Config, Pool, Timeouts
+from xproxy.config import AcceptorConfig, CertificateConfig, Config, PoolConfig, TimeoutsConfig
 
 LOCAL = "tcp:0:interface=127.0.0.1"
 
@@ -119,21 +119,23 @@ class TLSTestCase(HandoffTestCase):
         self._close_services()
         await super()._stop_all()
 
-    def config(self, *pools: Pool, handshake: float = 10.0, handoff: str = "") -> Config:
-        acceptor = Acceptor(
+    def config(self, *pools: PoolConfig, handshake: float = 10.0, handoff: str = "") -> Config:
+        acceptor = AcceptorConfig(
             handoff=handoff,
-            certificates=(Certificate(self.edge.chain, self.edge.key),),
+            certificates=(CertificateConfig(self.edge.chain, self.edge.key),),
             client_ca=self.authority.path,
             registration_timeout=1.0,
         )
         pools = pools or (self.pool(),)
-        return Config(acceptor=acceptor, pools={pool.name: pool for pool in pools}, timeouts=Timeouts(handshake=handshake))
+        return Config(
+            acceptor=acceptor, pools={pool.name: pool for pool in pools}, timeouts=TimeoutsConfig(handshake=handshake)
+        )
 
-    def pool(self, name: str = "default", *names: str, **settings: Any) -> Pool:
+    def pool(self, name: str = "default", *names: str, **settings: Any) -> PoolConfig:
         settings.setdefault("registration", "raw")
-        return Pool(name, slots_tls=(LOCAL,), service_names=names or ("web.example.com",), **settings)
+        return PoolConfig(name, slots_tls=(LOCAL,), service_names=names or ("web.example.com",), **settings)
 
-    def start_tls(self, *pools: Pool, handshake: float = 10.0) -> AcceptorService:
+    def start_tls(self, *pools: PoolConfig, handshake: float = 10.0) -> AcceptorService:
         service = AcceptorService(reactor, self.config(*pools, handshake=handshake, handoff=self.path))
         self.services.append(service)
         service.privilegedStartService()

@@ -18,8 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.acceptor.doubles import RecordingHolder, descriptors
 from xproxy.acceptor.service import AcceptorService
-from xproxy.config import Acceptor as AcceptorConfig
-from xproxy.config import Config, Pool
+from xproxy.config import AcceptorConfig, Config, PoolConfig
 from xproxy.handoff.client import HandoffClient
 
 reactor: Any = _reactor
@@ -83,8 +82,8 @@ class HandoffTestCase(TestCase):
 
     # -- for tests
 
-    def start_acceptor(self, *pools: Pool) -> AcceptorService:
-        pools = pools or (Pool("default", slots=("tcp:0:interface=127.0.0.1",), registration="raw"),)
+    def start_acceptor(self, *pools: PoolConfig) -> AcceptorService:
+        pools = pools or (PoolConfig("default", slots=("tcp:0:interface=127.0.0.1",), registration="raw"),)
         config = Config(acceptor=AcceptorConfig(handoff=self.path), pools={pool.name: pool for pool in pools})
         service = AcceptorService(reactor, config)
         service.privilegedStartService()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.handoff.doubles import HandoffTestCase, ended, readable, receive_slot, until
-from xproxy.config import Pool
+from xproxy.config import PoolConfig
 
 
 class OneByteTests(HandoffTestCase):
@@ -50,7 +50,8 @@ class OneByteTests(HandoffTestCase):
 
     async def test_it_waits_no_longer_than_the_queue_timeout(self) -> None:
         acceptor = self.start_acceptor(
-            Pool("first", slots=("tcp:0:interface=127.0.0.1",), queue_timeout=0.01), Pool("second", queue_timeout=100.0)
+            PoolConfig("first", slots=("tcp:0:interface=127.0.0.1",), queue_timeout=0.01),
+            PoolConfig("second", queue_timeout=100.0),
         )
         client = self.plain()
         client.sendall(b"\x80")
@@ -58,7 +59,7 @@ class OneByteTests(HandoffTestCase):
         self.assertEqual(acceptor.census()["first"]["waiting"], 0)
 
     async def test_the_pool_is_the_one_named_default(self) -> None:
-        acceptor = self.start_acceptor(Pool("a"), Pool("default"))
+        acceptor = self.start_acceptor(PoolConfig("a"), PoolConfig("default"))
         self.plain().sendall(b"\x80")
         await until(lambda: acceptor.census()["default"]["waiting"] == 1)
         self.assertEqual(acceptor.census()["a"]["waiting"], 0)

@@ -12,7 +12,7 @@ from typing import Any, List
 from tests.acceptor.doubles import descriptors
 from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, soon, until
 from xproxy.acceptor.acceptor import Acceptor
-from xproxy.config import Pool
+from xproxy.config import PoolConfig
 from xproxy.handoff import outbox
 from xproxy.handoff import path as path_module
 from xproxy.handoff import server as server_module
@@ -31,7 +31,7 @@ class FileTests(HandoffTestCase):
     """What is at the path before, while and after somebody listens."""
 
     def server(self, path: str = "") -> HandoffServer:
-        pools = {"default": Pool("default")}
+        pools = {"default": PoolConfig("default")}
         factory = HandoffFactory(Acceptor(pools.values(), reactor.seconds), pools, reactor, reactor.seconds)
         return HandoffServer(reactor, path or self.path, factory)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from xproxy.config import Certificate
+from xproxy.config import CertificateConfig
 from xproxy.proxy.certificates import Pair, checked_pair
 from xproxy.proxy.tls_contexts import TLSPolicy
 
@@ -55,9 +55,9 @@ class Issued:
         """As the proxy has it."""
         return checked_pair(self.chain, self.key, source, source, NOW)
 
-    def write(self, directory: str, name: str = "one") -> Certificate:
+    def write(self, directory: str, name: str = "one") -> CertificateConfig:
         """As files."""
-        files = Certificate(os.path.join(directory, name + ".pem"), os.path.join(directory, name + ".key"))
+        files = CertificateConfig(os.path.join(directory, name + ".pem"), os.path.join(directory, name + ".key"))
         for path, content in ((files.chain, self.chain), (files.key, self.key)):
             with open(path, "wb") as file:
                 file.write(content)

@@ -38,19 +38,19 @@ def post(body: bytes, *fields: bytes, method: bytes = b"POST") -> bytes:
 
 def make_config(
     pool: Optional[Mapping[str, Any]] = None,
-    routes: Sequence[cfg.Route] = (cfg.Route(),),
+    routes: Sequence[cfg.RouteConfig] = (cfg.RouteConfig(),),
     limits: Optional[Mapping[str, Any]] = None,
     timeouts: Optional[Mapping[str, Any]] = None,
     proxy: Optional[Mapping[str, Any]] = None,
     pools: Sequence[str] = (),
 ) -> cfg.Config:
     """A configuration that listens nowhere. ``pools``: further ones, beside ``default``."""
-    made = {name: cfg.Pool(name, **(pool or {})) for name in (cfg.DEFAULT_POOL, *pools)}
+    made = {name: cfg.PoolConfig(name, **(pool or {})) for name in (cfg.DEFAULT_POOL, *pools)}
     quiet = {"http": (), "access_log": "none", **(proxy or {})}
     return cfg.Config(
-        proxy=cfg.Proxy(**quiet),
-        limits=cfg.Limits(**(limits or {})),
-        timeouts=cfg.Timeouts(**(timeouts or {})),
+        proxy=cfg.ProxyConfig(**quiet),
+        limits=cfg.LimitsConfig(**(limits or {})),
+        timeouts=cfg.TimeoutsConfig(**(timeouts or {})),
         pools=made,
         routes=tuple(routes),
     )

@@ -252,7 +252,7 @@ class AcceptingTests(TestCase):
 
     def test_a_proxy(self) -> None:
         """It accepts its clients so."""
-        config = cfg.Config(proxy=cfg.Proxy(http=("tcp:0:interface=127.0.0.1",), access_log="none"))
+        config = cfg.Config(proxy=cfg.ProxyConfig(http=("tcp:0:interface=127.0.0.1",), access_log="none"))
         proxy = ProxyService(reactor, config, time.monotonic)
         proxy.privilegedStartService()
         proxy.startService()

@@ -8,7 +8,7 @@ from typing import Dict, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.config import Redirect, Respond
+from xproxy.config import RedirectConfig, RespondConfig
 from xproxy.http1.limits import DEFAULT_LIMITS
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.proxy.answers import HTML, JSON, MAX_PAGE_BYTES, TEXT, Answer, Pages, phrase, preferred, redirect, respond
@@ -120,21 +120,21 @@ class RuleTests(SynchronousTestCase):
             ("https://{host}{target}", b"http://other.example/x", b"example.com", b"https://other.example/x"),
             ("/elsewhere", b"/a", b"example.com", b"/elsewhere"),
         ]:
-            answer = redirect(Redirect(location, 308), head(target, host))
+            answer = redirect(RedirectConfig(location, 308), head(target, host))
             self.assertEqual((answer.status, answer.fields, answer.content), (308, ((b"Location", expected),), b""))
 
     def test_respond(self) -> None:
         """Status, type and body as configured."""
-        answer = respond(Respond(403, b"no", "text/html"))
+        answer = respond(RespondConfig(403, b"no", "text/html"))
         self.assertEqual(answer, Answer(403, ((b"Content-Type", b"text/html"),), b"no"))
         self.assertTrue(answer.has_content)
 
     def test_no_content(self) -> None:
         """RFC 9110 sections 15.3.5 and 15.4.5: 204 and 304 have no content; 15.3.6: a 205 has, of no bytes."""
         for status, has_content in ((200, True), (204, False), (205, True), (304, False), (404, True)):
-            answer = respond(Respond(status, b"body"))
+            answer = respond(RespondConfig(status, b"body"))
             self.assertEqual(answer.has_content, has_content, status)
-        self.assertEqual(respond(Respond(205, b"body")).content, b"")
+        self.assertEqual(respond(RespondConfig(205, b"body")).content, b"")
 
     def test_phrases(self) -> None:
         """What a status is called, also one that nobody knows."""

@@ -15,7 +15,7 @@ from .memory import KERNEL, Peer
 from .rig import GET, OK, RigCase, post, request_head, responses, statuses, unlinked_files
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n"
-STREAMED = [cfg.Route(buffering=False)]
+STREAMED = [cfg.RouteConfig(buffering=False)]
 
 
 def splits(data: bytes) -> Iterator[List[bytes]]:
@@ -42,7 +42,7 @@ class BodyMixin:
 
     def test_every_split_of_a_request(self: Any) -> None:
         """However a request arrives, kept or streamed, the service gets the same, and the next request is the next."""
-        for routes in ((cfg.Route(),), STREAMED):
+        for routes in ((cfg.RouteConfig(),), STREAMED):
             rig = self.make_rig(routes=routes)
             service = rig.slot()
             client = rig.client()
@@ -211,7 +211,7 @@ class BodyMixin:
             (CHUNKED + b"5\r\n12345\r\n1\r\n6\r\n", 413),
             (CHUNKED + b"6\r\n123456", 413),
         ):
-            for routes in ((cfg.Route(body_limit=5),), (cfg.Route(body_limit=5, buffering=False),)):
+            for routes in ((cfg.RouteConfig(body_limit=5),), (cfg.RouteConfig(body_limit=5, buffering=False),)):
                 rig = self.make_rig(routes=routes)
                 service = rig.slot()
                 client = rig.client(request)
@@ -242,7 +242,7 @@ class BodyMixin:
             b"1" * 17 + b"\r\n",
             b"0\r\nBad Trailer: x\r\n\r\n",
         ):
-            for routes in ((cfg.Route(),), STREAMED):
+            for routes in ((cfg.RouteConfig(),), STREAMED):
                 rig = self.make_rig(routes=routes)
                 service = rig.slot()
                 client = rig.client(CHUNKED + b"2\r\nhe\r\n" + bad + GET)
@@ -265,7 +265,7 @@ class BodyMixin:
         """RFC 9110 section 10.1.1: asked for, it comes at once; not in HTTP/1.0, and not when the body is here already."""
         expect = b"Expect: 100-continue"
         for version, sent, told in ((b"1.1", 0, True), (b"1.1", 5, False), (b"1.0", 0, False)):
-            for routes in ((cfg.Route(),), STREAMED):
+            for routes in ((cfg.RouteConfig(),), STREAMED):
                 rig = self.make_rig(routes=routes)
                 service = rig.slot()
                 request = post(b"hello", expect).replace(b"HTTP/1.1", b"HTTP/" + version)
@@ -279,7 +279,7 @@ class BodyMixin:
 
     def test_expect_and_refused(self: Any) -> None:
         """The final status instead; nobody has to send the body."""
-        rig = self.make_rig(routes=[cfg.Route(body_limit=3)])
+        rig = self.make_rig(routes=[cfg.RouteConfig(body_limit=3)])
         client = rig.client(post(b"hello", b"Expect: 100-continue")[:-5])
         self.assertEqual(statuses(client.take()), [413])
         rig = self.make_rig()
@@ -287,7 +287,7 @@ class BodyMixin:
 
     def test_body_timeout(self: Any) -> None:
         """408 when nothing comes for too long; each piece begins the time anew."""
-        for routes in ((cfg.Route(),), STREAMED):
+        for routes in ((cfg.RouteConfig(),), STREAMED):
             rig = self.make_rig(routes=routes, timeouts={"body": 5.0})
             service = rig.slot()
             request = post(b"0123456789")
@@ -318,7 +318,7 @@ class BodyMixin:
 
     def test_client_leaves_in_the_body(self: Any) -> None:
         """Nothing is left of it."""
-        for routes in ((cfg.Route(),), STREAMED):
+        for routes in ((cfg.RouteConfig(),), STREAMED):
             rig = self.make_rig(routes=routes, limits={"request_memory": 10})
             service = rig.slot()
             client = rig.client(post(b"x" * 50_000)[:-1])

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.config import Certificate
+from xproxy.config import CertificateConfig
 from xproxy.proxy.certificates import MAX_PEM_BYTES, CertificateError, checked_pair, fingerprint, names_of, read_pair
 from xproxy.proxy.self_signed import LIFETIME, self_signed_pair
 
@@ -25,7 +25,7 @@ class CertificateCase(SynchronousTestCase):
         self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory)
 
-    def refused(self, files: Certificate, now: Any = NOW) -> str:
+    def refused(self, files: CertificateConfig, now: Any = NOW) -> str:
         """The one line with which files are refused, with the directory taken out."""
         error = self.assertRaises(CertificateError, read_pair, files, now)
         self.assertNotIn("\n", str(error))
@@ -88,28 +88,34 @@ class RefusedTests(CertificateCase):
     def test_missing_and_unreadable(self) -> None:
         files = self.authority.issue().write(self.directory)
         self.assertEqual(
-            self.refused(Certificate("/no/such.pem", files.key)), "certificate /no/such.pem: no such file or directory"
+            self.refused(CertificateConfig("/no/such.pem", files.key)), "certificate /no/such.pem: no such file or directory"
         )
-        self.assertEqual(self.refused(Certificate(files.chain, "/no/such.key")), "key /no/such.key: no such file or directory")
-        self.assertEqual(self.refused(Certificate(self.directory, files.key)), f"certificate {self.directory}: is a directory")
-        self.assertEqual(self.refused(Certificate("a\0b", files.key)), "certificate a\0b: embedded null byte")
+        self.assertEqual(
+            self.refused(CertificateConfig(files.chain, "/no/such.key")), "key /no/such.key: no such file or directory"
+        )
+        self.assertEqual(
+            self.refused(CertificateConfig(self.directory, files.key)), f"certificate {self.directory}: is a directory"
+        )
+        self.assertEqual(self.refused(CertificateConfig("a\0b", files.key)), "certificate a\0b: embedded null byte")
 
     def test_too_large(self) -> None:
         files = self.authority.issue().write(self.directory)
         large = self.write("large.pem", b"x" * (MAX_PEM_BYTES + 1))
-        self.assertEqual(self.refused(Certificate(large, files.key)), "certificate large.pem: larger than 1048576 bytes")
+        self.assertEqual(self.refused(CertificateConfig(large, files.key)), "certificate large.pem: larger than 1048576 bytes")
 
     def test_not_pem(self) -> None:
         files = self.authority.issue().write(self.directory)
         empty = self.write("empty", b"")
         broken = self.write("broken", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         broken_key = self.write("broken.key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
-        self.assertEqual(self.refused(Certificate(empty, files.key)), "certificate empty: holds no certificate in PEM format")
-        self.assertEqual(self.refused(Certificate(files.chain, empty)), "key empty: holds no private key in PEM format")
-        self.assertEqual(self.refused(Certificate(broken, files.key)), "certificate broken: cannot be read as PEM")
-        self.assertEqual(self.refused(Certificate(files.chain, broken_key)), "key broken.key: cannot be read as PEM")
         self.assertEqual(
-            self.refused(Certificate(files.key, files.chain)), "certificate one.key: holds no certificate in PEM format"
+            self.refused(CertificateConfig(empty, files.key)), "certificate empty: holds no certificate in PEM format"
+        )
+        self.assertEqual(self.refused(CertificateConfig(files.chain, empty)), "key empty: holds no private key in PEM format")
+        self.assertEqual(self.refused(CertificateConfig(broken, files.key)), "certificate broken: cannot be read as PEM")
+        self.assertEqual(self.refused(CertificateConfig(files.chain, broken_key)), "key broken.key: cannot be read as PEM")
+        self.assertEqual(
+            self.refused(CertificateConfig(files.key, files.chain)), "certificate one.key: holds no certificate in PEM format"
         )
 
     def test_encrypted(self) -> None:

@@ -154,12 +154,12 @@ class RetryMixin:
         """What was not kept can't be sent again, neither while it comes nor when it has come; what was kept can."""
         put = post(b"0123456789", method=b"PUT")
         for cut, sent_before, expected in ((-5, True, 502), (len(put), True, 502), (len(put), False, 200)):
-            rig = self.make_rig(routes=[cfg.Route(buffering=False)])
+            rig = self.make_rig(routes=[cfg.RouteConfig(buffering=False)])
             first, second = rig.slot(), rig.slot()
             client = rig.client(put[:60])
             if not sent_before:
                 client.close()
-                rig = self.make_rig(routes=[cfg.Route(buffering=False)])
+                rig = self.make_rig(routes=[cfg.RouteConfig(buffering=False)])
                 client = rig.client(put)
                 first, second = rig.slot(), rig.slot()
             else:

@@ -149,7 +149,7 @@ class FrontMixin:
 
     def test_many_pipelined_do_not_recurse(self: Any) -> None:
         """However many are answered at once."""
-        rig = self.make_rig(routes=[cfg.Route(respond=cfg.Respond(204))])
+        rig = self.make_rig(routes=[cfg.RouteConfig(respond=cfg.RespondConfig(204))])
         client = rig.client()
         client.send(GET * 3000)
         rig.settle()
@@ -295,9 +295,11 @@ class FrontMixin:
         rig = self.make_rig(
             pools=["other"],
             routes=[
-                cfg.Route(host="www.example.com", path="/api", pool="other", strip_prefix="/api", set_host="inner.test"),
-                cfg.Route(host="www.example.com", path="/old", redirect=cfg.Redirect("https://{host}{target}", 308)),
-                cfg.Route(host="www.example.com", path="/teapot", respond=cfg.Respond(418, b"short and stout")),
+                cfg.RouteConfig(host="www.example.com", path="/api", pool="other", strip_prefix="/api", set_host="inner.test"),
+                cfg.RouteConfig(
+                    host="www.example.com", path="/old", redirect=cfg.RedirectConfig("https://{host}{target}", 308)
+                ),
+                cfg.RouteConfig(host="www.example.com", path="/teapot", respond=cfg.RespondConfig(418, b"short and stout")),
             ],
         )
         service = rig.slot("other")
@@ -316,7 +318,7 @@ class FrontMixin:
 
     def test_own_answers_to_head(self: Any) -> None:
         """The length that the content would have, and no content."""
-        rig = self.make_rig(routes=[cfg.Route(path="/x", respond=cfg.Respond(200, b"four"))])
+        rig = self.make_rig(routes=[cfg.RouteConfig(path="/x", respond=cfg.RespondConfig(200, b"four"))])
         client = rig.client(b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n" + HEAD)
         found = responses(client.take(), b"HEAD", b"HEAD")
         self.assertEqual(
@@ -325,7 +327,7 @@ class FrontMixin:
 
     def test_own_answer_with_a_body_on_the_way(self: Any) -> None:
         """What is left of the body can't be told from the next request: the connection ends, and the client reads why."""
-        rig = self.make_rig(routes=[cfg.Route(respond=cfg.Respond(200, b"no need"))])
+        rig = self.make_rig(routes=[cfg.RouteConfig(respond=cfg.RespondConfig(200, b"no need"))])
         client = rig.client(post(b"x" * 100)[:-50])
         status, fields, _ = responses(client.take())[0]
         self.assertEqual((status, fields[b"connection"]), (200, b"close"))
@@ -337,7 +339,7 @@ class FrontMixin:
     def test_fixed_answer_without_content(self: Any) -> None:
         """The connection goes on behind each of them."""
         for status in (204, 205, 304):
-            rig = self.make_rig(routes=[cfg.Route(respond=cfg.Respond(status, b"dropped"))])
+            rig = self.make_rig(routes=[cfg.RouteConfig(respond=cfg.RespondConfig(status, b"dropped"))])
             client = rig.client(GET + GET)
             self.assertEqual([(found, content) for found, _, content in responses(client.take())], [(status, b"")] * 2)
 
@@ -516,7 +518,7 @@ class FrontMixin:
 
     def test_access_log(self: Any) -> None:
         """One line for each answer, with what it was."""
-        rig = self.make_rig(routes=[cfg.Route(path="/p"), cfg.Route(path="/r", redirect=cfg.Redirect("/"))])
+        rig = self.make_rig(routes=[cfg.RouteConfig(path="/p"), cfg.RouteConfig(path="/r", redirect=cfg.RedirectConfig("/"))])
         file = rig.log_to()
         service = rig.slot()
         rig.client(b"".join(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path for path in (b"/p", b"/r", b"/n")) + b"bad\r\n\r\n")

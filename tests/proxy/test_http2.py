@@ -401,10 +401,10 @@ class MeaningTests(HTTP2Case):
     def test_routes(self) -> None:
         rig = self.make_secure_rig(
             routes=[
-                cfg.Route(path="/a", strip_prefix="/a", set_host="inside", hsts="max-age=5"),
-                cfg.Route(path="/r", redirect=cfg.Redirect("https://{host}/new{target}", 308)),
-                cfg.Route(path="/o", respond=cfg.Respond(200, b"own"), hsts="max-age=6"),
-                cfg.Route(path="/t", redirect_https=443),
+                cfg.RouteConfig(path="/a", strip_prefix="/a", set_host="inside", hsts="max-age=5"),
+                cfg.RouteConfig(path="/r", redirect=cfg.RedirectConfig("https://{host}/new{target}", 308)),
+                cfg.RouteConfig(path="/o", respond=cfg.RespondConfig(200, b"own"), hsts="max-age=6"),
+                cfg.RouteConfig(path="/t", redirect_https=443),
             ]
         )
         service = rig.slot()
@@ -493,7 +493,7 @@ class MeaningTests(HTTP2Case):
         self.assertEqual(client.answer(5).status, 200)
 
     def test_an_answer_before_the_body_is_whole(self) -> None:
-        rig = self.make_secure_rig(routes=[cfg.Route(buffering=False)])
+        rig = self.make_secure_rig(routes=[cfg.RouteConfig(buffering=False)])
         service = rig.slot()
         client = rig.http2_client()
         stream = client.ask(method=b"POST", body=b"one", end=False)
@@ -504,7 +504,7 @@ class MeaningTests(HTTP2Case):
         self.assertEqual((answer.content, answer.ended, answer.reset), (b"ok", True, ErrorCodes.NO_ERROR))
 
     def test_streaming_both_ways(self) -> None:
-        rig = self.make_secure_rig(routes=[cfg.Route(buffering=False)])
+        rig = self.make_secure_rig(routes=[cfg.RouteConfig(buffering=False)])
         service = rig.slot()
         client = rig.http2_client()
         for fields, first, second in (
@@ -522,7 +522,7 @@ class MeaningTests(HTTP2Case):
 
     def test_a_streamed_body_waits_for_the_service(self) -> None:
         """What the service has not taken is not acknowledged, so a client stops at its window."""
-        rig = self.make_secure_rig(routes=[cfg.Route(buffering=False)], limits={"request_memory": 1000})
+        rig = self.make_secure_rig(routes=[cfg.RouteConfig(buffering=False)], limits={"request_memory": 1000})
         client = rig.http2_client()
         stream = client.ask(method=b"PUT", body=b"", end=False)
         sent = 0
@@ -656,7 +656,7 @@ class LimitTests(HTTP2Case):
         self.told_to_calm_down(rig, client, "rapid-reset")
 
     def test_resets_of_what_was_answered_are_free(self) -> None:
-        rig = self.make_secure_rig(routes=[cfg.Route(respond=cfg.Respond(200, b"x"))])
+        rig = self.make_secure_rig(routes=[cfg.RouteConfig(respond=cfg.RespondConfig(200, b"x"))])
         client = rig.http2_client()
         for _ in range(RESETS + 50):
             stream = client.ask(method=b"POST", body=b"", end=False)
@@ -720,7 +720,9 @@ class LimitTests(HTTP2Case):
 
     def test_begun_and_reset_at_once(self) -> None:
         """All of it in one piece: what the stream would be told finds it closed."""
-        rig = self.make_secure_rig(routes=[cfg.Route(buffering=False), cfg.Route(path="/own", respond=cfg.Respond())])
+        rig = self.make_secure_rig(
+            routes=[cfg.RouteConfig(buffering=False), cfg.RouteConfig(path="/own", respond=cfg.RespondConfig())]
+        )
         client = rig.http2_client()
         for path in (b"/", b"/own", b"/a b"):
             for fields in ((), ((b"expect", b"100-continue"),)):
@@ -881,7 +883,7 @@ class LimitTests(HTTP2Case):
 
     def test_answers_of_our_own_keep_a_connection(self) -> None:
         rig = self.make_secure_rig(
-            routes=[cfg.Route(path="/own", respond=cfg.Respond(200, b"x"))], timeouts={"keep_alive": 4.0}
+            routes=[cfg.RouteConfig(path="/own", respond=cfg.RespondConfig(200, b"x"))], timeouts={"keep_alive": 4.0}
         )
         client = rig.http2_client()
         for _ in range(5):

@@ -507,7 +507,7 @@ class MeaningTests(SecureCase):
 
     def test_redirect_to_https(self) -> None:
         rig = self.make_secure_rig(
-            routes=[cfg.Route(redirect_https=443), cfg.Route(path="/a", redirect_https=8443)],
+            routes=[cfg.RouteConfig(redirect_https=443), cfg.RouteConfig(path="/a", redirect_https=8443)],
             proxy={"trusted_proxies": cfg.networks("198.51.100.0/24")},
         )
         service = rig.slot()
@@ -534,8 +534,8 @@ class MeaningTests(SecureCase):
 
     def test_hsts(self) -> None:
         hsts = b"\r\nStrict-Transport-Security: max-age=63072000\r\n"
-        own = cfg.Route(path="/own", hsts="max-age=63072000", respond=cfg.Respond())
-        rig = self.make_secure_rig(routes=[cfg.Route(hsts="max-age=63072000"), own, cfg.Route(path="/no")])
+        own = cfg.RouteConfig(path="/own", hsts="max-age=63072000", respond=cfg.RespondConfig())
+        rig = self.make_secure_rig(routes=[cfg.RouteConfig(hsts="max-age=63072000"), own, cfg.RouteConfig(path="/no")])
         service = rig.slot()
         client, plain = rig.secure_client(GET), rig.client(GET)
         rig.exchange(service, OK)
@@ -571,7 +571,7 @@ class ClientCertificateTests(LoggedCase):
             file.write(authority().pem)
 
     def make_secure_rig(self, required: bool = True, **proxy: Any) -> SecureRig:  # type: ignore[override]
-        config = cfg.Config(proxy=cfg.Proxy(http=(), access_log="none", client_ca=self.path, **proxy))
+        config = cfg.Config(proxy=cfg.ProxyConfig(http=(), access_log="none", client_ca=self.path, **proxy))
         rig = SecureRig(config, self.kind, TLSPolicy(self.path, required))
         self.addCleanup(rig.stop)
         return rig

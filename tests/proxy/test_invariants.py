@@ -88,9 +88,9 @@ class Proxy(RuleBasedStateMachine):
                 limits=LIMITS,
                 timeouts={"head": 10.0, "body": 10.0, "write": 10.0, "keep_alive": 30.0},
                 routes=[
-                    cfg.Route(),
-                    cfg.Route(path="/stream", buffering=False),
-                    cfg.Route(path="/own", respond=cfg.Respond(200, b"own")),
+                    cfg.RouteConfig(),
+                    cfg.RouteConfig(path="/stream", buffering=False),
+                    cfg.RouteConfig(path="/own", respond=cfg.RespondConfig(200, b"own")),
                 ],
             )
         )

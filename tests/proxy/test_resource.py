@@ -274,10 +274,10 @@ class ResourceMixin:
     def test_routes(self: Any) -> None:
         """The gateway's, or one pool for everything."""
         routes = [
-            cfg.Route(path="/api", strip_prefix="/api", set_host="inner.test"),
-            cfg.Route(path="/old", redirect=cfg.Redirect("https://{host}{target}", 301)),
-            cfg.Route(path="/fixed", respond=cfg.Respond(200, b"fixed")),
-            cfg.Route(path="/none", respond=cfg.Respond(204)),
+            cfg.RouteConfig(path="/api", strip_prefix="/api", set_host="inner.test"),
+            cfg.RouteConfig(path="/old", redirect=cfg.RedirectConfig("https://{host}{target}", 301)),
+            cfg.RouteConfig(path="/fixed", respond=cfg.RespondConfig(200, b"fixed")),
+            cfg.RouteConfig(path="/none", respond=cfg.RespondConfig(204)),
         ]
         rig, web = self.web(routes=routes, pools=["other"])
         service = rig.slot()

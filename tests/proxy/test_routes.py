@@ -6,11 +6,11 @@ from typing import List, Optional, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.config import Route
+from xproxy.config import RouteConfig
 from xproxy.proxy.routes import Router, strip_prefix, without_port
 
 
-def router(*routes: Route) -> Router[str]:
+def router(*routes: RouteConfig) -> Router[str]:
     """A router that finds the pool's name of a route."""
     return Router([(route, route.pool) for route in routes])
 
@@ -27,12 +27,12 @@ class RouterTests(SynchronousTestCase):
         """Exact before wildcard, a longer wildcard before a shorter one, ``*`` last; without port, case or final dot."""
         self.check(
             router(
-                Route(host="*", pool="any"),
-                Route(host="*.example.com", pool="below"),
-                Route(host="*.deep.example.com", pool="deep"),
-                Route(host="example.com", pool="exact"),
-                Route(host="www.example.com", pool="www"),
-                Route(host="[2001:db8::1]", pool="six"),
+                RouteConfig(host="*", pool="any"),
+                RouteConfig(host="*.example.com", pool="below"),
+                RouteConfig(host="*.deep.example.com", pool="deep"),
+                RouteConfig(host="example.com", pool="exact"),
+                RouteConfig(host="www.example.com", pool="www"),
+                RouteConfig(host="[2001:db8::1]", pool="six"),
             ),
             [
                 (b"example.com", b"/", "exact"),
@@ -55,12 +55,16 @@ class RouterTests(SynchronousTestCase):
 
     def test_no_host_takes_it(self) -> None:
         """None, and the caller answers 404."""
-        self.check(router(Route(host="example.com")), [(b"example.org", b"/", None), (b"", b"/", None)])
+        self.check(router(RouteConfig(host="example.com")), [(b"example.org", b"/", None), (b"", b"/", None)])
 
     def test_paths(self) -> None:
         """The longest prefix that ends on a segment boundary."""
         self.check(
-            router(Route(path="/api", pool="api"), Route(path="/api/v2", pool="v2"), Route(path="/docs/", pool="docs")),
+            router(
+                RouteConfig(path="/api", pool="api"),
+                RouteConfig(path="/api/v2", pool="v2"),
+                RouteConfig(path="/docs/", pool="docs"),
+            ),
             [
                 (b"h", b"/api", "api"),
                 (b"h", b"/api?x=/api/v2", "api"),
@@ -81,7 +85,7 @@ class RouterTests(SynchronousTestCase):
     def test_paths_are_compared_as_they_mean(self) -> None:
         """RFC 3986 section 6.2.2: dot segments and needless escapes are undone for matching; an escaped slash is no slash."""
         self.check(
-            router(Route(path="/private", pool="private"), Route(pool="public")),
+            router(RouteConfig(path="/private", pool="private"), RouteConfig(pool="public")),
             [
                 (b"h", b"/public/../private", "private"),
                 (b"h", b"/./private/x", "private"),
@@ -101,20 +105,22 @@ class RouterTests(SynchronousTestCase):
     def test_methods(self) -> None:
         """A route that names the method comes before one that takes all; methods are case-sensitive."""
         found = router(
-            Route(pool="any"), Route(methods=("GET", "HEAD"), pool="read"), Route(path="/upload", methods=("PUT",), pool="put")
+            RouteConfig(pool="any"),
+            RouteConfig(methods=("GET", "HEAD"), pool="read"),
+            RouteConfig(path="/upload", methods=("PUT",), pool="put"),
         )
         self.check(found, [(b"h", b"/", "read"), (b"h", b"/upload", "read")])
         self.check(found, [(b"h", b"/", "any"), (b"h", b"/upload/x", "put")], b"PUT")
         self.check(found, [(b"h", b"/", "any")], b"get")
-        self.check(router(Route(methods=("GET",))), [(b"h", b"/", None)], b"POST")
+        self.check(router(RouteConfig(methods=("GET",))), [(b"h", b"/", None)], b"POST")
 
     def test_a_more_specific_host_that_does_not_take_the_path(self) -> None:
         """The next host is tried."""
         self.check(
             router(
-                Route(host="www.example.com", path="/only", pool="only"),
-                Route(host="*.example.com", path="/some", pool="some"),
-                Route(pool="any"),
+                RouteConfig(host="www.example.com", path="/only", pool="only"),
+                RouteConfig(host="*.example.com", path="/some", pool="some"),
+                RouteConfig(pool="any"),
             ),
             [
                 (b"www.example.com", b"/only", "only"),
@@ -125,11 +131,11 @@ class RouterTests(SynchronousTestCase):
 
     def test_the_only_route(self) -> None:
         """One route for everything takes everything, whatever its form."""
-        self.check(router(Route(pool="all")), [(b"", b"*", "all"), (b"h", b"/x", "all"), (b"h:1", b"", "all")])
+        self.check(router(RouteConfig(pool="all")), [(b"", b"*", "all"), (b"h", b"/x", "all"), (b"h:1", b"", "all")])
 
     def test_asterisk(self) -> None:
         """``OPTIONS *`` is about the whole server."""
-        self.check(router(Route(path="/a", pool="a"), Route(pool="all")), [(b"h", b"*", "all")], b"OPTIONS")
+        self.check(router(RouteConfig(path="/a", pool="a"), RouteConfig(pool="all")), [(b"h", b"*", "all")], b"OPTIONS")
 
 
 class StripTests(SynchronousTestCase):

@@ -44,11 +44,11 @@ class StartTests(RigCase):
         service.stopService()
         with open(path, encoding="utf-8") as file:
             self.assertIn("192.0.2.1 - - [", file.read())
-        self.assertIsNone(open_access_log(cfg.Proxy(access_log="none")))
+        self.assertIsNone(open_access_log(cfg.ProxyConfig(access_log="none")))
 
     def test_access_log_on_standard_output(self) -> None:
         """It is not closed."""
-        log = open_access_log(cfg.Proxy(access_log="-"))
+        log = open_access_log(cfg.ProxyConfig(access_log="-"))
         assert log is not None
         log.close()
         self.assertFalse(sys.stdout.closed)
@@ -194,7 +194,7 @@ class EndMixin:
 
     def test_acceptor_comes_and_goes(self: Any) -> None:
         """The calls of the seam reach every pool."""
-        rig = self.make_rig(pools=["other"], routes=[cfg.Route(), cfg.Route(host="other.test", pool="other")])
+        rig = self.make_rig(pools=["other"], routes=[cfg.RouteConfig(), cfg.RouteConfig(host="other.test", pool="other")])
         first, second = rig.slot(), rig.slot("other")
         rig.proxy.acceptor_lost()
         clients = [rig.client(GET), rig.client(GET.replace(b"example.com", b"other.test"))]

@@ -265,7 +265,7 @@ class SlotMixin:
         """Instead of the pool's."""
         from xproxy import config as cfg
 
-        rig = self.make_rig(pool={"response_timeout": 50.0}, routes=[cfg.Route(response_timeout=1.0)])
+        rig = self.make_rig(pool={"response_timeout": 50.0}, routes=[cfg.RouteConfig(response_timeout=1.0)])
         rig.slot()
         client = rig.client(GET)
         rig.pass_time(1.5)

@@ -107,9 +107,9 @@ class SlowClientMixin:
     def test_streamed(self: Any) -> None:
         """Per route, by X-Accel-Buffering or for an event stream: little is kept, the service goes at the client's speed."""
         for routes, field in (
-            ([cfg.Route(buffering=False)], b"X: y"),
-            ([cfg.Route()], b"X-Accel-Buffering: no"),
-            ([cfg.Route()], b"Content-Type: text/event-stream; charset=utf-8"),
+            ([cfg.RouteConfig(buffering=False)], b"X: y"),
+            ([cfg.RouteConfig()], b"X-Accel-Buffering: no"),
+            ([cfg.RouteConfig()], b"Content-Type: text/event-stream; charset=utf-8"),
         ):
             rig, client, service = self.slow(routes=routes)
             rig.exchange(service, LONG.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n\r\n") + CONTENT)

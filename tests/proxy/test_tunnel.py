@@ -308,7 +308,7 @@ class RefusalTests(RigCase):
 
     def test_over_a_streaming_route(self) -> None:
         """A tunnel is the same where bodies are streamed."""
-        rig = self.make_rig(routes=[cfg.Route(buffering=False)])
+        rig = self.make_rig(routes=[cfg.RouteConfig(buffering=False)])
         service = rig.slot()
         client = rig.client(UPGRADE)
         rig.exchange(service, SWITCHING)

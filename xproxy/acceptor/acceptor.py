@@ -13,7 +13,7 @@ from typing import Any, Callable, Container, Deque, Dict, Hashable, Iterable, Li
 
 from twisted.logger import Logger
 
-from ..config import Pool
+from ..config import PoolConfig
 from ..interfaces import ILeaseHolder
 from ..slots.book import Action, Close, Grant, NotWaiting, PoolBook, Recall, Share
 from .holding import BusyLeases, Holding
@@ -45,7 +45,7 @@ class Acceptor:
 
     _log = Logger()
 
-    def __init__(self, pools: Iterable[Pool], monotonic: Callable[[], float]) -> None:
+    def __init__(self, pools: Iterable[PoolConfig], monotonic: Callable[[], float]) -> None:
         self.books: Dict[str, PoolBook] = {pool.name: PoolBook(pool.name) for pool in pools}
         self.registrations: Counter[Tuple[str, str]] = Counter()
         self.closings: Counter[Tuple[str, str]] = Counter()

@@ -8,7 +8,7 @@ from typing import Optional
 
 from twisted.internet.interfaces import IAddress, IListeningPort
 
-from ..config import LOOPBACK, Pool
+from ..config import LOOPBACK, PoolConfig
 from ..slots.access import allowed
 from ..startup import StartupError
 
@@ -28,12 +28,12 @@ def peer_host(peer: Optional[IAddress]) -> Optional[str]:
     return host if mapped is None else str(mapped)
 
 
-def token_matches(pool: Pool, token: bytes) -> bool:
+def token_matches(pool: PoolConfig, token: bytes) -> bool:
     """Whether the slot brought the pool's token, when it has one; compared in constant time."""
     return not pool.token or hmac.compare_digest(pool.token.encode(), token)
 
 
-def check_exposure(pool: Pool, description: str, port: IListeningPort) -> None:
+def check_exposure(pool: PoolConfig, description: str, port: IListeningPort) -> None:
     """Whoever can register a slot is sent requests: so nobody listens to the world without having said who may come.
 
     :raises StartupError: the endpoint is reachable from other hosts, and the pool has neither an allow-list nor a token.

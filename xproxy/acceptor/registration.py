@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..config import Pool
+from ..config import PoolConfig
 from ..slots.access import allowed
 from ..slots.preamble import PreambleError
 from ..slots.registration import AUTO_RAW_S, Registration, RegistrationParser
@@ -59,7 +59,7 @@ class SlotConnection(Protocol):
     :ivar on_lost: called when the connection is gone, or our copy of its descriptor is.
     """
 
-    def __init__(self, factory: SlotFactory, peer: Optional[str], pools: Sequence[Pool]) -> None:
+    def __init__(self, factory: SlotFactory, peer: Optional[str], pools: Sequence[PoolConfig]) -> None:
         self.on_lost: Callable[[], object] = lambda: None
         self._factory = factory
         self._peer = peer
@@ -142,7 +142,7 @@ class SlotConnection(Protocol):
 
     def _register(self, registration: Registration) -> None:
         admitted = self._factory.admit(registration, self._peer, self._pools)
-        if not isinstance(admitted, Pool):
+        if not isinstance(admitted, PoolConfig):
             self._refuse(*admitted)
             return
         self._leave()
@@ -194,7 +194,7 @@ class SlotFactory(Factory):
     def __init__(
         self,
         acceptor: Acceptor,
-        pools: Sequence[Pool],
+        pools: Sequence[PoolConfig],
         mode: str,
         timeout_s: float,
         clock: Any,
@@ -222,7 +222,7 @@ class SlotFactory(Factory):
         self.count_refused("refused_address", "its address is not allowed", peer)
         return False
 
-    def connection(self, peer: Optional[str], pools: Sequence[Pool]) -> Optional[SlotConnection]:
+    def connection(self, peer: Optional[str], pools: Sequence[PoolConfig]) -> Optional[SlotConnection]:
         """A connection that may join some pools of this endpoint; None, which is counted, when too many are registering."""
         if len(self.registering) < MAX_REGISTERING:
             return SlotConnection(self, peer, pools)
@@ -237,7 +237,9 @@ class SlotFactory(Factory):
 
     # -- from a connection
 
-    def admit(self, registration: Registration, peer: Optional[str], pools: Sequence[Pool]) -> Union[Pool, Tuple[str, str]]:
+    def admit(
+        self, registration: Registration, peer: Optional[str], pools: Sequence[PoolConfig]
+    ) -> Union[PoolConfig, Tuple[str, str]]:
         """The pool that this slot joins; or why it may not, as a result for the counts and a reason for the log.
 
         :param pools: those that it may join.
@@ -258,7 +260,7 @@ class SlotFactory(Factory):
         return pool
 
     def park(
-        self, pool: Pool, registration: Registration, peer: Optional[str], transport: Any, lent: socket.socket
+        self, pool: PoolConfig, registration: Registration, peer: Optional[str], transport: Any, lent: socket.socket
     ) -> ParkedSlot:
         """A slot has registered."""
         self._acceptor.registrations[pool.name, "ok"] += 1

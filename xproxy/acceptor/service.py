@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.task import LoopingCall
 
-from ..config import EVERYWHERE, Config, Pool
+from ..config import EVERYWHERE, Config, PoolConfig
 from ..handoff.server import HandoffFactory, HandoffServer
 from ..interfaces import ILeaseHolder
 from ..proxy.certificate_store import CertificateStore
@@ -70,7 +70,7 @@ class AcceptorService(MultiService):
         self._looking = LoopingCall(self.acceptor.lose_ended_shared)
         self._looking.clock = reactor
 
-    def _add_listener(self, config: Config, description: str, pools: List[Pool], monotonic: Callable[[], float]) -> None:
+    def _add_listener(self, config: Config, description: str, pools: List[PoolConfig], monotonic: Callable[[], float]) -> None:
         if description.partition(":")[0] in ("ssl", "tls"):
             raise StartupError(f"pool {pools[0].name}: {description}: slots over TLS go into slots_tls, as tcp:")
         factory = self._slot_factory(config, description, pools, monotonic)
@@ -84,7 +84,9 @@ class AcceptorService(MultiService):
         self.listeners.append(listener)
         self._factories.append(factory)
 
-    def _add_tls_listener(self, config: Config, description: str, pools: List[Pool], monotonic: Callable[[], float]) -> None:
+    def _add_tls_listener(
+        self, config: Config, description: str, pools: List[PoolConfig], monotonic: Callable[[], float]
+    ) -> None:
         """A certificate says who may come, so nothing else has to: not even an address, unless it was asked for."""
         assert self.certificates is not None
         pools = [pool if pool.allow_given else attr.evolve(pool, allow=EVERYWHERE) for pool in pools]
@@ -95,7 +97,9 @@ class AcceptorService(MultiService):
         self.tls_listeners.append(listener)
         self._bridges.append(bridges)
 
-    def _slot_factory(self, config: Config, description: str, pools: List[Pool], monotonic: Callable[[], float]) -> SlotFactory:
+    def _slot_factory(
+        self, config: Config, description: str, pools: List[PoolConfig], monotonic: Callable[[], float]
+    ) -> SlotFactory:
         modes = {pool.registration for pool in pools}
         if len(modes) > 1:
             names = ", ".join(pool.name for pool in pools)
@@ -156,9 +160,9 @@ class AcceptorService(MultiService):
         return DeferredList(stopping, fireOnOneErrback=True, consumeErrors=True)
 
 
-def _by_endpoint(config: Config, endpoints: Callable[[Pool], Sequence[str]]) -> Dict[str, List[Pool]]:
+def _by_endpoint(config: Config, endpoints: Callable[[PoolConfig], Sequence[str]]) -> Dict[str, List[PoolConfig]]:
     """The pools of each endpoint, in the order of the configuration."""
-    found: Dict[str, List[Pool]] = {}
+    found: Dict[str, List[PoolConfig]] = {}
     for pool in config.pools.values():
         for description in endpoints(pool):
             found.setdefault(description, []).append(pool)

@@ -14,7 +14,7 @@ from OpenSSL.crypto import X509
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, DNSPattern, verify_service_identity
 
-from ..config import Pool
+from ..config import PoolConfig
 
 SHOWN_NAMES = 3
 """Names of a certificate that a log line shows."""
@@ -33,7 +33,7 @@ class ServiceNames:
     :param pools: with their ``service_names``.
     """
 
-    def __init__(self, pools: Iterable[Pool]) -> None:
+    def __init__(self, pools: Iterable[PoolConfig]) -> None:
         self._hosts: Dict[str, List[DNS_ID]] = {}
         self._uris: Dict[str, List[str]] = {}
         self._pools = tuple(pools)
@@ -41,7 +41,7 @@ class ServiceNames:
             self._hosts[pool.name] = [DNS_ID(name) for name in pool.service_names if ":" not in name]
             self._uris[pool.name] = [name for name in pool.service_names if ":" in name]
 
-    def pools_of(self, shown: X509) -> Tuple[Pool, ...]:
+    def pools_of(self, shown: X509) -> Tuple[PoolConfig, ...]:
         """The pools that the owner of this certificate may join, in the order of the configuration; at least one.
 
         :raises NotNamed: there is none.

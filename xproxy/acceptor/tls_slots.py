@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from ..config import Pool
+from ..config import PoolConfig
 from ..proxy.certificate_store import CertificateStore
 from ..proxy.tls_contexts import openssl_reason, verify_reason
 from ..startup import os_reason
@@ -53,7 +53,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
         self,
         certificates: CertificateStore,
         slots: SlotFactory,
-        pools: Sequence[Pool],
+        pools: Sequence[PoolConfig],
         handshake_timeout_s: float,
         reactor: Any,
     ) -> None:

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from ..acceptor.acceptor import Acceptor
 from ..acceptor.refusals import RefusalLog
-from ..config import Pool
+from ..config import PoolConfig
 from ..startup import BACKLOG, StartupError, ensure_deferred, os_reason
 from .holder import RemoteHolder
 from .onebyte import WANTED, OneByteClient
@@ -118,7 +118,7 @@ class HandoffFactory(Factory):
     noisy = False
     _log = Logger()
 
-    def __init__(self, acceptor: Acceptor, pools: Mapping[str, Pool], clock: Any, monotonic: Callable[[], float]) -> None:
+    def __init__(self, acceptor: Acceptor, pools: Mapping[str, PoolConfig], clock: Any, monotonic: Callable[[], float]) -> None:
         self.clock = clock
         self.connections: Dict[HandoffConnection, None] = {}
         self._acceptor = acceptor

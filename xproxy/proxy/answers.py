@@ -13,7 +13,7 @@ from typing import Dict, Optional, Tuple
 
 import attr
 
-from ..config import Redirect, Respond, Route
+from ..config import RedirectConfig, RespondConfig, RouteConfig
 from ..http1.request import RequestHead
 
 HTML, JSON, TEXT = "html", "json", "txt"
@@ -118,7 +118,7 @@ class Pages:
 HSTS = b"Strict-Transport-Security"
 
 
-def without_service(route: Route, head: RequestHead, secure: bool) -> Optional[Answer]:
+def without_service(route: RouteConfig, head: RequestHead, secure: bool) -> Optional[Answer]:
     """The answer that needs no service, None when one is needed.
 
     :param secure: the request came with TLS.
@@ -156,14 +156,14 @@ def add_hsts(head: bytes, hsts: bytes) -> bytes:
     return b"%b%b: %b\r\n\r\n" % (head[:-2], HSTS, hsts)
 
 
-def redirect(rule: Redirect, head: RequestHead) -> Answer:
+def redirect(rule: RedirectConfig, head: RequestHead) -> Answer:
     """The answer of a route that sends clients elsewhere."""
     host = _bare_host(head.host)
     location = rule.location.encode("latin-1").replace(b"{host}", host).replace(b"{target}", head.path)
     return Answer(rule.status, ((b"Location", location),))
 
 
-def respond(rule: Respond) -> Answer:
+def respond(rule: RespondConfig) -> Answer:
     """The answer of a route that needs no service. A 205 has a body of no bytes (RFC 9110 section 15.3.6)."""
     content = b"" if rule.status == 205 else rule.body
     return Answer(rule.status, ((b"Content-Type", rule.content_type.encode("latin-1")),), content)

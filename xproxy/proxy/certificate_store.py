@@ -58,7 +58,7 @@ class CertificateStore(Service):
     def __init__(
         self,
         reactor: Any,
-        files: Sequence[cfg.Certificate],
+        files: Sequence[cfg.CertificateConfig],
         policy: TLSPolicy,
         made: Sequence[Pair] = (),
         now: Callable[[], datetime] = utc_now,
@@ -117,7 +117,10 @@ class CertificateStore(Service):
     # -- reading
 
     def _fingerprints(self) -> Tuple[Any, ...]:
-        return (*map(fingerprint, self._files), fingerprint(cfg.Certificate(self._policy.client_ca, self._policy.client_ca)))
+        return (
+            *map(fingerprint, self._files),
+            fingerprint(cfg.CertificateConfig(self._policy.client_ca, self._policy.client_ca)),
+        )
 
     def _read(self) -> NameTable:
         now = self._now()

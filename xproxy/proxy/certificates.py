@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from ..config import Certificate
+from ..config import CertificateConfig
 from ..startup import os_reason
 
 MAX_PEM_BYTES = 1024 * 1024
@@ -63,7 +63,7 @@ class Pair:
         return self.names[0] if self.names else self.source
 
 
-def read_pair(files: Certificate, now: datetime) -> Pair:
+def read_pair(files: CertificateConfig, now: datetime) -> Pair:
     """Read and check the files of one certificate. Raises CertificateError."""
     chain, key = _read(files.chain, "certificate"), _read(files.key, "key")
     return checked_pair(chain, key, files.chain, files.key, now)
@@ -102,7 +102,7 @@ def names_of(certificate: x509.Certificate) -> Tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in lowered if _name(name)))
 
 
-def fingerprint(files: Certificate) -> Tuple[Any, ...]:
+def fingerprint(files: CertificateConfig) -> Tuple[Any, ...]:
     """What changes when a file is replaced or written: device, inode, size and time of each; None for a missing one."""
     return (_stat(files.chain), _stat(files.key))
 

@@ -35,7 +35,7 @@ class Destination:
         "route", "pool", "counts", "body_limit", "response_timeout", "strip_prefix", "set_host", "buffering", "hsts", "answers",
     )  # fmt: skip
 
-    def __init__(self, route: cfg.Route, pool: Optional[Pool], limits: cfg.Limits) -> None:
+    def __init__(self, route: cfg.RouteConfig, pool: Optional[Pool], limits: cfg.LimitsConfig) -> None:
         self.route = route
         self.pool = pool
         self.counts: Optional[PoolCounts] = pool.counts if pool is not None else None
@@ -94,13 +94,13 @@ class Gateway:
         self.deadline_passed(0.0)
         self.sweep.add(self)
 
-    def _destination(self, route: cfg.Route) -> Destination:
+    def _destination(self, route: cfg.RouteConfig) -> Destination:
         pool = None if route.redirect is not None or route.respond is not None else self.pools[route.pool]
         return Destination(route, pool, self.limits)
 
     def destination(self, pool: str) -> Destination:
         """Where everything goes to one pool, whatever the routes say. Raises KeyError."""
-        return Destination(cfg.Route(pool=pool), self.pools[pool], self.limits)
+        return Destination(cfg.RouteConfig(pool=pool), self.pools[pool], self.limits)
 
     def deadline_passed(self, now: float) -> None:
         """At each sweep: the date of responses that come without one, and the access log."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, Generic, List, Optional, Sequence, Tuple, TypeVar
 
-from ..config import Route
+from ..config import RouteConfig
 from ..http1.target import match_path
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Router(Generic[T]):
     :param routes: each route with what ``find`` returns for it.
     """
 
-    def __init__(self, routes: Sequence[Tuple[Route, T]]) -> None:
+    def __init__(self, routes: Sequence[Tuple[RouteConfig, T]]) -> None:
         self._exact: Dict[bytes, List[_Entry[T]]] = {}
         below: Dict[bytes, List[_Entry[T]]] = {}
         self._any: List[_Entry[T]] = []

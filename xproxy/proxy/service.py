@@ -29,7 +29,7 @@ BALANCED = "haproxy:"
 chunk it gets, which may be a part of one; ours takes its place."""
 
 
-def open_access_log(config: cfg.Proxy) -> Optional[AccessLog]:
+def open_access_log(config: cfg.ProxyConfig) -> Optional[AccessLog]:
     """The access log that the configuration asks for. Raises StartupError when its file can't be opened."""
     if config.access_log == "none":
         return None
@@ -42,7 +42,7 @@ def open_access_log(config: cfg.Proxy) -> Optional[AccessLog]:
     return AccessLog(file, config.access_log_format, owned=True)
 
 
-def certificate_store(reactor: Any, config: cfg.Proxy) -> Optional[CertificateStore]:
+def certificate_store(reactor: Any, config: cfg.ProxyConfig) -> Optional[CertificateStore]:
     """The certificates of the ``https`` endpoints, None when there are none. Raises StartupError."""
     if not config.https:
         return None

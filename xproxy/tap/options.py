@@ -16,9 +16,9 @@ from twisted.python.usage import Options, UsageError
 
 from twisted import __version__ as twisted_version
 
-from .. import __version__, config_checks
-from ..config import DEFAULT_POOL, Config
-from ..config_file import ConfigError, load
+from .. import __version__
+from ..config import DEFAULT_POOL, Config, checks
+from ..config.reading import ConfigError, load
 from ..startup import StartupError
 
 
@@ -98,7 +98,7 @@ class ConfiguredOptions(StrictOptions):
         """``config`` with the options put on top. Raises UsageError."""
         raise NotImplementedError
 
-    def checked(self, option: str, check: config_checks.Check, value: object) -> Any:
+    def checked(self, option: str, check: checks.Check, value: object) -> Any:
         """An option's value, checked as the configuration file's would be. Raises UsageError."""
         try:
             return check(value)
@@ -127,11 +127,11 @@ class SlotsOptions(ConfiguredOptions):
 
     def opt_slots(self, description: str) -> None:
         """Where services register, an endpoint description; repeatable. [default: tcp:9999:interface=127.0.0.1]"""
-        self["slots"].append(self.checked("slots", config_checks.endpoint, description))
+        self["slots"].append(self.checked("slots", checks.endpoint, description))
 
     def opt_allow(self, network: str) -> None:
         """Who may register, a network in CIDR notation; repeatable. [default: 127.0.0.0/8 and ::1/128]"""
-        self["allow"].append(self.checked("allow", config_checks.cidr, network))
+        self["allow"].append(self.checked("allow", checks.cidr, network))
 
     def over(self, config: Config) -> Config:
         """See ConfiguredOptions. ``--slots`` and ``--allow`` are about one pool: that called default, or the only one."""

@@ -11,10 +11,10 @@ from twisted.internet.defer import succeed
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
-from .. import config_checks as check
 from ..acceptor.service import AcceptorService, slots_certificate_store
 from ..admin import Sources, admin_factory
 from ..config import Config
+from ..config import checks as check
 from ..startup import ListenService, StartupError
 from . import addresses
 from .options import SlotsOptions, refuse

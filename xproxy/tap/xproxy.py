@@ -13,10 +13,10 @@ from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from .. import __version__
-from .. import config_checks as check
 from ..acceptor.service import AcceptorService, slots_certificate_store
 from ..admin import Sources, admin_factory
 from ..config import DEFAULT_POOL, Config
+from ..config import checks as check
 from ..handoff.client import HandoffClient
 from ..interfaces import ISlotSource
 from ..proxy.service import ProxyService, certificate_store

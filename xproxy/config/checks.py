@@ -1,7 +1,7 @@
-"""Checks of single configuration values: from what TOML or a command line gave to the value that ``config`` holds.
+"""Checks of single configuration values: from what TOML or a command line gave to the value that ``tree`` holds.
 
 A check takes any object and returns the value to keep, or raises ``ValueError`` whose text goes after "FILE: key: ". They serve
-``config_file`` and ``tap.options`` alike, so that a mistake reads the same wherever it was made.
+``reading`` and ``tap.options`` alike, so that a mistake reads the same wherever it was made.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.endpoints import serverFromString
 
-from .config import Network, networks
+from .tree import Network, networks
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
-"""Reading the configuration file: TOML in, ``config.Config`` out, or one ``ConfigError`` with everything that is wrong.
+"""Reading the configuration file: TOML in, ``tree.Config`` out, or one ``ConfigError`` with everything that is wrong.
 
-The file's vocabulary is in ``config_keys``: a key that is not there is refused, with a hint where it may belong. The types and
-ranges of values are ``config_checks``' business.
+The file's vocabulary is in ``keys``: a key that is not there is refused, with a hint where it may belong. The types and
+ranges of values are ``checks``' business.
 """
 
 from __future__ import annotations
@@ -15,22 +15,8 @@ from typing import Any, Optional
 
 import attr
 
-from . import config_checks as check
-from .config import (
-    DEFAULT_POOL,
-    DEFAULT_SLOTS,
-    Acceptor,
-    Certificate,
-    Config,
-    Limits,
-    Pool,
-    Proxy,
-    Redirect,
-    Respond,
-    Route,
-    Timeouts,
-)
-from .config_keys import (
+from . import checks as check
+from .keys import (
     BODILESS_STATUSES,
     CERTIFICATE,
     POOL,
@@ -42,6 +28,20 @@ from .config_keys import (
     SECTIONS,
     SHAPES,
     Keys,
+)
+from .tree import (
+    DEFAULT_POOL,
+    DEFAULT_SLOTS,
+    AcceptorConfig,
+    CertificateConfig,
+    Config,
+    LimitsConfig,
+    PoolConfig,
+    ProxyConfig,
+    RedirectConfig,
+    RespondConfig,
+    RouteConfig,
+    TimeoutsConfig,
 )
 
 if sys.version_info >= (3, 11):
@@ -146,8 +146,8 @@ class _Reading:
         return Config(
             proxy=self.proxy(values["proxy"]),
             acceptor=acceptor,
-            limits=Limits(**values["limits"]),
-            timeouts=Timeouts(**values["timeouts"]),
+            limits=LimitsConfig(**values["limits"]),
+            timeouts=TimeoutsConfig(**values["timeouts"]),
             pools=pools,
             routes=self.routes(tables.get("routes"), pools),
         )
@@ -169,18 +169,18 @@ class _Reading:
                 self.wrong(key, str(mistake))
         return values
 
-    def proxy(self, values: dict[str, Any]) -> Proxy:
+    def proxy(self, values: dict[str, Any]) -> ProxyConfig:
         """Where clients arrive, with the certificates."""
-        proxy = Proxy(certificates=self.certificates(values.pop("certificates", []), "proxy.certificates"), **values)
+        proxy = ProxyConfig(certificates=self.certificates(values.pop("certificates", []), "proxy.certificates"), **values)
         if proxy.proxy_protocol and not proxy.trusted_proxies:
             self.wrong("proxy.proxy_protocol", "needs trusted_proxies: nobody else's PROXY headers are believed")
         return proxy
 
-    def acceptor(self, values: dict[str, Any]) -> Acceptor:
+    def acceptor(self, values: dict[str, Any]) -> AcceptorConfig:
         """Where services register, with the certificates."""
-        return Acceptor(certificates=self.certificates(values.pop("certificates", []), "acceptor.certificates"), **values)
+        return AcceptorConfig(certificates=self.certificates(values.pop("certificates", []), "acceptor.certificates"), **values)
 
-    def check_slots_tls(self, acceptor: Acceptor, pool: Pool, where: str) -> None:
+    def check_slots_tls(self, acceptor: AcceptorConfig, pool: PoolConfig, where: str) -> None:
         """Slots over TLS need a certificate of ours, and somebody to let in."""
         if not pool.slots_tls:
             if pool.service_names:
@@ -194,7 +194,7 @@ class _Reading:
         if not pool.service_names:
             self.wrong(key, "needs service_names: the names in the certificates that may join this pool")
 
-    def certificates(self, tables: object, where: str) -> tuple[Certificate, ...]:
+    def certificates(self, tables: object, where: str) -> tuple[CertificateConfig, ...]:
         """A list of certificates."""
         if not isinstance(tables, list):
             self.wrong(where, f"must be tables, each [[{where}]]")
@@ -202,15 +202,15 @@ class _Reading:
         found = [self.certificate(table, f"{where}[{number}]") for number, table in enumerate(tables)]
         return tuple(filter(None, found))
 
-    def certificate(self, table: object, where: str) -> Optional[Certificate]:
+    def certificate(self, table: object, where: str) -> Optional[CertificateConfig]:
         """A certificate's files."""
         values = self.section(table, where, CERTIFICATE)
         for name in CERTIFICATE:
             if isinstance(table, dict) and name not in table:
                 self.wrong(_joined(where, name), "missing")
-        return Certificate(**values) if len(values) == len(CERTIFICATE) else None
+        return CertificateConfig(**values) if len(values) == len(CERTIFICATE) else None
 
-    def pools(self, tables: object) -> dict[str, Pool]:
+    def pools(self, tables: object) -> dict[str, PoolConfig]:
         """The pools by name: those the file names, or the default one."""
         if tables is None:
             return dict(Config().pools)
@@ -227,21 +227,21 @@ class _Reading:
             values = self.section(table, key, POOL)
             if name == DEFAULT_POOL and not values.get("slots_tls"):
                 values.setdefault("slots", DEFAULT_SLOTS)
-            pools[name] = Pool(name=name, allow_given="allow" in values, **values)
+            pools[name] = PoolConfig(name=name, allow_given="allow" in values, **values)
         return pools
 
-    def routes(self, tables: object, pools: Mapping[str, Pool]) -> tuple[Route, ...]:
+    def routes(self, tables: object, pools: Mapping[str, PoolConfig]) -> tuple[RouteConfig, ...]:
         """The routes in the file's order; without any, everything goes to the default pool, or to the only one."""
         if tables is None:
             if DEFAULT_POOL in pools or not pools:
                 return Config().routes
             if len(pools) > 1:
                 self.wrong("routes", f'missing: with several pools and none called "{DEFAULT_POOL}", say what goes where')
-            return (Route(pool=next(iter(pools))),)
+            return (RouteConfig(pool=next(iter(pools))),)
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             self.wrong("routes", "must be tables, each [[routes]]")
             return ()
-        routes: list[Route] = []
+        routes: list[RouteConfig] = []
         taken: dict[tuple[str, str, str], str] = {}
         for number, table in enumerate(tables):
             key = f"routes[{number}]"
@@ -254,7 +254,7 @@ class _Reading:
             routes.append(route)
         return tuple(routes)
 
-    def route(self, table: dict[str, Any], where: str, pools: Mapping[str, Pool]) -> Route:
+    def route(self, table: dict[str, Any], where: str, pools: Mapping[str, PoolConfig]) -> RouteConfig:
         """One route."""
         values = self.section(table, where, ROUTE)
         actions = [name for name in ("redirect", "respond") if name in values]
@@ -267,7 +267,7 @@ class _Reading:
             values["redirect"] = self.redirect(values["redirect"], _joined(where, "redirect"))
         if "respond" in values:
             values["respond"] = self.respond(values["respond"], _joined(where, "respond"))
-        route = Route(**values)
+        route = RouteConfig(**values)
         if not actions and route.pool not in pools and (pools or "pool" in values):
             key = _joined(where, "pool")
             self.wrong(key, f"there is no pool {check.shown(route.pool)}{_near(route.pool, pools)}")
@@ -275,18 +275,18 @@ class _Reading:
             self.wrong(_joined(where, "strip_prefix"), f"{check.shown(route.path)} does not begin with it")
         return route
 
-    def redirect(self, table: object, where: str) -> Optional[Redirect]:
+    def redirect(self, table: object, where: str) -> Optional[RedirectConfig]:
         """Where a route sends the client."""
         values = self.section(table, where, REDIRECT)
         if values.get("status", 302) not in REDIRECT_STATUSES:
             self.wrong(_joined(where, "status"), f"must be one of {', '.join(map(str, REDIRECT_STATUSES))}")
         if isinstance(table, dict) and "location" not in table:
             self.wrong(_joined(where, "location"), "missing")
-        return Redirect(**values) if "location" in values else None
+        return RedirectConfig(**values) if "location" in values else None
 
-    def respond(self, table: object, where: str) -> Respond:
+    def respond(self, table: object, where: str) -> RespondConfig:
         """What a route answers by itself."""
-        respond = Respond(**self.section(table, where, RESPOND))
+        respond = RespondConfig(**self.section(table, where, RESPOND))
         if respond.body and respond.status in BODILESS_STATUSES:
             self.wrong(_joined(where, "body"), f"a response with status {respond.status} has none")
         return respond

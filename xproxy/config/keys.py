@@ -1,13 +1,13 @@
 """The whole vocabulary of the configuration file: which keys each section knows, and the check of each value.
 
-``config_file`` reads by these tables; a key that is not in them is refused. A key stands here only when something heeds it.
+``reading`` reads by these tables; a key that is not in them is refused. A key stands here only when something heeds it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import config_checks as check
+from . import checks as check
 
 Keys = Mapping[str, check.Check]
 

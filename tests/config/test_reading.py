@@ -1,4 +1,4 @@
-"""Tests for ``xproxy.config_file``: what is read, what is refused, and how a refusal reads."""
+"""Tests for ``xproxy.config.reading``: what is read, what is refused, and how a refusal reads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from xproxy.config import Certificate, Config, Pool, Redirect, Respond, Route, networks
-from xproxy.config_file import MAX_FILE_BYTES, ConfigError, from_toml, load
+from xproxy.config import CertificateConfig, Config, PoolConfig, RedirectConfig, RespondConfig, RouteConfig, networks
+from xproxy.config.reading import MAX_FILE_BYTES, ConfigError, from_toml, load
 
 
 class Refused(TestCase):
@@ -46,9 +46,9 @@ class ReadingTests(TestCase):
             """,
             "x.toml",
         )
-        self.assertEqual(read.acceptor.certificates, (Certificate("/a.pem", "/a.key"),))
+        self.assertEqual(read.acceptor.certificates, (CertificateConfig("/a.pem", "/a.key"),))
         self.assertEqual(read.acceptor.client_ca, "/ca.pem")
-        pool = Pool("default", slots_tls=("tcp:9443",), service_names=("web.example.com", "spiffe://example.com/Web"))
+        pool = PoolConfig("default", slots_tls=("tcp:9443",), service_names=("web.example.com", "spiffe://example.com/Web"))
         self.assertEqual(read.pools["default"], pool)
 
     def test_every_section(self) -> None:
@@ -80,10 +80,10 @@ class ReadingTests(TestCase):
         self.assertEqual(read.proxy.trusted_proxies, networks("10.0.0.0/8", "::1"))
         self.assertEqual(read.acceptor.handoff, "/run/handoff.sock")
         self.assertEqual((read.limits.body, read.timeouts.head), (10, 2.5))
-        self.assertEqual(read.pools["default"], Pool("default", slots=("tcp:9999:interface=127.0.0.1",), queue_limit=7))
+        self.assertEqual(read.pools["default"], PoolConfig("default", slots=("tcp:9999:interface=127.0.0.1",), queue_limit=7))
         self.assertEqual(
             read.pools["other"],
-            Pool("other", slots=("tcp:1",), allow=networks("10.0.0.0/8"), allow_given=True, token="secret"),
+            PoolConfig("other", slots=("tcp:1",), allow=networks("10.0.0.0/8"), allow_given=True, token="secret"),
         )
 
     def test_routes(self) -> None:
@@ -113,7 +113,7 @@ class ReadingTests(TestCase):
         self.assertEqual(
             read.routes,
             (
-                Route(
+                RouteConfig(
                     host="*.example.com",
                     path="/api",
                     methods=("GET", "POST"),
@@ -123,14 +123,14 @@ class ReadingTests(TestCase):
                     body_limit=0,
                     buffering=False,
                 ),
-                Route(path="/old", redirect=Redirect("https://{host}{target}", 308)),
-                Route(path="/healthz", respond=Respond(200, "grüß\n".encode())),
-                Route(path="/robots.txt", respond=Respond()),
+                RouteConfig(path="/old", redirect=RedirectConfig("https://{host}{target}", 308)),
+                RouteConfig(path="/healthz", respond=RespondConfig(200, "grüß\n".encode())),
+                RouteConfig(path="/robots.txt", respond=RespondConfig()),
             ),
         )
 
     def test_the_only_pool_takes_everything(self) -> None:
-        self.assertEqual(from_toml('[pools.web]\nslots = ["tcp:1"]', "x.toml").routes, (Route(pool="web"),))
+        self.assertEqual(from_toml('[pools.web]\nslots = ["tcp:1"]', "x.toml").routes, (RouteConfig(pool="web"),))
 
     def test_paths_become_absolute(self) -> None:
         read = from_toml('[proxy]\naccess_log = "log/access"\n[acceptor]\nhandoff = "h.sock"', "x.toml")
@@ -410,7 +410,7 @@ class TLSTests(Refused):
         )
         proxy = read.proxy
         self.assertEqual(proxy.https, ("tcp:8443",))
-        self.assertEqual(proxy.certificates, (Certificate("/a.pem", "/a.key"), Certificate("/b.pem", "/b.key")))
+        self.assertEqual(proxy.certificates, (CertificateConfig("/a.pem", "/a.key"), CertificateConfig("/b.pem", "/b.key")))
         self.assertEqual((proxy.http2, proxy.proxy_protocol, proxy.client_ca), (False, True, "/ca.pem"))
         self.assertEqual((proxy.client_certificates, proxy.client_subject_header), ("optional", "X-Subject"))
         self.assertEqual([(route.redirect_https, route.hsts) for route in read.routes], [(8443, "max-age=1"), (443, "")])

@@ -1,6 +1,6 @@
 """The configuration: one frozen tree of plain values, whose attribute names are the TOML keys.
 
-Times are in seconds, sizes in bytes. ``config_file.load`` makes the tree from TOML; ``tap.options`` changes it by the command
+Times are in seconds, sizes in bytes. ``reading.load`` makes the tree from TOML; ``tap.options`` changes it by the command
 line.
 """
 
@@ -33,7 +33,7 @@ DEFAULT_SLOTS = ("tcp:9999:interface=127.0.0.1",)
 
 
 @attr.frozen
-class Limits:
+class LimitsConfig:
     """What a client or a service may ask of us. ``[limits]``."""
 
     request_line: int = 8192
@@ -66,7 +66,7 @@ class Limits:
 
 
 @attr.frozen
-class Timeouts:
+class TimeoutsConfig:
     """How long a client may take. ``[timeouts]``."""
 
     head: float = 60.0
@@ -85,7 +85,7 @@ class Timeouts:
 
 
 @attr.frozen
-class Pool:
+class PoolConfig:
     """The slots of one service. ``[pools.NAME]``."""
 
     name: str
@@ -115,7 +115,7 @@ class Pool:
 
 
 @attr.frozen
-class Redirect:
+class RedirectConfig:
     """An answer that sends the client elsewhere. ``redirect = { status = ..., location = ... }`` in a route."""
 
     location: str
@@ -126,7 +126,7 @@ class Redirect:
 
 
 @attr.frozen
-class Respond:
+class RespondConfig:
     """An answer that no service is asked for. ``respond = { status = ..., body = ..., content_type = ... }`` in a route."""
 
     status: int = 200
@@ -137,7 +137,7 @@ class Respond:
 
 
 @attr.frozen
-class Route:
+class RouteConfig:
     """Which requests go where: to a pool, elsewhere (``redirect``) or nowhere (``respond``). ``[[routes]]``."""
 
     host: str = "*"
@@ -152,8 +152,8 @@ class Route:
     """Taken off the front of the path before the request is sent on; ``path`` begins with it."""
     set_host: str = ""
     """The Host that the service sees; empty: as received."""
-    redirect: Optional[Redirect] = None
-    respond: Optional[Respond] = None
+    redirect: Optional[RedirectConfig] = None
+    respond: Optional[RespondConfig] = None
     response_timeout: Optional[float] = None
     """Instead of the pool's; None: the pool's."""
     body_limit: Optional[int] = None
@@ -167,7 +167,7 @@ class Route:
 
 
 @attr.frozen
-class Certificate:
+class CertificateConfig:
     """A certificate and its key, both PEM. ``[[proxy.certificates]]``, ``[[acceptor.certificates]]``."""
 
     chain: str
@@ -177,13 +177,13 @@ class Certificate:
 
 
 @attr.frozen
-class Proxy:
+class ProxyConfig:
     """Where clients arrive. ``[proxy]``."""
 
     http: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
     https: tuple[str, ...] = ()
     """Endpoints without TLS in their description (``tcp:8443``): the TLS is ours."""
-    certificates: tuple[Certificate, ...] = ()
+    certificates: tuple[CertificateConfig, ...] = ()
     """Chosen by the name that a client asks for (SNI); the first is the default."""
     self_signed: bool = False
     """Make a certificate at the start, for trying out. ``--self-signed`` only."""
@@ -216,7 +216,7 @@ class Proxy:
 
 
 @attr.frozen
-class Acceptor:
+class AcceptorConfig:
     """Where services register. ``[acceptor]``."""
 
     handoff: str = ""
@@ -224,7 +224,7 @@ class Acceptor:
     admin: str = "none"
     registration_timeout: float = 5.0
     """A slot that began a preamble must end it in this time."""
-    certificates: tuple[Certificate, ...] = ()
+    certificates: tuple[CertificateConfig, ...] = ()
     """What services are shown at ``slots_tls`` endpoints, chosen by the name they ask for (SNI); the first is the default."""
     client_ca: str = ""
     """A file with the CAs (PEM) of the certificates that services show there."""
@@ -234,11 +234,11 @@ class Acceptor:
 class Config:
     """The whole tree, checked: every route names a pool that exists."""
 
-    proxy: Proxy = Proxy()
-    acceptor: Acceptor = Acceptor()
-    limits: Limits = Limits()
-    timeouts: Timeouts = Timeouts()
-    pools: Mapping[str, Pool] = attr.field(factory=lambda: {DEFAULT_POOL: Pool(DEFAULT_POOL, slots=DEFAULT_SLOTS)})
-    routes: tuple[Route, ...] = (Route(),)
+    proxy: ProxyConfig = ProxyConfig()
+    acceptor: AcceptorConfig = AcceptorConfig()
+    limits: LimitsConfig = LimitsConfig()
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+    pools: Mapping[str, PoolConfig] = attr.field(factory=lambda: {DEFAULT_POOL: PoolConfig(DEFAULT_POOL, slots=DEFAULT_SLOTS)})
+    routes: tuple[RouteConfig, ...] = (RouteConfig(),)
     file: Optional[str] = None
     """Where it was read from, for messages."""

@@ -9,11 +9,11 @@ from pathlib import Path
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.config import Config, Redirect, Route
-from xproxy.config_file import from_toml
-from xproxy.config_keys import REDIRECT, RESPOND, SHAPES
+from xproxy.config import Config, RedirectConfig, RouteConfig
+from xproxy.config.keys import REDIRECT, RESPOND, SHAPES
+from xproxy.config.reading import from_toml
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 SAMPLE = (ROOT / "etc" / "xproxy.toml").read_text(encoding="utf-8")
 
@@ -45,8 +45,8 @@ class SampleTests(SynchronousTestCase):
         self.assertEqual(shown.acceptor.handoff, "/run/xproxy/handoff.sock")
         self.assertEqual(list(shown.pools), ["default", "api", "remote"])
         self.assertEqual(len(shown.routes), 4)
-        self.assertEqual(shown.routes[0], Route(hsts="max-age=31536000; includeSubDomains"))
-        self.assertEqual(shown.routes[2].redirect, Redirect("https://www.example.com{target}", 308))
+        self.assertEqual(shown.routes[0], RouteConfig(hsts="max-age=31536000; includeSubDomains"))
+        self.assertEqual(shown.routes[2].redirect, RedirectConfig("https://www.example.com{target}", 308))
 
     def test_it_has_every_key(self) -> None:
         parts = re.split(r"^(?:#e\.g\. )?(?=\[)", SAMPLE, flags=re.MULTILINE)

@@ -1,0 +1,41 @@
+"""The configuration: one frozen tree of plain values, and how it is read from TOML, the environment and a command line."""
+
+from .tree import (
+    DEFAULT_POOL,
+    DEFAULT_SLOTS,
+    EVERYWHERE,
+    LOOPBACK,
+    AcceptorConfig,
+    CertificateConfig,
+    Config,
+    LimitsConfig,
+    Network,
+    Networks,
+    PoolConfig,
+    ProxyConfig,
+    RedirectConfig,
+    RespondConfig,
+    RouteConfig,
+    TimeoutsConfig,
+    networks,
+)
+
+__all__ = [
+    "DEFAULT_POOL",
+    "DEFAULT_SLOTS",
+    "EVERYWHERE",
+    "LOOPBACK",
+    "AcceptorConfig",
+    "CertificateConfig",
+    "Config",
+    "LimitsConfig",
+    "Network",
+    "Networks",
+    "PoolConfig",
+    "ProxyConfig",
+    "RedirectConfig",
+    "RespondConfig",
+    "RouteConfig",
+    "TimeoutsConfig",
+    "networks",
+]
