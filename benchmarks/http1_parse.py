@@ -74,7 +74,7 @@ def responses(limits: HeadLimits) -> None:
         parse_response_head(buffer[:size], limits)
 
     def rewritten_anew() -> None:
-        parsed.common = None
+        parsed.last_variant = None
         client_head(parsed, 1, True, 256)
 
     hit = microseconds(lambda: parse_response_head(buffer[:size], limits))

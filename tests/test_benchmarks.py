@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import socket
@@ -12,6 +14,7 @@ from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import http1_parse
 from benchmarks.clients import percentiles
 from benchmarks.contestants import BASELINE
 from benchmarks.measure import Cost
@@ -151,3 +154,15 @@ class ServiceTests(SynchronousTestCase):
             head, _, body = out.partition(b"\r\n\r\n")
             self.assertIn(b"Content-Length: %d" % size, head)
             self.assertEqual(len(body) + file_bytes, size)
+
+
+class ParserTests(SynchronousTestCase):
+    """``benchmarks.http1_parse``: times say nothing here, but every call that it measures is one that the parsers know."""
+
+    def test_it_runs(self) -> None:
+        for name in ("ROUNDS", "CALLS", "WARM_UP"):
+            self.patch(http1_parse, name, 1)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            http1_parse.main()
+        self.assertEqual(len(printed.getvalue().splitlines()), 8)

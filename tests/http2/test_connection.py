@@ -17,7 +17,7 @@ from xproxy.http2.connection import KNOWN_BLOCKS
 from xproxy.http2.errors import ErrorCode
 from xproxy.http2.frames import CONTINUATION, DATA, HEADERS, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, rst_stream, window_update
 from xproxy.http2.hpack_encoder import EMPTY_TABLE
-from xproxy.http2.streams import State
+from xproxy.http2.streams import TABLE, Input, Reaction, StreamState
 from xproxy.http2.windows import CONNECTION_WINDOW_BYTES, MAX_STREAMS, STREAM_STEP_BYTES, STREAM_WINDOW_BYTES
 
 from .peers import GET, MAX_HEAD_BYTES, POST, START, Recorder, begun, block, content, errors, frame, head, joined, split
@@ -86,9 +86,19 @@ class ReadingTests(SynchronousTestCase):
         recorder = begun()
         recorder.feed(head(1, POST, ended=False) + head(3))
         streams = recorder.connection.streams
-        self.assertEqual([streams[1].state, streams[3].state], [State.OPEN, State.HALF_CLOSED])
+        self.assertEqual([streams[1].state, streams[3].state], [StreamState.OPEN, StreamState.HALF_CLOSED])
         recorder.feed(content(1, b"", True))
-        self.assertEqual(streams[1].state, State.HALF_CLOSED)
+        self.assertEqual(streams[1].state, StreamState.HALF_CLOSED)
+
+    def test_what_is_idle_is_as_the_table_says(self) -> None:
+        """HEADERS there are taken, or refused, without a look at the table: the two agree."""
+        recorder = begun()
+        recorder.feed(head(1, POST, ended=False))
+        self.assertEqual((recorder.connection.streams[1].state, Reaction.TAKE), TABLE[StreamState.IDLE, Input.HEADERS])
+        recorder.connection.leaving = True
+        sent = recorder.feed(head(3))
+        self.assertEqual(errors(sent), [("reset", 3, ErrorCode.REFUSED_STREAM)])
+        self.assertEqual((recorder.connection._state_of(3), Reaction.RESET), TABLE[StreamState.IDLE, Input.CANCEL])
 
     def test_nothing_is_read_after_the_end(self) -> None:
         recorder = begun()

@@ -5,31 +5,33 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.http2.allowance import Allowance
-from xproxy.http2.streams import TABLE, Input, Reaction, State
+from xproxy.http2.streams import TABLE, Input, Reaction, StreamState
 
 
 class TableTests(SynchronousTestCase):
     """The states of a stream."""
 
     def test_every_frame_has_a_place_in_every_state(self) -> None:
-        for state in State:
-            for given in (Input.HEADERS, Input.DATA, Input.RST_STREAM, Input.WINDOW_UPDATE, Input.PRIORITY):
+        for state in StreamState:
+            for given in (Input.HEADERS, Input.DATA, Input.RST_STREAM, Input.WINDOW_UPDATE):
                 self.assertIn((state, given), TABLE)
 
     def test_what_is_ours_happens_to_open_streams_only(self) -> None:
         for given in (Input.END, Input.ANSWERED, Input.CANCEL):
             states = {state for state, found in TABLE if found is given}
-            self.assertLessEqual(states, {State.OPEN, State.HALF_CLOSED, State.IDLE} if given is Input.CANCEL else {1, 2})
+            self.assertLessEqual(
+                states, {StreamState.OPEN, StreamState.HALF_CLOSED, StreamState.IDLE} if given is Input.CANCEL else {1, 2}
+            )
 
     def test_every_state_is_reached_and_left_but_the_last(self) -> None:
-        reached = {State.IDLE}
+        reached = {StreamState.IDLE}
         while True:
             more = {to for (state, _), (to, _) in TABLE.items() if state in reached}
             if more <= reached:
                 break
             reached |= more
-        self.assertEqual(reached, set(State))
-        self.assertEqual({to for (state, _), (to, _) in TABLE.items() if state is State.CLOSED}, {State.CLOSED})
+        self.assertEqual(reached, set(StreamState))
+        self.assertEqual({to for (state, _), (to, _) in TABLE.items() if state is StreamState.CLOSED}, {StreamState.CLOSED})
 
     def test_errors_change_nothing(self) -> None:
         for (state, _), (to, reaction) in TABLE.items():

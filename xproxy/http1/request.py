@@ -30,9 +30,12 @@ class RequestHead:
     :ivar minor: 0 or 1, the version being HTTP/1.x.
     :ivar host: the effective authority: that of the target, else Host; empty only in HTTP/1.0.
     :ivar path: path and query, for forwarding and (through ``target.match_path``) matching; ``*``; empty for CONNECT.
+    :ivar keep_alive: the client wants its connection to go on (RFC 9112 section 9.3).
+    :ivar expect_continue: the client waits for a 100 (RFC 9110 section 10.1.1: never in HTTP/1.0).
+    :ivar upgrade: the protocols the client would switch to, empty: none (RFC 9110 section 7.8: never in HTTP/1.0).
     """
 
-    __slots__ = ("method", "target", "minor", "fields", "host", "path")
+    __slots__ = ("method", "target", "minor", "fields", "host", "path", "keep_alive", "expect_continue", "upgrade")
 
     def __init__(self, method: bytes, target: bytes, minor: int, fields: Fields, host: bytes, path: bytes) -> None:
         self.method = method
@@ -41,22 +44,14 @@ class RequestHead:
         self.fields = fields
         self.host = host
         self.path = path
-
-    @property
-    def expect_continue(self) -> bool:
-        """Whether the client waits for a 100 (RFC 9110 section 10.1.1: never in HTTP/1.0)."""
-        return self.fields.expect_continue and self.minor == 1
-
-    @property
-    def upgrade(self) -> bytes:
-        """The protocols the client would switch to; empty: none (RFC 9110 section 7.8: never in HTTP/1.0)."""
-        return self.fields.upgrade if self.minor else b""
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client wants its connection to go on (RFC 9112 section 9.3)."""
-        fields = self.fields
-        return not fields.close and (self.minor == 1 or fields.keep_alive)
+        if minor:
+            self.keep_alive = not fields.close
+            self.expect_continue = fields.expect_continue
+            self.upgrade = fields.upgrade
+        else:
+            self.keep_alive = fields.keep_alive and not fields.close
+            self.expect_continue = False
+            self.upgrade = b""
 
 
 def head_end(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int = 0, searched: int = 0) -> int:

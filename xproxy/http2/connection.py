@@ -18,7 +18,7 @@ from .hpack_decoder import Decoder
 from .hpack_encoder import EMPTY_TABLE
 from .owner import Owner, R, S
 from .sending import Sending
-from .streams import TABLE, Input, Reaction, State
+from .streams import TABLE, Input, Reaction, StreamState
 from .windows import CONNECTION_STEP_BYTES, CONNECTION_WINDOW_BYTES, FIRST_WINDOW_BYTES, MAX_STREAMS, STREAM_WINDOW_BYTES
 
 KNOWN_BLOCKS = 8
@@ -151,11 +151,11 @@ class Connection(Sending[S], Generic[S, R]):
         if not self._resets.spend(now):
             raise Flood("rapid-reset")
 
-    def _state_of(self, stream_id: int) -> State:
+    def _state_of(self, stream_id: int) -> StreamState:
         """Of a stream that is not open. Those with even numbers would be ours to open, and never are."""
         if stream_id > self.last_stream_id or not stream_id & 1:
-            return State.IDLE
-        return State.RESET if stream_id in self._reset_here else State.CLOSED
+            return StreamState.IDLE
+        return StreamState.RESET if stream_id in self._reset_here else StreamState.CLOSED
 
     def _react(self, stream_id: int, stream: Optional[S], given: Input) -> None:
         """What an input means on this stream; raises what the table says is a fault."""
@@ -176,7 +176,7 @@ class Connection(Sending[S], Generic[S, R]):
         """RFC 9113 section 5.4.2. On what is idle or over there is no stream to reset: then it is the connection's."""
         stream = self.streams.get(stream_id)
         if stream is None:
-            if self._state_of(stream_id) is not State.RESET:
+            if self._state_of(stream_id) is not StreamState.RESET:
                 raise ConnectionFault(fault.code, fault.reason)
             return
         self._spend_reset(now)
@@ -232,7 +232,7 @@ class Connection(Sending[S], Generic[S, R]):
             self._trailers(stream, block, ended, fault, now)
             return
         state = self._state_of(stream_id)
-        if state is not State.IDLE:
+        if state is not StreamState.IDLE:
             self._decode(block)
             self._spend_idle(now)
             if any(stream_id in skipped for skipped in self._skipped):
@@ -258,7 +258,7 @@ class Connection(Sending[S], Generic[S, R]):
             self._reset(stream_id, refused.code)
             return
         window = self._settings.initial_window
-        opened = State.HALF_CLOSED if ended else State.OPEN
+        opened = StreamState.HALF_CLOSED if ended else StreamState.OPEN
         stream = self.streams[stream_id] = self._owner.open_stream(stream_id, opened, window, STREAM_WINDOW_BYTES, length)
         self._owner.request_began(stream, request, ended)
 
@@ -332,7 +332,7 @@ class Connection(Sending[S], Generic[S, R]):
             self._owner.body_received(stream, payload, flow_bytes)
         elif flow_bytes:
             self.acknowledge(stream, flow_bytes)
-        if flags & END_STREAM and stream.state is State.OPEN:  # Still: it may have been answered meanwhile.
+        if flags & END_STREAM and stream.state is StreamState.OPEN:  # Still: it may have been answered meanwhile.
             self._request_ended(stream, [])
 
     def _take_window(self, flow_bytes: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional, Protocol, TypeVar
 
 from .fields import FieldLines
-from .streams import OpenStream, State
+from .streams import OpenStream, StreamState
 
 S = TypeVar("S", bound=OpenStream)
 """What the owner keeps of a stream."""
@@ -23,7 +23,7 @@ class Owner(Protocol[S, R]):
         :param before: what those of the request before meant, when nothing but the path is another one: ``path``.
         """
 
-    def open_stream(self, stream_id: int, state: State, send_window: int, receive_window: int, length: int) -> S:
+    def open_stream(self, stream_id: int, state: StreamState, send_window: int, receive_window: int, length: int) -> S:
         """A new stream, as ``OpenStream`` takes these."""
 
     def request_began(self, stream: S, request: R, whole: bool) -> None:

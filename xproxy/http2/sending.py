@@ -11,7 +11,7 @@ from . import frames
 from .errors import ErrorCode
 from .frames import END_HEADERS, FRAME_BYTES
 from .settings import ClientSettings
-from .streams import TABLE, Input, OpenStream, Reaction, State
+from .streams import TABLE, Input, OpenStream, Reaction, StreamState
 from .windows import FIRST_WINDOW_BYTES, MAX_STREAMS, STREAM_STEP_BYTES
 
 S = TypeVar("S", bound=OpenStream)
@@ -118,7 +118,7 @@ class Sending(Generic[S]):
     def acknowledge(self, stream: S, flow_bytes: int) -> None:
         """What came on a stream was used. The client's window is opened again when that is worth a frame."""
         stream.taken += flow_bytes
-        if stream.taken >= STREAM_STEP_BYTES and stream.state is State.OPEN and not self.closed:
+        if stream.taken >= STREAM_STEP_BYTES and stream.state is StreamState.OPEN and not self.closed:
             self._put(frames.window_update(stream.stream_id, stream.taken))
             stream.receive_window += stream.taken
             stream.taken = 0

@@ -21,7 +21,7 @@ from enum import Enum, IntEnum
 from typing import Dict, Tuple
 
 
-class State(IntEnum):
+class StreamState(IntEnum):
     """Where a stream is."""
 
     IDLE = 0
@@ -42,10 +42,9 @@ class Input(IntEnum):
     """END_STREAM, with either of the two."""
     RST_STREAM = 3
     WINDOW_UPDATE = 4
-    PRIORITY = 5
-    ANSWERED = 6
+    ANSWERED = 5
     """We have sent END_STREAM."""
-    CANCEL = 7
+    CANCEL = 6
     """We give the stream up."""
 
 
@@ -60,43 +59,38 @@ class Reaction(Enum):
     CONNECTION_PROTOCOL = "a connection error of type PROTOCOL_ERROR"
 
 
-_S, _I, _R = State, Input, Reaction
+_S, _I, _R = StreamState, Input, Reaction
 
-TABLE: Dict[Tuple[State, Input], Tuple[State, Reaction]] = {
+TABLE: Dict[Tuple[StreamState, Input], Tuple[StreamState, Reaction]] = {
     (_S.IDLE, _I.HEADERS): (_S.OPEN, _R.TAKE),
     (_S.IDLE, _I.DATA): (_S.IDLE, _R.CONNECTION_PROTOCOL),
     (_S.IDLE, _I.RST_STREAM): (_S.IDLE, _R.CONNECTION_PROTOCOL),
     (_S.IDLE, _I.WINDOW_UPDATE): (_S.IDLE, _R.CONNECTION_PROTOCOL),
-    (_S.IDLE, _I.PRIORITY): (_S.IDLE, _R.TAKE),
     (_S.IDLE, _I.CANCEL): (_S.RESET, _R.RESET),  # Refused before it was opened: its HEADERS were malformed, or one too many.
     (_S.OPEN, _I.HEADERS): (_S.OPEN, _R.TAKE),
     (_S.OPEN, _I.DATA): (_S.OPEN, _R.TAKE),
     (_S.OPEN, _I.END): (_S.HALF_CLOSED, _R.TAKE),
     (_S.OPEN, _I.RST_STREAM): (_S.CLOSED, _R.TAKE),
     (_S.OPEN, _I.WINDOW_UPDATE): (_S.OPEN, _R.TAKE),
-    (_S.OPEN, _I.PRIORITY): (_S.OPEN, _R.TAKE),
     (_S.OPEN, _I.ANSWERED): (_S.RESET, _R.RESET),
     (_S.OPEN, _I.CANCEL): (_S.RESET, _R.RESET),
     (_S.HALF_CLOSED, _I.HEADERS): (_S.HALF_CLOSED, _R.STREAM_CLOSED),
     (_S.HALF_CLOSED, _I.DATA): (_S.HALF_CLOSED, _R.STREAM_CLOSED),
     (_S.HALF_CLOSED, _I.RST_STREAM): (_S.CLOSED, _R.TAKE),
     (_S.HALF_CLOSED, _I.WINDOW_UPDATE): (_S.HALF_CLOSED, _R.TAKE),
-    (_S.HALF_CLOSED, _I.PRIORITY): (_S.HALF_CLOSED, _R.TAKE),
     (_S.HALF_CLOSED, _I.ANSWERED): (_S.CLOSED, _R.TAKE),
     (_S.HALF_CLOSED, _I.CANCEL): (_S.RESET, _R.RESET),
     (_S.RESET, _I.HEADERS): (_S.RESET, _R.DROP),
     (_S.RESET, _I.DATA): (_S.RESET, _R.DROP),
     (_S.RESET, _I.RST_STREAM): (_S.CLOSED, _R.DROP),
     (_S.RESET, _I.WINDOW_UPDATE): (_S.RESET, _R.DROP),
-    (_S.RESET, _I.PRIORITY): (_S.RESET, _R.TAKE),
     (_S.CLOSED, _I.HEADERS): (_S.CLOSED, _R.CONNECTION_STREAM_CLOSED),
     (_S.CLOSED, _I.DATA): (_S.CLOSED, _R.CONNECTION_STREAM_CLOSED),
     (_S.CLOSED, _I.RST_STREAM): (_S.CLOSED, _R.DROP),
     (_S.CLOSED, _I.WINDOW_UPDATE): (_S.CLOSED, _R.DROP),
-    (_S.CLOSED, _I.PRIORITY): (_S.CLOSED, _R.TAKE),
 }
 """An input that is missing in a state can't come in it: END is looked at when HEADERS or DATA were taken, the last two are ours
-and come once."""
+and come once. PRIORITY is allowed in every state and changes none (section 5.1), so it is no input."""
 
 
 class OpenStream:
@@ -110,15 +104,10 @@ class OpenStream:
 
     __slots__ = ("stream_id", "state", "send_window", "receive_window", "taken", "length_left")
 
-    def __init__(self, stream_id: int, state: State, send_window: int, receive_window: int, length: int) -> None:
+    def __init__(self, stream_id: int, state: StreamState, send_window: int, receive_window: int, length: int) -> None:
         self.stream_id = stream_id
         self.state = state
         self.send_window = send_window
         self.receive_window = receive_window
         self.taken = 0
         self.length_left = length
-
-    def step(self, given: Input) -> Reaction:
-        """Go to the next state; returns what to do. Raises KeyError for what can't be."""
-        self.state, reaction = TABLE[self.state, given]
-        return reaction

@@ -85,7 +85,7 @@ class ClientRequest:
             raise BadMessage(413, "body-too-large")
         else:
             data = connection.await_body()
-            if head.fields.expect_continue and head.minor and not data:
+            if head.expect_continue and not data:
                 connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             if not to.buffering:
                 self._submit(to, b"", None)
@@ -201,7 +201,7 @@ class ClientRequest:
         upgrade = b""
         now = self.began_at
         if reader is None:
-            upgrade = fields.upgrade if head.minor else b""
+            upgrade = head.upgrade
             # No body, which some services want to be told where they expect one: a length of 0 goes on.
             message = request_head(head.method, path, block, fields.content_length, False, self.request_id, upgrade)
         elif self._reading:

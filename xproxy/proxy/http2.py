@@ -22,7 +22,7 @@ from ..http2.connection import Connection
 from ..http2.errors import ConnectionFault, ErrorCode, Flood
 from ..http2.fields import FieldLines
 from ..http2.heads import Request, read_request, same_for_path
-from ..http2.streams import State
+from ..http2.streams import StreamState
 from .front import LINGER_S, HTTPFront
 from .http2_stream import Stream
 from .outlet import unacknowledged_bytes
@@ -109,7 +109,7 @@ class HTTP2Connection(Protocol):
         except BadMessage as error:
             return BadMessage(error.status, error.reason)  # Without its traceback.
 
-    def open_stream(self, stream_id: int, state: State, send_window: int, receive_window: int, length: int) -> Stream:
+    def open_stream(self, stream_id: int, state: StreamState, send_window: int, receive_window: int, length: int) -> Stream:
         """See Owner."""
         return Stream(self, stream_id, state, send_window, receive_window, length)
 

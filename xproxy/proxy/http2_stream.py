@@ -24,7 +24,7 @@ from ..http1.response import ResponseHead
 from ..http2.errors import ErrorCode
 from ..http2.fields import FieldLines
 from ..http2.heads import CONTINUE, VERSION, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
-from ..http2.streams import OpenStream, State
+from ..http2.streams import OpenStream, StreamState
 from . import answers
 from .answers import Answer
 from .client_request import CLIENT_LEFT, STREAM_BYTES
@@ -78,7 +78,13 @@ class Stream(OpenStream):
     _logged = False
 
     def __init__(
-        self, connection: HTTP2Connection, stream_id: int, state: State, send_window: int, receive_window: int, length: int
+        self,
+        connection: HTTP2Connection,
+        stream_id: int,
+        state: StreamState,
+        send_window: int,
+        receive_window: int,
+        length: int,
     ) -> None:
         super().__init__(stream_id, state, send_window, receive_window, length)
         self.connection = connection
