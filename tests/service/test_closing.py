@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.service.doubles import GET, SLOW, HalfRecorder, MemoryAcceptor, PortTestCase, Recorders
 from xproxy.service.endpoint import SlotsServerEndpoint
-from xproxy.service.slot import CLOSING_RESPONSE, LINGER_S
+from xproxy.service.served_slot import CLOSING_RESPONSE, LINGER_S
 
 
 class PoliteClosingTests(PortTestCase):

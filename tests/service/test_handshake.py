@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.certificates import DAY, Authority, Issued
 from tests.service.doubles import Recorders
-from xproxy.service import slot
+from xproxy.service import served_slot
 from xproxy.service.dialler import INITIAL_DELAY_S
 from xproxy.service.handshake import EndedByTLS, HandshakeFailed, why_lost
 
@@ -125,7 +125,7 @@ class DiallingTests(TestCase):
 
     async def test_silence(self) -> None:
         """An acceptor that takes connections and no hello: the attempt ends in time, and the next one waits."""
-        self.patch(slot, "HANDSHAKE_TIMEOUT_S", 0.1)
+        self.patch(served_slot, "HANDSHAKE_TIMEOUT_S", 0.1)
         port = await self.listen(None)
         slots = await self.dial(port, 1)
         while slots._dialler.failures < 2:
@@ -137,7 +137,7 @@ class DiallingTests(TestCase):
 
     async def test_the_right_one(self) -> None:
         """And what is sent first is what registers."""
-        self.patch(slot, "LINGER_S", 0.1)
+        self.patch(served_slot, "LINGER_S", 0.1)
         slots = await self.dial(await self.listen(self.authority.issue("localhost")), 2)
         while not (len(self.received.built) == 2 and all(b"s3cret" in protocol.received for protocol in self.received.built)):
             turn: Deferred[None] = Deferred()

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from tests.service.doubles import ACCEPTOR, GET, HERE, HalfRecorder, PortTestCase, Recorder, Recorders
 from xproxy.service.endpoint import MAX_COUNT, SlotsServerEndpoint
-from xproxy.service.slot import LINGER_S
+from xproxy.service.served_slot import LINGER_S
 from xproxy.slots.registration import RegistrationParser
 
 

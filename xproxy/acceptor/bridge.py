@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..service.slot import CLOSING_RESPONSE
+from ..service.served_slot import CLOSING_RESPONSE
 from .keepalive import watch_peer
 from .pair import PairEnd
 from .parked import ParkedSlot, SlotState

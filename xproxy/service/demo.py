@@ -20,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from xproxy.service.endpoint import SlotsServerEndpoint
-from xproxy.service.preamble import new_instance
+from xproxy.service.introduction import new_instance
 
 MAX_SLOW_S = 30.0
 """Half of the proxy's response_timeout."""

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from xproxy.service.dialler import jittered_backoff
+from xproxy.service.introduction import make_introduction
 from xproxy.service.port import SlotsAddress, SlotsPort
-from xproxy.service.preamble import make_preamble
 
 DRAIN_TIMEOUT_S = 30.0
 """How long running requests may take when the endpoint stops, in seconds; the proxy's own drain_timeout."""
@@ -32,7 +32,7 @@ class SlotsServerEndpoint:
     :param count: how many requests the service runs at once.
     :param pool: the pool to join; empty: the one that the acceptor's endpoint is for.
     :param token: what the pool asks of its services.
-    :param registration: ``proxy``, ``mxproxy`` or ``raw``; see ``preamble``.
+    :param registration: ``proxy``, ``mxproxy`` or ``raw``; see ``introduction``.
     :param instance: how this service is named in status and logs; empty: host, process id and something random.
     :param drain_timeout_s: how long ``stopListening`` waits for running requests, in seconds.
     :param description: what is dialled, for logs.
@@ -59,7 +59,7 @@ class SlotsServerEndpoint:
         self.count = count
         self._reactor = reactor
         self._acceptor = acceptor
-        self._preamble = make_preamble(registration, pool, instance, token)
+        self._introduction = make_introduction(registration, pool, instance, token)
         self._drain_timeout_s = drain_timeout_s
         self.description = description or repr(acceptor)
 
@@ -73,4 +73,4 @@ class SlotsServerEndpoint:
         """A port that does nothing yet."""
         address = SlotsAddress(self.description, self.count)
         delay = jittered_backoff(random)
-        return SlotsPort(self._reactor, self._acceptor, factory, address, self._preamble, self._drain_timeout_s, delay)
+        return SlotsPort(self._reactor, self._acceptor, factory, address, self._introduction, self._drain_timeout_s, delay)

@@ -1,8 +1,8 @@
 """A server factory on slots: the ``IListeningPort`` that ``SlotsServerEndpoint.listen`` fires with.
 
-It owns the slots. The dialler says when to dial, the client endpoint connects, ``SlotFactory`` puts a protocol of the server
-factory on the connection, and the port hears of each slot's beginning and end. Stopping drains: idle slots are closed politely
-at once, the others when they have answered, what is left after ``drain_timeout_s`` is cut.
+The port owns the slots. The dialler says when to dial, the client endpoint connects, ``ServedSlotFactory`` puts a protocol of
+the server factory on the connection, and the port hears of each slot's beginning and end. Stopping drains: idle slots are
+closed politely at once, the others when they have answered, what is left after ``drain_timeout_s`` is cut.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from twisted.web.http import HTTPFactory
 from zope.interface import implementer
 
 from xproxy.service.dialler import SETTLED_S, Dialler
-from xproxy.service.preamble import Preamble
-from xproxy.service.slot import Slot
+from xproxy.service.introduction import Introduction
+from xproxy.service.served_slot import ServedSlot
 
 
 @implementer(IAddress)
@@ -41,7 +41,7 @@ class SlotsAddress:
     count: int
 
 
-class SlotFactory(WrappingFactory):
+class ServedSlotFactory(WrappingFactory):
     """Puts a protocol of the server factory on each connection that the client endpoint makes.
 
     :ivar port: the port whose slots these are.
@@ -74,7 +74,7 @@ class SlotFactory(WrappingFactory):
             # A client that says nothing for a minute is to be got rid of; a slot that waits does what it is there for. A proxy
             # sends requests whole, and a host that vanished is noticed by TCP.
             wrapped.timeOut = None  # type: ignore[attr-defined]
-        return Slot(self, wrapped)
+        return ServedSlot(self, wrapped)
 
 
 @implementer(IListeningPort)
@@ -97,24 +97,24 @@ class SlotsPort:
         acceptor: IStreamClientEndpoint,
         factory: IProtocolFactory,
         address: SlotsAddress,
-        preamble: Preamble,
+        introduction: Introduction,
         drain_timeout_s: float,
         delay: Any,
     ) -> None:
         self.reactor = reactor
-        self.preamble = preamble
-        self.slots: Set[Slot] = set()
+        self.introduction = introduction
+        self.slots: Set[ServedSlot] = set()
         self._factory = factory
         self._address = address
         self._drain_timeout_s = drain_timeout_s
-        self._slot_factory = SlotFactory(factory, self)
+        self._slot_factory = ServedSlotFactory(factory, self)
         self._dialler = Dialler(reactor, lambda: acceptor.connect(self._slot_factory), address.count, delay, address.acceptor)
         self._started = False
         self.offered = False
         self._waiters: List[Deferred[None]] = []
         self._drain_end: Optional[IDelayedCall] = None
         self._trigger: Any = None
-        self._going: Set[Slot] = set()
+        self._going: Set[ServedSlot] = set()
         """The slots whose end the shutdown of the reactor waits for."""
         self._gone: Optional[Deferred[None]] = None
 
@@ -164,12 +164,12 @@ class SlotsPort:
 
     # -- what the slots tell
 
-    def slot_parked(self, slot: Slot) -> None:
+    def slot_parked(self, slot: ServedSlot) -> None:
         """A connection is made."""
         self.slots.add(slot)
         self._dialler.slot_parked()
 
-    def slot_lost(self, slot: Slot, reason: Failure) -> None:
+    def slot_lost(self, slot: ServedSlot, reason: Failure) -> None:
         """A connection is gone."""
         self.slots.discard(slot)
         # Requests, not bytes: what answers every connection with an error at once is not an acceptor.

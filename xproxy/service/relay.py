@@ -41,7 +41,7 @@ from zope.interface import implementer
 from xproxy.service.tracker import Phase
 
 if TYPE_CHECKING:
-    from xproxy.service.slot import Slot
+    from xproxy.service.served_slot import ServedSlot
 
 HALF_CLOSED_S = 30.0
 """How long a pair of which one direction is closed may be silent, in seconds; the example of HAProxy's timeout client-fin."""
@@ -76,14 +76,14 @@ class BackendSide(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class Relay(Protocol, TimeoutMixin):
-    """The slot's side, which owns the pair. Its transport is a ``Slot``.
+    """The slot's side, which owns the pair. Its transport is a ``ServedSlot``.
 
     :param clock: IReactorTime.
     :param connect: connects a protocol to the backend.
     :param unreachable: told why, when that fails.
     """
 
-    transport: Slot  # type: ignore[assignment]  # Protocol's is any transport.
+    transport: ServedSlot  # type: ignore[assignment]  # Protocol's is any transport.
 
     def __init__(
         self, clock: Any, connect: Callable[[Protocol], Deferred[Any]], unreachable: Callable[[Failure], None]

@@ -8,17 +8,17 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
-from xproxy.service.preamble import make_preamble, new_instance
+from xproxy.service.introduction import make_introduction, new_instance
 from xproxy.slots.registration import Registration, RegistrationParser
 
 
-class PreambleTests(TestCase):
+class IntroductionTests(TestCase):
     """Each kind, read as the acceptor reads it."""
 
     def read(self, kind: str, host: Any = None, **said: str) -> Registration:
         values = {"pool": "", "instance": "", "token": "", **said}
         transport = StringTransport(hostAddress=host or IPv4Address("TCP", "192.0.2.1", 5000))
-        data = make_preamble(kind, **values)(transport)
+        data = make_introduction(kind, **values)(transport)
         found = RegistrationParser(kind).feed(data)
         assert found is not None
         self.assertEqual(found[1], b"")
@@ -50,19 +50,19 @@ class PreambleTests(TestCase):
         self.assertEqual(self.read("mxproxy", UNIXAddress(b"/run/x")).address, ("127.0.0.1", 0))
 
     def test_raw(self) -> None:
-        self.assertEqual(make_preamble("raw", "", "", "")(StringTransport()), b"")
+        self.assertEqual(make_introduction("raw", "", "", "")(StringTransport()), b"")
 
     def test_unknown(self) -> None:
         with self.assertRaisesRegex(ValueError, "registration=nope is unknown: use proxy, mxproxy or raw"):
-            make_preamble("nope", "", "", "")
+            make_introduction("nope", "", "", "")
 
     def test_what_a_kind_cannot_carry(self) -> None:
         for kind in ("mxproxy", "raw"):
             for name in ("pool", "instance", "token"):
                 with self.assertRaisesRegex(ValueError, f"registration={kind} carries no {name}"):
-                    make_preamble(kind, **{"pool": "", "instance": "", "token": "", name: "x"})
+                    make_introduction(kind, **{"pool": "", "instance": "", "token": "", name: "x"})
 
     def test_what_cannot_be_sent(self) -> None:
         for bad in ({"pool": "a/b"}, {"pool": "x" * 65}, {"instance": "a b"}, {"token": "x" * 257}):
             with self.assertRaises(ValueError):
-                make_preamble("proxy", **{"pool": "", "instance": "", "token": "", **bad})
+                make_introduction("proxy", **{"pool": "", "instance": "", "token": "", **bad})

@@ -35,7 +35,7 @@ from xproxy.service.handshake import HANDSHAKE_TIMEOUT_S, why_lost
 from xproxy.service.tracker import ExchangeTracker, Phase
 
 if TYPE_CHECKING:
-    from xproxy.service.port import SlotFactory
+    from xproxy.service.port import ServedSlotFactory
 
 LINGER_S = 5.0
 """How long the other end may take to close after our last words, in seconds; nginx lingering_timeout 5s."""
@@ -52,7 +52,7 @@ _last_words = {
 somebody who does not speak HTTP."""
 
 
-class Slot(ProtocolWrapper):
+class ServedSlot(ProtocolWrapper):
     """The wrapper between the real transport and the protocol that serves.
 
     :ivar tracker: what runs on this slot.
@@ -65,7 +65,7 @@ class Slot(ProtocolWrapper):
 
     _log = Logger()
 
-    def __init__(self, factory: SlotFactory, wrapped: IProtocol) -> None:
+    def __init__(self, factory: ServedSlotFactory, wrapped: IProtocol) -> None:
         super().__init__(factory, wrapped)  # type: ignore[arg-type]  # WrappingFactory is generic in newer Twisted only.
         self.tracker = ExchangeTracker()
         self.parked_at: Optional[float] = None
@@ -99,9 +99,9 @@ class Slot(ProtocolWrapper):
             connection = getattr(transport, "socket", None)
             if isinstance(connection, socket.socket):
                 watch_peer(connection)
-            preamble = self._port.preamble(transport)
-            if preamble:
-                transport.write(preamble)
+            introduction = self._port.introduction(transport)
+            if introduction:
+                transport.write(introduction)
             super().makeConnection(transport)
             if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
                 alsoProvides(self, IHalfCloseableProtocol)

@@ -1,7 +1,8 @@
-"""What a slot sends first: who registers, for which pool. The bytes come from ``slots.registration``.
+"""The introduction of a slot, the first bytes that a service sends on it: who registers, for which pool.
 
-Which of the three is said by ``registration=``: ``proxy`` (PROXY protocol v2 with TLVs, which alone carries a pool, an instance
-and a token), ``mxproxy`` (the paper's preamble: an address and a port) or ``raw`` (nothing).
+The bytes are made by ``slots.registration``. Which of the three kinds is said by ``registration=``: ``proxy`` (PROXY protocol
+v2 with TLVs, which alone carries a pool, an instance and a token), ``mxproxy`` (the paper's preamble: an address and a port)
+or ``raw`` (nothing).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Callable
 
 from xproxy.slots.registration import build_mxproxy, build_registration
 
-Preamble = Callable[[Any], bytes]
+Introduction = Callable[[Any], bytes]
 """From a connected transport to the bytes that are sent first on it."""
 
 KINDS = ("proxy", "mxproxy", "raw")
@@ -27,8 +28,8 @@ def new_instance() -> str:
     return f"{host}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
-def make_preamble(kind: str, pool: str, instance: str, token: str) -> Preamble:
-    """The preamble of an endpoint's slots.
+def make_introduction(kind: str, pool: str, instance: str, token: str) -> Introduction:
+    """The introduction of an endpoint's slots.
 
     :param kind: one of ``KINDS``.
     :param pool: empty: none is named, which means the first pool of the acceptor's endpoint.
