@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.proxy.test_hot_path import Calls
-from xproxy.http2 import allowance, connection, frames, sending
-from xproxy.http2.allowance import BYTES_PER_IDLE_FRAME, IDLE_FRAMES, IDLE_FRAMES_PER_S, RESETS, RESETS_PER_S
-from xproxy.http2.connection import KNOWN_BLOCKS
+from xproxy.http2 import blocks, connection, control, frames, sending
+from xproxy.http2.allowance import BYTES_PER_IDLE_FRAME, IDLE_FRAMES, IDLE_FRAMES_PER_S, RAPID_S, RESETS, RESETS_PER_S
+from xproxy.http2.blocks import KNOWN_BLOCKS
 from xproxy.http2.errors import ErrorCode
 from xproxy.http2.frames import CONTINUATION, DATA, HEADERS, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, rst_stream, window_update
 from xproxy.http2.hpack_encoder import EMPTY_TABLE
@@ -164,9 +164,9 @@ class BlockTests(SynchronousTestCase):
         recorder = begun()
         for number in range(60):
             self.ask(recorder, number, block([*GET, (b"n", b"%d" % number)]))
-        self.assertLessEqual(len(recorder.connection._known), KNOWN_BLOCKS)
+        self.assertLessEqual(len(recorder.connection._blocks.known), KNOWN_BLOCKS)
         self.ask(recorder, 60, block([*GET, *[(b"n", b"x" * 120)] * 10]))
-        self.assertLessEqual(max(map(len, recorder.connection._known)), connection.KNOWN_BLOCK_BYTES)
+        self.assertLessEqual(max(map(len, recorder.connection._blocks.known)), blocks.KNOWN_BLOCK_BYTES)
 
     def test_another_path(self) -> None:
         """Nothing but the path is looked at, but that is."""
@@ -312,17 +312,44 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(joined(sent), b"h" * 20_000)
 
     def test_going_away(self) -> None:
+        """RFC 9113 section 6.8: what the client sent before it knew is served, what it sends later is refused."""
         recorder = begun()
         recorder.feed(head(1))
         recorder.connection.go_away()
         recorder.connection.go_away()
-        self.assertEqual(len(recorder.take()), 1)
-        self.assertEqual(errors(recorder.feed(head(3))), [("reset", 3, ErrorCode.REFUSED_STREAM)])
-        recorder.connection.send_answer(recorder.connection.streams[1], b"\x88", b"x")
-        self.assertEqual(len(recorder.take()), 2)
+        goaway, ping = recorder.take()
+        self.assertEqual((goaway.kind, goaway.payload), (frames.GOAWAY, b"\x7f\xff\xff\xff" + bytes(4)))
+        self.assertEqual((ping.kind, ping.flags), (PING, 0))
+        self.assertEqual(recorder.feed(head(3) + frame(PING, 1, 0, b"somebody")), [])
+        self.assertIn(3, recorder.connection.streams)
+        (last,) = recorder.feed(frame(PING, 1, 0, ping.payload) * 2)
+        self.assertEqual((last.kind, last.payload), (frames.GOAWAY, b"\0\0\0\3" + bytes(4)))
+        self.assertEqual(errors(recorder.feed(head(5))), [("reset", 5, ErrorCode.REFUSED_STREAM)])
+        for number in (1, 3):
+            recorder.connection.send_answer(recorder.connection.streams[number], b"\x88", b"x")
+        self.assertEqual(len(recorder.take()), 4)
         recorder.connection.close()
         recorder.connection.close()
         self.assertEqual(errors(recorder.take()), [("goaway", ErrorCode.NO_ERROR)])
+
+    def test_a_client_that_does_not_say_that_it_knows(self) -> None:
+        """The owner goes on without the answer to PING. One that comes later, or unasked, changes nothing."""
+        recorder = begun()
+        ack = frame(PING, 1, 0, sending.LEAVING_PING)
+        self.assertEqual(recorder.feed(ack), [])
+        self.assertFalse(recorder.connection.leaving)
+        recorder.connection.go_away()
+        recorder.connection.refuse_streams()
+        self.assertEqual(errors(recorder.take()), [("goaway", ErrorCode.NO_ERROR)] * 2)
+        recorder.connection.go_away()
+        self.assertEqual(recorder.feed(ack), [])
+
+    def test_a_client_that_has_left_itself(self) -> None:
+        recorder = begun()
+        recorder.connection.leaving = True
+        recorder.connection.go_away()
+        recorder.connection.refuse_streams()
+        self.assertEqual(recorder.take(), [])
 
     def test_only_so_many_resets_are_remembered(self) -> None:
         self.patch(sending, "RESET_STREAMS", 10)
@@ -391,7 +418,14 @@ class FloodTests(SynchronousTestCase):
         recorder.connection.send_data(recorder.connection.streams[1], bytes(10 * BYTES_PER_IDLE_FRAME), False)
         self.assertEqual(self.left(recorder, ping, 2.0), 2 * IDLE_FRAMES_PER_S + 10)
 
+    def cancels(self, recorder: Recorder, first: int, count: int, asked: float, now: float) -> None:
+        """Ask for ``count`` streams, all before the first of them is reset."""
+        numbers = range(first, first + 2 * count, 2)
+        recorder.feed(b"".join([head(number) for number in numbers]), asked)
+        recorder.feed(b"".join([rst_stream(number, ErrorCode.CANCEL) for number in numbers]), now)
+
     def test_rapid_reset(self) -> None:
+        """CVE-2023-44487, and the same by making us reset (CVE-2025-8671)."""
         for reset in (rst_stream, lambda number, code: window_update(number, 0)):
             recorder = begun()
             for number in range(1, 2 * RESETS + 1, 2):
@@ -404,6 +438,43 @@ class FloodTests(SynchronousTestCase):
             self.assertIsNone(recorder.fault)
             recorder.feed(head(number) + reset(number, ErrorCode.CANCEL), 1.0)
             self.assertEqual(recorder.fault and recorder.fault.reason, "rapid-reset")
+
+    def test_a_thousand_a_second(self) -> None:
+        """Of which only every third is answered: that is no browser, and is sent away within two seconds."""
+        recorder = begun()
+        for at in range(2000):
+            number = 2 * at + 1
+            recorder.feed(head(number), at / 1000)
+            if at % 3:
+                recorder.feed(rst_stream(number, ErrorCode.CANCEL), at / 1000)
+            elif not recorder.fault:
+                recorder.connection.send_answer(recorder.connection.streams[number], b"\x88", b"x")
+        self.assertEqual(recorder.fault and recorder.fault.reason, "rapid-reset")
+
+    def test_a_browser_that_cancels(self) -> None:
+        """Thirty a second for as long as one likes: somebody types, and each letter makes the request before useless."""
+        recorder = begun()
+        for second in range(600):
+            self.cancels(recorder, 60 * second + 1, 30, float(second), second + 0.2)
+            self.assertIsNone(recorder.fault, second)
+
+    def test_half_of_a_lot(self) -> None:
+        """A map that is dragged: as many tiles come as are cancelled."""
+        recorder = begun()
+        for second in range(100):
+            first = 400 * second + 1
+            self.cancels(recorder, first, 100, float(second), second + 0.2)
+            for number in range(first + 200, first + 400, 2):
+                recorder.feed(head(number), second + 0.5)
+                recorder.connection.send_answer(recorder.connection.streams[number], b"\x88", b"x")
+            self.assertIsNone(recorder.fault, second)
+
+    def test_what_was_open_for_a_while(self) -> None:
+        """It had its place among those that may be open, as any other request."""
+        recorder = begun()
+        for second in range(100):
+            self.cancels(recorder, 180 * second + 1, 90, float(second), second + RAPID_S)
+            self.assertIsNone(recorder.fault, second)
 
     def test_requests_that_are_refused_at_once(self) -> None:
         recorder = begun()
@@ -490,8 +561,7 @@ class GarbageTests(SynchronousTestCase):
 
     def test_linear(self) -> None:
         """In pieces of a few bytes, which a client can choose."""
-        self.patch(connection, "IDLE_FRAMES", 10**9)
-        self.patch(allowance, "IDLE_FRAMES", 10**9)
+        self.patch(control, "IDLE_FRAMES", 10**9)
         for data, step in (
             (content(1, b"x" * 16384), 7),
             (content(1, b"x" * 9), 3),

@@ -23,7 +23,7 @@ from xproxy import config as cfg
 from xproxy.http2.allowance import IDLE_FRAMES, RESETS
 from xproxy.http2.windows import MAX_STREAMS
 from xproxy.proxy.front import LINGER_S
-from xproxy.proxy.http2 import HELD_BYTES, HTTP2Connection
+from xproxy.proxy.http2 import HELD_BYTES, LEAVE_S, HTTP2Connection
 
 from .memory import KERNEL, MEMORY, Peer
 from .rig import OK
@@ -1059,12 +1059,67 @@ class EndTests(HTTP2Case):
         self.assertTrue(drained.called)
 
     def test_a_request_that_crosses_the_goaway(self) -> None:
+        """RFC 9113 section 6.8: it is served; one that is sent by a client that knew is refused, and can be sent again."""
         rig = self.make_secure_rig()
-        rig.slot()
+        service = rig.slot()
         client = rig.http2_client()
-        client.ask()
+        first = client.ask()
+        rig.exchange(service, OK)
         rig.proxy.drain()
-        self.assertEqual(client.answer(client.ask()).reset, ErrorCodes.REFUSED_STREAM)
+        crossing = client.ask()
+        rig.exchange(service, OK)
+        self.assertEqual([client.answer(stream).content for stream in (first, crossing)], [b"ok", b"ok"])
+        self.assertEqual(client.goaway and client.goaway.last_stream_id, crossing)
+        self.assertTrue(client.ended)
+
+    def test_a_request_of_a_client_that_knew(self) -> None:
+        rig = self.make_secure_rig()
+        service = rig.slot()
+        client = rig.http2_client()
+        first = client.ask()
+        rig.proxy.drain()
+        client.exchange()
+        late = client.ask()
+        self.assertEqual(client.answer(late).reset, ErrorCodes.REFUSED_STREAM)
+        rig.exchange(service, OK)
+        self.assertEqual(client.answer(first).content, b"ok")
+        self.assertTrue(client.ended)
+
+    def test_a_client_that_never_says_that_it_knows(self) -> None:
+        rig = self.make_secure_rig()
+        service = rig.slot()
+        client = rig.http2_client()
+        first = client.ask()
+        rig.proxy.drain()
+        rig.pass_time(LEAVE_S + 1)
+        late = client.ask()
+        rig.exchange(service, OK)
+        self.assertEqual([client.answer(stream).reset for stream in (first, late)], [None, ErrorCodes.REFUSED_STREAM])
+        self.assertEqual(client.goaway and client.goaway.last_stream_id, first)
+        self.assertTrue(client.ended)
+
+    def test_an_idle_client_that_never_says_that_it_knows(self) -> None:
+        """Nor sends anything at all."""
+        rig = self.make_secure_rig()
+        client = rig.http2_client()
+        rig.proxy.drain()
+        rig.pass_time(LEAVE_S + 1)
+        client.exchange()
+        self.assertTrue(client.ended)
+        self.assertEqual(rig.gateway.counts.timeouts, {})
+
+    def test_a_request_that_crosses_the_end_of_the_idle_time(self) -> None:
+        rig = self.make_secure_rig(timeouts={"keep_alive": 4.0})
+        service = rig.slot()
+        client = rig.http2_client()
+        first = client.ask()
+        rig.exchange(service, OK)
+        self.assertEqual(client.answer(first).content, b"ok")
+        rig.pass_time(5.0)
+        crossing = client.ask()
+        rig.exchange(service, OK)
+        self.assertEqual(client.answer(crossing).content, b"ok")
+        self.assertTrue(client.ended)
 
     def test_a_client_that_says_goodbye(self) -> None:
         rig = self.make_secure_rig()

@@ -17,12 +17,22 @@ IDLE_FRAMES_PER_S = 100.0
 BYTES_PER_IDLE_FRAME = 1024
 """And one more for so many bytes of content that we send: a client that reads tells us so, by WINDOW_UPDATE and PING."""
 
-RESETS = 200
-"""How many streams may end in a reset before they were answered, at once, whoever resets them: a browser that leaves a page
-resets all of its up to 100. CVE-2023-44487 was used with thousands a second; Twisted allows 1,000."""
+RAPID_S = 1.0
+"""A client's reset counts when its stream is younger. CVE-2023-44487 resets streams at once, which gets around the bound on how
+many are open; a stream that was open for a second has used a place of MAX_STREAMS for it, as any request does. Envoy draws the
+line there too (premature_reset_min_stream_lifetime_seconds)."""
 
-RESETS_PER_S = 20.0
-"""And for each second that passes; Twisted allows 33."""
+RESETS = 500
+"""How many streams may end in a reset at once: those younger than RAPID_S that the client resets, and all that we are made to
+reset. As Envoy's premature_reset_total_stream_count; a browser that leaves a page, or a map that is dragged, cancels 100."""
+
+RESETS_PER_S = 50.0
+"""And for each second that passes. A page that searches while somebody types, or a map, cancels some 30 requests a second for
+as long as the fingers hold; CVE-2023-44487 was used with thousands a second on each connection."""
+
+RESETS_PER_ANSWER = 1.0
+"""And for each answer that we have sent whole: a client that takes half of the answers it asks for is no attacker, as Envoy and
+h2o see it too."""
 
 
 class Allowance:

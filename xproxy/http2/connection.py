@@ -7,24 +7,17 @@ broken ends in RST_STREAM where RFC 9113 says stream error, and in GOAWAY where 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Generic, List, Optional, Tuple
+from typing import Any, Callable, Generic, List, Optional, Tuple
 
 from . import frames
-from .allowance import BYTES_PER_IDLE_FRAME, IDLE_FRAMES, IDLE_FRAMES_PER_S, RESETS, RESETS_PER_S, Allowance
-from .errors import ConnectionFault, ErrorCode, Flood, StreamFault, malformed
-from .fields import FieldLines, check_request, check_trailers, other_path
+from .blocks import Blocks
+from .control import Control
+from .errors import ConnectionFault, ErrorCode, StreamFault, malformed
+from .fields import FieldLines, check_trailers
 from .frames import END_HEADERS, END_STREAM, FRAME_BYTES, HEADER_BYTES, MOST_WINDOW, PADDED, PREFACE, WITH_PRIORITY
-from .hpack_decoder import Decoder
-from .hpack_encoder import EMPTY_TABLE
 from .owner import Owner, R, S
-from .sending import Sending
-from .streams import TABLE, Input, Reaction, StreamState
+from .streams import Input, StreamState
 from .windows import CONNECTION_STEP_BYTES, CONNECTION_WINDOW_BYTES, FIRST_WINDOW_BYTES, MAX_STREAMS, STREAM_WINDOW_BYTES
-
-KNOWN_BLOCKS = 8
-"""Header blocks of which each connection remembers what they meant. With KNOWN_BLOCK_BYTES it takes 16 kB at most."""
-
-KNOWN_BLOCK_BYTES = 1024
 
 SKIPPED_RANGES = 8
 """Ranges of stream identifiers that a client has left out, remembered to tell it which of two mistakes it makes."""
@@ -33,7 +26,7 @@ _PREFACE, _SETTINGS, _FRAMES = "preface", "settings", "frames"
 """What a connection waits for."""
 
 
-class Connection(Sending[S], Generic[S, R]):
+class Connection(Control[S, R], Generic[S, R]):
     """See the module's docstring.
 
     :param max_head_bytes: what a header list may count: what is larger gets a 431 (see ``http1``), twice that the end.
@@ -41,31 +34,26 @@ class Connection(Sending[S], Generic[S, R]):
     """
 
     __slots__ = (
-        "in_block", "_owner", "_max_head_bytes", "_buffer", "_needed", "_begun", "_decoder", "_known", "_last", "_changes",
-        "_block", "_block_stream", "_block_flags", "_block_fault", "_receive_window", "_idle", "_resets", "_skipped",
+        "in_block", "_max_head_bytes", "_buffer", "_needed", "_begun", "_blocks", "_known", "_block", "_block_stream",
+        "_block_flags", "_block_fault", "_receive_window", "_skipped",
     )  # fmt: skip
 
     def __init__(self, owner: Owner[S, R], max_head_bytes: int, now: float) -> None:
-        super().__init__()
+        super().__init__(owner, now)
         self.in_block = False
-        self._owner = owner
         self._max_head_bytes = max_head_bytes
         self._buffer = bytearray()
         """What has come of the preface or of a frame that is not complete."""
         self._needed = 0
-        """With how much in the buffer it goes on."""
+        """With how many bytes in the buffer reading goes on."""
         self._begun = _PREFACE
-        self._decoder = Decoder(2 * max_head_bytes)
-        self._known: Dict[bytes, Tuple[int, R]] = {}
-        self._last: Optional[Tuple[FieldLines, int, R]] = None
-        """The request that was read last: its fields, their Content-Length and meaning."""
-        self._changes = 0
+        self._blocks: Blocks[R] = Blocks(max_head_bytes, owner.read_request)
+        self._known = self._blocks.known
         self._block = bytearray()
+        """What has come of a header block of several frames."""
         self._block_stream = self._block_flags = 0
         self._block_fault: Optional[StreamFault] = None
         self._receive_window = CONNECTION_WINDOW_BYTES
-        self._idle = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_S, now)
-        self._resets = Allowance(RESETS, RESETS_PER_S, now)
         self._skipped: List[range] = []
 
     def begin(self) -> None:
@@ -142,36 +130,6 @@ class Connection(Sending[S], Generic[S, R]):
         self._begun = _SETTINGS
         return len(PREFACE)
 
-    def _spend_idle(self, now: float) -> None:
-        earned, self._sent_bytes = self._sent_bytes / BYTES_PER_IDLE_FRAME, 0
-        if not self._idle.spend(now, earned):
-            raise Flood("idle-frames")
-
-    def _spend_reset(self, now: float) -> None:
-        if not self._resets.spend(now):
-            raise Flood("rapid-reset")
-
-    def _state_of(self, stream_id: int) -> StreamState:
-        """Of a stream that is not open. Those with even numbers would be ours to open, and never are."""
-        if stream_id > self.last_stream_id or not stream_id & 1:
-            return StreamState.IDLE
-        return StreamState.RESET if stream_id in self._reset_here else StreamState.CLOSED
-
-    def _react(self, stream_id: int, stream: Optional[S], given: Input) -> None:
-        """What an input means on this stream; raises what the table says is a fault."""
-        from_state = stream.state if stream is not None else self._state_of(stream_id)
-        to_state, reaction = TABLE[from_state, given]
-        if reaction is Reaction.CONNECTION_PROTOCOL:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "idle-stream")
-        if reaction is Reaction.CONNECTION_STREAM_CLOSED:
-            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "stream-closed")
-        if reaction is Reaction.STREAM_CLOSED:
-            raise StreamFault(ErrorCode.STREAM_CLOSED, "half-closed")
-        if stream is not None:
-            stream.state = to_state
-        elif reaction is Reaction.DROP and given is Input.RST_STREAM:
-            self._reset_here.pop(stream_id, None)
-
     def _stream_fault(self, stream_id: int, fault: StreamFault, now: float) -> None:
         """RFC 9113 section 5.4.2. On what is idle or over there is no stream to reset: then it is the connection's."""
         stream = self.streams.get(stream_id)
@@ -206,7 +164,7 @@ class Connection(Sending[S], Generic[S, R]):
         self.in_block = True
         self._block_stream, self._block_flags, self._block_fault = stream_id, flags, fault
         self._block += payload
-        self._bound_block()
+        self._blocks.bound(len(self._block))
 
     def _continuation(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
         """RFC 9113 section 6.10."""
@@ -214,16 +172,12 @@ class Connection(Sending[S], Generic[S, R]):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "continuation-of-nothing")
         self._spend_idle(now)
         self._block += payload
-        self._bound_block()
+        self._blocks.bound(len(self._block))
         if flags & END_HEADERS:
             block, fault = bytes(self._block), self._block_fault
             self._block = bytearray()
             self.in_block = False
             self._head(stream_id, block, self._block_flags & END_STREAM != 0, fault, now)
-
-    def _bound_block(self) -> None:
-        if len(self._block) > 2 * self._max_head_bytes:
-            raise Flood("header-block")
 
     def _head(self, stream_id: int, block: bytes, ended: bool, fault: Optional[StreamFault], now: float) -> None:
         """A whole header block: a request, trailers, or something that must be decoded all the same (section 4.3)."""
@@ -233,7 +187,7 @@ class Connection(Sending[S], Generic[S, R]):
             return
         state = self._state_of(stream_id)
         if state is not StreamState.IDLE:
-            self._decode(block)
+            self._blocks.decode(block)
             self._spend_idle(now)
             if any(stream_id in skipped for skipped in self._skipped):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "stream-identifier")
@@ -246,9 +200,9 @@ class Connection(Sending[S], Generic[S, R]):
         self.last_stream_id = stream_id
         try:
             if fault is not None:
-                self._decode(block)
+                self._blocks.decode(block)
                 raise fault
-            length, request = self._known.get(block) or self._read(block)
+            length, request = self._known.get(block) or self._blocks.read(block)
             if ended and length > 0:
                 raise malformed("content-length")
             if self.leaving or len(self.streams) >= MAX_STREAMS:
@@ -260,37 +214,12 @@ class Connection(Sending[S], Generic[S, R]):
         window = self._settings.initial_window
         opened = StreamState.HALF_CLOSED if ended else StreamState.OPEN
         stream = self.streams[stream_id] = self._owner.open_stream(stream_id, opened, window, STREAM_WINDOW_BYTES, length)
+        stream.opened_at = now
         self._owner.request_began(stream, request, ended)
-
-    def _decode(self, block: bytes) -> FieldLines:
-        if len(block) > 2 * self._max_head_bytes:
-            raise Flood("header-block")
-        fields = self._decoder.decode(block)
-        if self._decoder.changes != self._changes:
-            self._changes = self._decoder.changes
-            self._known.clear()
-        return fields
-
-    def _read(self, block: bytes) -> Tuple[int, R]:
-        """Understand a request. While the table does not change, the same block means the same. Raises StreamFault."""
-        changes = self._changes
-        fields = self._decode(block)
-        last = self._last
-        path = other_path(fields, last[0]) if last is not None else b""
-        if path and last is not None:
-            meaning = last[1], self._owner.read_request(fields, last[2], path)
-        else:
-            meaning = check_request(fields), self._owner.read_request(fields, None, b"")
-        self._last = (fields, *meaning)
-        if self._changes == changes and len(block) <= KNOWN_BLOCK_BYTES:
-            if len(self._known) >= KNOWN_BLOCKS:
-                self._known.clear()
-            self._known[block] = meaning
-        return meaning
 
     def _trailers(self, stream: S, block: bytes, ended: bool, fault: Optional[StreamFault], now: float) -> None:
         """RFC 9113 section 8.1: a second field section ends the request."""
-        fields = self._decode(block)
+        fields = self._blocks.decode(block)
         self._react(stream.stream_id, stream, Input.HEADERS)
         if fault is not None:
             raise fault
@@ -343,109 +272,6 @@ class Connection(Sending[S], Generic[S, R]):
         if self._receive_window <= CONNECTION_STEP_BYTES:
             self._put(frames.window_update(0, CONNECTION_WINDOW_BYTES - self._receive_window))
             self._receive_window = CONNECTION_WINDOW_BYTES
-
-    # -- everything else
-
-    def _priority(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 6.3: of no use any more, but checked."""
-        self._spend_idle(now)
-        if not stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "priority-of-the-connection")
-        if len(payload) != 5:
-            raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "priority-size")
-        if frames.depends_on(payload) == stream_id:
-            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "depends-on-itself")
-
-    def _rst_stream(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 6.4."""
-        self._spend_idle(now)
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "rst-stream-size")
-        stream = self.streams.get(stream_id)
-        self._react(stream_id, stream, Input.RST_STREAM)
-        if stream is not None:
-            del self.streams[stream_id]
-            self._owner.stream_lost(stream)
-            self._spend_reset(now)
-
-    def _client_settings(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 6.5."""
-        self._spend_idle(now)
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "settings-of-a-stream")
-        if flags & frames.ACK:
-            if payload:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "settings-size")
-            return
-        settings = self._settings
-        had_small_table = settings.small_table
-        change = settings.update(payload)
-        if settings.small_table and not had_small_table:
-            self._table_update = EMPTY_TABLE
-        if change:
-            for stream in self.streams.values():
-                stream.send_window += change
-                if stream.send_window > MOST_WINDOW:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "initial-window")
-        self._put(frames.SETTINGS_ACK)
-        if change > 0:
-            self._owner.window_opened(None)
-
-    def _push_promise(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 8.4: a client can't push."""
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "push-promise")
-
-    def _ping(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 6.7."""
-        self._spend_idle(now)
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ping-of-a-stream")
-        if len(payload) != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "ping-size")
-        if not flags & frames.ACK:
-            self._put(frames.ping_ack(payload))
-
-    def _goaway(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 6.8."""
-        self._spend_idle(now)
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "goaway-of-a-stream")
-        if len(payload) < 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "goaway-size")
-        self._owner.client_leaves(frames.read_number(payload, 4)[0])
-
-    def _window_update(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 6.9."""
-        self._spend_idle(now)
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "window-update-size")
-        increment = frames.read_number(payload)[0] & MOST_WINDOW
-        if not stream_id:
-            if not increment:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "window-update-of-nothing")
-            before = self._send_window
-            self._send_window = after = before + increment
-            if after > MOST_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "connection-window")
-            if before <= 0 < after:
-                self._owner.window_opened(None)
-            return
-        stream = self.streams.get(stream_id)
-        self._react(stream_id, stream, Input.WINDOW_UPDATE)
-        if stream is None:
-            return
-        if not increment:
-            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "window-update-of-nothing")
-        before = stream.send_window
-        stream.send_window = after = before + increment
-        if after > MOST_WINDOW:
-            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "stream-window")
-        if before <= 0 < after:
-            self._owner.window_opened(stream)
-
-    def _unknown(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """RFC 9113 section 5.5: nothing to us."""
-        self._spend_idle(now)
 
 
 _Take = Callable[[Any, int, int, bytes, float], None]

@@ -83,8 +83,26 @@ def _check_pseudo(pseudo: Dict[bytes, bytes], host: Optional[bytes]) -> None:
     elif not (pseudo.get(b":method") and pseudo.get(b":scheme") and pseudo.get(b":path")):
         raise malformed("pseudo-field")
     authority = pseudo.get(b":authority")
-    if authority is not None and host is not None and authority != host:
+    if authority is not None and host is not None and not _same_entity(authority, host, pseudo.get(b":scheme", b"")):
         raise malformed("host")
+
+
+DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+
+
+def _same_entity(authority: bytes, host: bytes, scheme: bytes) -> bool:
+    """Whether ``:authority`` and Host name the same server, as far as RFC 9113 section 8.3.1 asks a proxy to look: in upper or
+    lower case, with the port of the scheme or without it (RFC 3986 section 6.2.3). Only ``:authority`` goes on.
+    """
+    if authority == host:
+        return True
+    port = DEFAULT_PORTS.get(scheme.lower(), b":")
+    return _bare(authority.lower(), port) == _bare(host.lower(), port)
+
+
+def _bare(authority: bytes, port: bytes) -> bytes:
+    """Without the default port, and without the colon of a port that is empty."""
+    return authority[: -len(port)] if authority.endswith(port) else authority[:-1] if authority.endswith(b":") else authority
 
 
 def check_trailers(fields: FieldLines) -> None:

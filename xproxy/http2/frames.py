@@ -49,6 +49,11 @@ def settings(values: Iterable[Tuple[int, int]]) -> bytes:
     return header(len(payload) << 8 | SETTINGS, 0, 0) + payload
 
 
+def ping(payload: bytes) -> bytes:
+    """A PING frame; ``payload`` has eight bytes."""
+    return header(8 << 8 | PING, 0, 0) + payload
+
+
 def ping_ack(payload: bytes) -> bytes:
     """The answer to a PING."""
     return header(8 << 8 | PING, ACK, 0) + payload

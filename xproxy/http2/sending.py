@@ -16,6 +16,12 @@ from .windows import FIRST_WINDOW_BYTES, MAX_STREAMS, STREAM_STEP_BYTES
 
 S = TypeVar("S", bound=OpenStream)
 
+MOST_STREAM = 2**31 - 1
+"""The highest identifier of a stream (RFC 9113 section 5.1.1): GOAWAY with it lets all streams through (section 6.8)."""
+
+LEAVING_PING = b"leaving!"
+"""What the PING behind the first GOAWAY carries (RFC 9113 section 6.7: eight bytes)."""
+
 RESET_STREAMS = 2 * MAX_STREAMS
 """Streams that we have reset and on which frames may still be under way: no more than a client may have open. What comes on
 older ones is its mistake."""
@@ -27,25 +33,28 @@ class Sending(Generic[S]):
     :ivar streams: those that are open, by identifier.
     :ivar last_stream_id: the highest that the client has used, 0 before the first.
     :ivar pending: bytes that wait to be taken.
-    :ivar leaving: GOAWAY was sent; new streams are refused.
+    :ivar going: the client was told that the end is near; streams that it has opened before it knew are taken.
+    :ivar leaving: the last GOAWAY but one for errors was sent, or the client's has come; new streams are refused.
     :ivar closed: GOAWAY was sent for good, or the owner is gone: nothing is read or written any more.
     """
 
     __slots__ = (
-        "streams", "last_stream_id", "pending", "leaving", "closed", "_out", "_settings", "_send_window", "_sent_bytes",
-        "_table_update", "_reset_here",
+        "streams", "last_stream_id", "pending", "going", "leaving", "closed", "_out", "_settings", "_send_window",
+        "_sent_bytes", "_whole_answers", "_table_update", "_reset_here",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.streams: Dict[int, S] = {}
         self.last_stream_id = 0
         self.pending = 0
-        self.leaving = self.closed = False
+        self.going = self.leaving = self.closed = False
         self._out: List[bytes] = []
         self._settings = ClientSettings()
         self._send_window = FIRST_WINDOW_BYTES
         self._sent_bytes = 0
-        """Of content, since it was last looked at."""
+        """Of content, since this was last looked at."""
+        self._whole_answers = 0
+        """Streams that we have ended, since this was last looked at."""
         self._table_update = b""
         """What the client has to be told before the next header block."""
         self._reset_here: Dict[int, None] = {}
@@ -108,6 +117,7 @@ class Sending(Generic[S]):
 
     def _answered(self, stream: S) -> None:
         """We have ended a stream. What is left of the request has no use any more (RFC 9113 section 8.1)."""
+        self._whole_answers += 1
         stream.state, reaction = TABLE[stream.state, Input.ANSWERED]
         del self.streams[stream.stream_id]
         if reaction is Reaction.RESET:
@@ -139,7 +149,17 @@ class Sending(Generic[S]):
     # -- the end
 
     def go_away(self) -> None:
-        """Say that no further stream is taken; those that are open go on."""
+        """Tell the client to open no more streams (RFC 9113 section 6.8); those that it opens before it knows are served.
+
+        The answer to the PING behind the GOAWAY says that the client knows: then streams are refused. When no answer comes, the
+        owner calls ``refuse_streams``.
+        """
+        if not self.going and not self.leaving:
+            self.going = True
+            self._put(frames.goaway(MOST_STREAM, ErrorCode.NO_ERROR) + frames.ping(LEAVING_PING))
+
+    def refuse_streams(self) -> None:
+        """Say which stream was the last that is taken; those that are open go on."""
         if not self.leaving:
             self.leaving = True
             self._put(frames.goaway(self.last_stream_id, ErrorCode.NO_ERROR))

@@ -100,9 +100,12 @@ class OpenStream:
     :ivar receive_window: what it may send.
     :ivar taken: what of it was used and not yet given back.
     :ivar length_left: what is missing of the announced content, -1 when no length was announced.
+    :ivar opened_at: when its head came (monotonic seconds); set by the connection.
     """
 
-    __slots__ = ("stream_id", "state", "send_window", "receive_window", "taken", "length_left")
+    __slots__ = ("stream_id", "state", "send_window", "receive_window", "taken", "length_left", "opened_at")
+
+    opened_at: float
 
     def __init__(self, stream_id: int, state: StreamState, send_window: int, receive_window: int, length: int) -> None:
         self.stream_id = stream_id

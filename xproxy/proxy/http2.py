@@ -34,6 +34,10 @@ HELD_BYTES = 64 * 1024
 WRITE_BYTES = 64 * 1024
 """What is collected before it is written: four frames, one call of send."""
 
+LEAVE_S = 2.0
+"""How long a client that was told to leave may take to say that it knows (RFC 9113 section 6.8: a round trip at least). After
+that no further stream is taken."""
+
 RECORD_BYTES = 16 * 1024
 """What fills a TLS record (RFC 8446 section 5.1): nothing is gained by waiting for more."""
 
@@ -57,7 +61,7 @@ class HTTP2Connection(Protocol):
         self.blocked = False
         """The transport is full."""
         self.deadline = self._idle_until = now + gateway.timeouts.head
-        self._block_until = self._write_until = NEVER
+        self._block_until = self._write_until = self._leave_until = NEVER
         self._ready: Deque[Stream] = deque()
         self._sending = False
         """What is given to the connection now is sent by who is at it."""
@@ -305,10 +309,10 @@ class HTTP2Connection(Protocol):
             return
         if self.streams:
             self._idle_until = NEVER
+        elif self.h2.leaving:
+            self._end()
+            return
         elif self._idle_until == NEVER:
-            if self.h2.leaving:
-                self._end()
-                return
             self._idle_until = self.gateway.monotonic() + self.gateway.timeouts.keep_alive
         if not self.h2.in_block:
             self._block_until = NEVER
@@ -317,7 +321,7 @@ class HTTP2Connection(Protocol):
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        self.deadline = min(self._idle_until, self._block_until, self._write_until)
+        self.deadline = min(self._idle_until, self._block_until, self._write_until, self._leave_until)
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, idle for too long, or does not close."""
@@ -330,21 +334,33 @@ class HTTP2Connection(Protocol):
                 return
             counts.timed_out("write")
             self.transport.abortConnection()
-        else:
-            counts.timed_out("head" if now > self._block_until or not self.h2.last_stream_id else "keep_alive")
+        elif now > self._leave_until:
+            self._leave_until = NEVER
+            self.h2.refuse_streams()
+            self.flush()
+            self._note_progress()
+        elif now > self._block_until or not self.h2.last_stream_id:
+            counts.timed_out("head")
             self.h2.close()
             self._end()
+        else:
+            counts.timed_out("keep_alive")
+            self._idle_until = NEVER
+            self._begin_to_leave()
 
     # -- the end
 
     def drain(self) -> None:
         """Take no further request: say so, and close when the last one is answered."""
-        if self._over or self.h2.leaving:
-            return
-        self.h2.go_away()
-        self.flush()
-        if not self.streams:
-            self._end()
+        if not self._over:
+            self._begin_to_leave()
+
+    def _begin_to_leave(self) -> None:
+        if not self.h2.going and not self.h2.leaving:
+            self._leave_until = self.gateway.monotonic() + LEAVE_S
+            self.h2.go_away()
+            self.flush()
+            self._set_deadline()
 
     def _end(self) -> None:
         """Drop the streams and close, once what is written is sent."""
