@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Dict, Optional
+from typing import Dict
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.config import RedirectConfig, RespondConfig
 from xproxy.http1.limits import DEFAULT_LIMITS
 from xproxy.http1.request import RequestHead, parse_request_head
-from xproxy.proxy.answers import HTML, JSON, MAX_PAGE_BYTES, TEXT, Answer, Pages, phrase, preferred, redirect, respond
+from xproxy.proxy.answers import HTML, JSON, MAX_PAGE_BYTES, TEXT, Answer, Pages, preferred, redirect, respond
 
 
 def head(target: bytes, host: bytes = b"example.com:8080") -> RequestHead:
@@ -135,8 +135,3 @@ class RuleTests(SynchronousTestCase):
             answer = respond(RespondConfig(status, b"body"))
             self.assertEqual(answer.has_content, has_content, status)
         self.assertEqual(respond(RespondConfig(205, b"body")).content, b"")
-
-    def test_phrases(self) -> None:
-        """What a status is called, also one that nobody knows."""
-        found: Optional[str] = phrase(599)
-        self.assertEqual((phrase(404), found), ("Not Found", "Status"))

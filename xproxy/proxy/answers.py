@@ -7,13 +7,13 @@ page. The front writes an Answer as HTTP/1.1, the resource through twisted.web.
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
 from pathlib import Path
 from typing import Dict, Optional, Tuple
 
 import attr
 
 from ..config import RedirectConfig, RespondConfig, RouteConfig
+from ..http1.phrases import phrase
 from ..http1.request import RequestHead
 
 HTML, JSON, TEXT = "html", "json", "txt"
@@ -44,14 +44,6 @@ class Answer:
     def has_content(self) -> bool:
         """Whether such an answer has a body at all, and so a length (RFC 9110 section 6.4.1)."""
         return self.status >= 200 and self.status not in (204, 304)
-
-
-def phrase(status: int) -> str:
-    """The reason phrase of a status code."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Status"
 
 
 def preferred(accept: bytes) -> str:

@@ -37,8 +37,9 @@ from zope.interface import implementer
 from ..http1.errors import BadMessage
 from ..http1.fields import Fields
 from ..http1.forward import forwarding_block
+from ..http1.phrases import phrase
 from ..http1.request import RequestHead, head_end, parse_request_head
-from .answers import Answer, phrase
+from .answers import Answer
 from .client_request import ClientRequest
 from .gateway import Gateway, peer_host
 from .inlet import MAX_READ_BYTES, Inlet

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from ..http1.body import BodyReader, LengthBody
 from ..http1.errors import BadMessage
 from ..http1.forward import client_head, forwarding_block, received_request_id, request_head
+from ..http1.phrases import phrase
 from ..http1.request import RequestHead, parse_request_head
 from ..http1.response import ResponseHead
 from . import answers
@@ -225,7 +226,7 @@ class WebCaller:
 
     def _answer(self, answer: Answer) -> None:
         request = self._request
-        request.setResponseCode(answer.status, answers.phrase(answer.status).encode())
+        request.setResponseCode(answer.status, phrase(answer.status).encode())
         request.responseHeaders.removeHeader(b"content-type")
         for name, value in answer.fields:
             request.setHeader(name, value)
