@@ -1,6 +1,6 @@
 # make run            try it: a proxy with a demo service        make run ARGS="--http tcp:8081"
 # make test           the whole suite                            make test TESTS=tests/admin
-# make lint types     ruff; mypy
+# make lint types     ruff and the layers of the packages; mypy
 # make fuzz           our parsers beside h11 and llhttp            make fuzz SECONDS=600 SEED=7
 # make trial          the suite under Twisted's own runner
 # make bench          beside nginx, HAProxy and others          make bench ARGS=--quick
@@ -36,6 +36,7 @@ fuzz: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

@@ -9,14 +9,14 @@ import sys
 import time
 from typing import List, Sequence
 
-from .contestants import BASELINE, Field
-from .places import add_options, places, say
-from .plot import svg
-from .publish import OUTPUT
-from .report import Run, as_json, markdown
-from .rounds import Match, Results
-from .rows import ROWS, Row, Scale
-from .special import Table, idle_table, leases_table, slots_table
+from benchmarks.contestants import BASELINE, Field
+from benchmarks.places import add_options, places, say
+from benchmarks.plot import svg
+from benchmarks.publish import OUTPUT
+from benchmarks.report import Run, as_json, markdown
+from benchmarks.rounds import Match, Results
+from benchmarks.rows import ROWS, Row, Scale
+from benchmarks.special import Table, idle_table, leases_table, slots_table
 
 SPECIAL = ("slots", "leases", "idle")
 """The rows in ``special``, in the order in which they are run; idle comes last, for it starts everybody anew."""

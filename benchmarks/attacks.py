@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Dict, List
 
-from .configs import SLOTS
-from .contestants import Contestant, Field
-from .loads import Target, client
-from .measure import memory_bytes, open_descriptors
-from .places import add_options, places, say
-from .slow_clients import Crowd
+from benchmarks.configs import SLOTS
+from benchmarks.contestants import Contestant, Field
+from benchmarks.loads import Target, client
+from benchmarks.measure import memory_bytes, open_descriptors
+from benchmarks.places import add_options, places, say
+from benchmarks.slow_clients import Crowd
 
 ATTACKERS = 5_000
 CLIENTS, REQUESTS = 4, 4_000

@@ -7,8 +7,8 @@ import http.client
 import socket
 from typing import Dict
 
-from .loads import Failed
-from .service import SIZES, content
+from benchmarks.loads import Failed
+from benchmarks.service import SIZES, content
 
 CHECKED = ("256", "16k", "1m")
 """The answers that are compared whole."""

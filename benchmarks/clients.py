@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import Deque, Dict, List, Optional, Tuple, Type
 
-from .service import content
+from benchmarks.service import content
 
 END = b"\r\n\r\n"
 READ_BYTES = 1 << 20

@@ -16,9 +16,9 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Sequence
 
-from . import configs
-from .configs import SLOTS, Ports, Tls
-from .processes import NotStarted, Program, free_port
+from benchmarks import configs
+from benchmarks.configs import SLOTS, Ports, Tls
+from benchmarks.processes import NotStarted, Program, free_port
 
 BASELINE = "nginx"
 """Whose figures in the same round the others' are divided by: nginx with upstream keep-alive."""

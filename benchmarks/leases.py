@@ -18,12 +18,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.task import react
 
+from benchmarks.measure import cpu_seconds
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import Box
 from xproxy.handoff.connection import BoxConnection
 from xproxy.handoff.messages import ANSWER, VERSION, Ask, GiveBack, Grant, Hello, Recall, decode, encode
-
-from .measure import cpu_seconds
 
 WARM_UP = 3000
 """Leases before the clock starts: PyPy compiles what it sees often."""

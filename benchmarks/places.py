@@ -12,10 +12,10 @@ import tempfile
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from .configs import Tls
-from .contestants import Places
-from .processes import raise_descriptor_limit
-from .publish import TOP
+from benchmarks.configs import Tls
+from benchmarks.contestants import Places
+from benchmarks.processes import raise_descriptor_limit
+from benchmarks.publish import TOP
 
 
 def say(text: str) -> None:

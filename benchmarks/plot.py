@@ -6,9 +6,9 @@ from html import escape
 from statistics import median
 from typing import Dict, List
 
-from .contestants import BASELINE
-from .report import Run
-from .rounds import cpu
+from benchmarks.contestants import BASELINE
+from benchmarks.report import Run
+from benchmarks.rounds import cpu
 
 BAR, GAP, ROW_GAP, TITLE = 13, 3, 22, 18
 LABEL_WIDTH, PLOT_WIDTH, MARGIN = 210, 560, 24

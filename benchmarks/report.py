@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 from statistics import median
 from typing import Any, Dict, List, Sequence
 
-from .contestants import BASELINE, PAPER_BASELINE
-from .rounds import Figure, Results, cpu, rate
-from .special import Table, Value
-from .targets import Verdict, verdicts
+from benchmarks.contestants import BASELINE, PAPER_BASELINE
+from benchmarks.rounds import Figure, Results, cpu, rate
+from benchmarks.special import Table, Value
+from benchmarks.targets import Verdict, verdicts
 
 QUIET = 0.1
 """The share of the proxies' core that others may use before a run is called disturbed."""

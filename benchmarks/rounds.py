@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable, Dict, List, Sequence
 
-from .checks import check
-from .contestants import BASELINE, Contestant, Field
-from .loads import Failed, Outcome, Target
-from .measure import Cost, cost, sample
-from .rows import SLOW, Row, Scale
+from benchmarks.checks import check
+from benchmarks.contestants import BASELINE, Contestant, Field
+from benchmarks.loads import Failed, Outcome, Target
+from benchmarks.measure import Cost, cost, sample
+from benchmarks.rows import SLOW, Row, Scale
 
 WARM_UP = Scale(seconds=3, part=1.0)
 """How much of each row is run before the first round by who has a just-in-time compiler, which has to see the code first."""

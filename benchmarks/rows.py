@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Dict, Tuple
 
-from .loads import Outcome, Target, ab, client, h2load, wrk
-from .service import SIZES
+from benchmarks.loads import Outcome, Target, ab, client, h2load, wrk
+from benchmarks.service import SIZES
 
 SLOW: Dict[str, float] = {"twisted": 0.2}
 """Contestants that get this part of a fixed amount of requests."""

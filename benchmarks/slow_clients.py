@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any, Dict, List
 
-from .processes import on_core
+from benchmarks.processes import on_core
 
 TICKS_PER_S = 50
 """Each connection has its turn once a second; the turns are spread over so many steps."""

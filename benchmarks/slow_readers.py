@@ -15,14 +15,14 @@ import sys
 from statistics import median
 from typing import List
 
-from .checks import keep_alive_bytes
-from .configs import SLOTS
-from .contestants import Contestant, Field, Xproxy
-from .loads import Outcome, Target, wrk
-from .measure import memory_bytes
-from .places import add_options, places, say
-from .service import SIZES
-from .slow_clients import Crowd
+from benchmarks.checks import keep_alive_bytes
+from benchmarks.configs import SLOTS
+from benchmarks.contestants import Contestant, Field, Xproxy
+from benchmarks.loads import Outcome, Target, wrk
+from benchmarks.measure import memory_bytes
+from benchmarks.places import add_options, places, say
+from benchmarks.service import SIZES
+from benchmarks.slow_clients import Crowd
 
 READERS = 1_000
 BYTES_PER_S = 1_000

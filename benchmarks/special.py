@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Dict, List, Union
 
-from .configs import SLOTS
-from .contestants import Xproxy
-from .loads import TOP, Failed, IdleClients, ab, wrk
-from .measure import context_switches, memory_bytes, time_wait
-from .processes import NotStarted, Program, free_port, on_core
-from .rounds import Match
+from benchmarks.configs import SLOTS
+from benchmarks.contestants import Xproxy
+from benchmarks.loads import TOP, Failed, IdleClients, ab, wrk
+from benchmarks.measure import context_switches, memory_bytes, time_wait
+from benchmarks.processes import NotStarted, Program, free_port, on_core
+from benchmarks.rounds import Match
 
 IDLE_CONNECTIONS = 10_000
 SPARE_DESCRIPTORS = 500

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Dict, List, Optional, Sequence
 
-from .contestants import BASELINE, PAPER_BASELINE
-from .rounds import Results, cpu, rate
-from .special import Table
+from benchmarks.contestants import BASELINE, PAPER_BASELINE
+from benchmarks.rounds import Results, cpu, rate
+from benchmarks.special import Table
 
 IDLE_BYTES = 8 * 1024
 

@@ -79,11 +79,11 @@ class PackagingTests(SynchronousTestCase):
         wheel = self.wheel()
         names = wheel.namelist()
         self.assertEqual([name for name in names if name.startswith("twisted/")], ["twisted/plugins/xproxy_plugins.py"])
-        self.assertEqual({name.split("/")[0] for name in names}, {"twisted", "xproxy", f"xproxy-{__version__}.dist-info"})
+        self.assertEqual({name.split("/")[0] for name in names}, {"twisted", "xproxy", f"xproxy_lb-{__version__}.dist-info"})
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / "xproxy").rglob("*.py")}
         self.assertEqual(modules - set(names), set())
         self.assertIn("xproxy/py.typed", names)
-        self.assertIn(f"xproxy-{__version__}.dist-info/licenses/LICENSE", names)
+        self.assertIn(f"xproxy_lb-{__version__}.dist-info/licenses/LICENSE", names)
         self.assertEqual([name for name in names if name.endswith((".pyc", ".cache"))], [])
 
     def test_twisted_finds_the_plugins_of_an_installed_wheel(self) -> None:

@@ -11,6 +11,10 @@ from typing import Any, MutableSequence, Sequence
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+BOARD_BYTES = 65536
+"""The size of a board: one byte for each lease a proxy can have. More than descriptors a process has by default (Linux: 1,024,
+systemd: 524,288 at most), and one round number of pages."""
+
 
 class ILeaseHolder(Interface):
     """A proxy, as its acceptor sees it."""

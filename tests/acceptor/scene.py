@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.acceptor.doubles import RecordingHolder, SlotTransport, descriptors
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.local import LocalSource
-from xproxy.acceptor.registration import SlotFactory
+from xproxy.acceptor.registering import SlotFactory
 from xproxy.config import PoolConfig
 
 POLITE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"

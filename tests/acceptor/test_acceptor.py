@@ -11,9 +11,8 @@ from tests.acceptor.doubles import RecordingSharer
 from tests.acceptor.scene import POLITE, SceneTestCase
 from xproxy.acceptor import holding, parked
 from xproxy.acceptor.acceptor import UnknownPool
-from xproxy.acceptor.holding import BOARD_BYTES
 from xproxy.acceptor.local import LocalSource
-from xproxy.interfaces import ILeaseHolder, ISlotSource
+from xproxy.interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
 from xproxy.slots.book import BadAsk, NotLeased
 
 

@@ -13,7 +13,7 @@ from tests.acceptor.tls import TLSService, TLSTestCase
 from tests.handoff.doubles import ended, readable, soon, until
 from xproxy.acceptor import tls_slots
 from xproxy.acceptor.bridge import State
-from xproxy.service.served_slot import CLOSING_RESPONSE
+from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 BUFFERED_BYTES = 3 * 64 * 1024
 """What may wait in one direction in our own memory: what a transport takes before it says pause, and two reads."""

@@ -15,9 +15,9 @@ from tests.acceptor.tls import LOCAL, TLSTestCase
 from tests.certificates import DAY, Authority, Issued
 from tests.handoff.doubles import ended, reactor, readable, receive_slot, until
 from xproxy.acceptor import tls_slots
-from xproxy.acceptor.keepalive import USER_TIMEOUT_S
-from xproxy.acceptor.service import AcceptorService
+from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
+from xproxy.net.keepalive import USER_TIMEOUT_S
 from xproxy.slots.registration import build_registration
 from xproxy.startup import StartupError
 

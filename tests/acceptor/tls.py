@@ -9,7 +9,7 @@ from typing import Any, List, Optional
 from tests.certificates import Authority, Issued
 from tests.handoff.doubles import HandoffTestCase, reactor, soon, until
 from xproxy.acceptor import bridge
-from xproxy.acceptor.service import AcceptorService
+from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, CertificateConfig, Config, PoolConfig, TimeoutsConfig
 
 LOCAL = "tcp:0:interface=127.0.0.1"

@@ -10,8 +10,8 @@ from typing import Counter as Counts
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import PATIENCE_S, Address
-from .processes import Program
+from tests.e2e.clients import PATIENCE_S, Address
+from tests.e2e.processes import Program
 
 Expected = Callable[[str, str, bytes], bytes]
 """From the method, the target and the body of a request to what its answer begins with."""

@@ -12,10 +12,10 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import PATIENCE_S, Address
-from .processes import Xproxy, configuration
-from .services import REDIAL_S, mxproxy_preamble, respond
-from .wire import Message, Wire, connect
+from tests.e2e.clients import PATIENCE_S, Address
+from tests.e2e.processes import Xproxy, configuration
+from tests.e2e.services import REDIAL_S, mxproxy_preamble, respond
+from tests.e2e.wire import Message, Wire, connect
 
 Play = Callable[[Wire], object]
 """Reads a request and answers it, somehow. It may close the wire; EOFError and OSError close it too."""

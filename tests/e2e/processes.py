@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, List, Match, Optional, Sequence, Tuple, 
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Address, ask
+from tests.e2e.clients import Address, ask
 
 PYTHON = os.environ.get("XPROXY_TEST_PYTHON") or sys.executable
 

@@ -16,7 +16,7 @@ from typing import Callable, Dict, List, Optional
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import PATIENCE_S, Address
+from tests.e2e.clients import PATIENCE_S, Address
 
 REDIAL_S = 0.02
 """How soon a slot is dialled again when nobody answered."""

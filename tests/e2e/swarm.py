@@ -10,8 +10,8 @@ from typing import Dict, List
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import PATIENCE_S, Address
-from .services import RESET, mxproxy_preamble
+from tests.e2e.clients import PATIENCE_S, Address
+from tests.e2e.services import RESET, mxproxy_preamble
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\nok\n"

@@ -9,9 +9,9 @@ from functools import partial
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Waiting, ask, talk, together
-from .processes import Xacceptor, Xproxy, configuration
-from .services import Gate, SlotService
+from tests.e2e.clients import Waiting, ask, talk, together
+from tests.e2e.processes import Xacceptor, Xproxy, configuration
+from tests.e2e.services import Gate, SlotService
 
 POOL = {"slots", "idle", "leased", "in_flight", "most_in_flight", "queue_length", "served"}
 """What ``/status`` has of each pool, and of each service of it but for the queue."""

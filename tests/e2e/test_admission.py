@@ -9,9 +9,9 @@ from typing import Dict, List
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import ask, connect_unix, exchange, receive_slot
-from .processes import Xacceptor, Xproxy, configuration, short_path, slots_description, twist
-from .services import SlotService, mxproxy_preamble
+from tests.e2e.clients import ask, connect_unix, exchange, receive_slot
+from tests.e2e.processes import Xacceptor, Xproxy, configuration, short_path, slots_description, twist
+from tests.e2e.services import SlotService, mxproxy_preamble
 
 MINUTE_S = 60
 

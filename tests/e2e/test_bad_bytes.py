@@ -14,9 +14,9 @@ from typing import List, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Waiting, ask, connect_unix, exchange, receive_until, talk
-from .processes import Xacceptor, Xproxy
-from .services import Gate, SlotService, mxproxy_preamble
+from tests.e2e.clients import Waiting, ask, connect_unix, exchange, receive_until, talk
+from tests.e2e.processes import Xacceptor, Xproxy
+from tests.e2e.services import Gate, SlotService, mxproxy_preamble
 
 RANDOM = random.Random(20)
 

@@ -11,10 +11,10 @@ import tempfile
 import threading
 from typing import List
 
-from .clients import PATIENCE_S
-from .played import Play, ProxyCase, Recorder, get, post, wait_for
-from .services import respond
-from .wire import Message, Wire
+from tests.e2e.clients import PATIENCE_S
+from tests.e2e.played import Play, ProxyCase, Recorder, get, post, wait_for
+from tests.e2e.services import respond
+from tests.e2e.wire import Message, Wire
 
 MEBIBYTE = 1024 * 1024
 FILES = "[limits]\nbodies_memory = 0"

@@ -12,9 +12,9 @@ from typing import Dict, List, Union
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Address, ask
-from .processes import Xacceptor, Xproxy
-from .swarm import Swarm
+from tests.e2e.clients import Address, ask
+from tests.e2e.processes import Xacceptor, Xproxy
+from tests.e2e.swarm import Swarm
 
 SLOTS = 1000
 ROUNDS = 6

@@ -12,10 +12,10 @@ from typing import List
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Waiting, ask, together
-from .load import Load
-from .processes import Answering, Program, Xacceptor, Xproxy
-from .services import Gate, SlotService, describe
+from tests.e2e.clients import Waiting, ask, together
+from tests.e2e.load import Load
+from tests.e2e.processes import Answering, Program, Xacceptor, Xproxy
+from tests.e2e.services import Gate, SlotService, describe
 
 SLOT_SERVICE = str(Path(__file__).parent / "applications" / "slot_service.py")
 

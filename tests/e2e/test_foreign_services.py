@@ -10,9 +10,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from .clients import Address, ask, together
-from .processes import Program, Xproxy, slots_description, twist, twistd
-from .services import SlotService, mxproxy_preamble
+from tests.e2e.clients import Address, ask, together
+from tests.e2e.processes import Program, Xproxy, slots_description, twist, twistd
+from tests.e2e.services import SlotService, mxproxy_preamble
 
 APPLICATIONS = str(Path(__file__).parent / "applications")
 

@@ -11,10 +11,10 @@ import shutil
 import subprocess
 from typing import Any, Iterator, List
 
-from .clients import PATIENCE_S, together
-from .played import ProxyCase, Recorder
-from .services import respond
-from .wire import Message
+from tests.e2e.clients import PATIENCE_S, together
+from tests.e2e.played import ProxyCase, Recorder
+from tests.e2e.services import respond
+from tests.e2e.wire import Message
 
 CHUNKS = [os.urandom(500) * 40 for _ in range(25)]
 """Of the answer to /chunked."""

@@ -8,10 +8,10 @@ import threading
 import time
 from typing import Optional
 
-from .clients import ask
-from .played import ProxyCase, Recorder, get, post, wait_for
-from .services import respond
-from .wire import Message, Wire
+from tests.e2e.clients import ask
+from tests.e2e.played import ProxyCase, Recorder, get, post, wait_for
+from tests.e2e.services import respond
+from tests.e2e.wire import Message, Wire
 
 AT_ONCE_S = 5.0
 """Much more than a timeout of this file, much less than its default."""

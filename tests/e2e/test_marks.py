@@ -6,8 +6,8 @@ import re
 from email.utils import parsedate_to_datetime
 from typing import Dict
 
-from .played import ProxyCase, Recorder, get, post
-from .services import respond
+from tests.e2e.played import ProxyCase, Recorder, get, post
+from tests.e2e.services import respond
 
 TRUSTED = "127.0.0.2"
 """The address of a client that the configuration trusts."""

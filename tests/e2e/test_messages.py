@@ -5,9 +5,9 @@ from __future__ import annotations
 import queue
 from typing import List
 
-from .played import ProxyCase, Recorder, get, post
-from .services import respond
-from .wire import Message, Wire
+from tests.e2e.played import ProxyCase, Recorder, get, post
+from tests.e2e.services import respond
+from tests.e2e.wire import Message, Wire
 
 
 class RequestBodyTests(ProxyCase):

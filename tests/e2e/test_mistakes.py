@@ -9,9 +9,9 @@ from typing import List, Sequence, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import ask, connect_unix
-from .processes import Program, Xacceptor, Xproxy, configuration, short_path, twistd
-from .services import SlotService
+from tests.e2e.clients import ask, connect_unix
+from tests.e2e.processes import Program, Xacceptor, Xproxy, configuration, short_path, twistd
+from tests.e2e.services import SlotService
 
 ANYWHERE = ("--http", "tcp:0:interface=127.0.0.1", "--slots", "tcp:0:interface=127.0.0.1", "--admin", "none")
 """An xproxy that would start."""

@@ -7,9 +7,9 @@ from typing import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Waiting, ask, connect_unix, exchange, receive_slot
-from .processes import Xacceptor, Xproxy, configuration
-from .services import SlotService
+from tests.e2e.clients import Waiting, ask, connect_unix, exchange, receive_slot
+from tests.e2e.processes import Xacceptor, Xproxy, configuration
+from tests.e2e.services import SlotService
 
 WANTED = b"\x80"
 REQUEST = b"GET /one-byte HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -6,11 +6,11 @@ import threading
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import talk
-from .played import PlayedService, ProxyCase, Recorder, get, post, wait_for
-from .processes import Xacceptor, Xproxy
-from .services import respond
-from .wire import Message, Wire
+from tests.e2e.clients import talk
+from tests.e2e.played import PlayedService, ProxyCase, Recorder, get, post, wait_for
+from tests.e2e.processes import Xacceptor, Xproxy
+from tests.e2e.services import respond
+from tests.e2e.wire import Message, Wire
 
 
 def echo(request: Message) -> bytes:

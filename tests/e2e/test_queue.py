@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Response, Waiting, ask
-from .processes import Xproxy, configuration
-from .services import Gate, SlotService
+from tests.e2e.clients import Response, Waiting, ask
+from tests.e2e.processes import Xproxy, configuration
+from tests.e2e.services import Gate, SlotService
 
 AT_ONCE_S = 2.0
 """Much less than the queue timeout of 30 s, much more than a busy machine needs."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from typing import Callable, Dict, List, Optional
 
-from .clients import PATIENCE_S
-from .played import PlayedService, ProxyCase, get, post, wait_for
-from .services import respond
-from .wire import Message, Wire
+from tests.e2e.clients import PATIENCE_S
+from tests.e2e.played import PlayedService, ProxyCase, get, post, wait_for
+from tests.e2e.services import respond
+from tests.e2e.wire import Message, Wire
 
 CLOSING = respond(b"", "503 Service Unavailable", "Connection: close", "Xproxy-Slot: closing")
 """What a service says on a slot that it will not serve any more."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from .played import PlayedService, ProxyCase, Recorder, get, post
-from .services import respond
-from .wire import Wire
+from tests.e2e.played import PlayedService, ProxyCase, Recorder, get, post
+from tests.e2e.services import respond
+from tests.e2e.wire import Wire
 
 API = """
 [pools.api]

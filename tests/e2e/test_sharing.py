@@ -9,9 +9,9 @@ from typing import List
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import PATIENCE_S, Waiting, ask, together
-from .processes import Xacceptor, Xproxy
-from .services import Gate, Request, SlotService, describe
+from tests.e2e.clients import PATIENCE_S, Waiting, ask, together
+from tests.e2e.processes import Xacceptor, Xproxy
+from tests.e2e.services import Gate, Request, SlotService, describe
 
 SLOTS = 4
 CLIENTS = 10 * SLOTS

@@ -13,9 +13,9 @@ import threading
 import time
 from typing import Callable, List
 
-from .played import ProxyCase, Recorder, get, wait_for
-from .services import respond
-from .wire import Message, Wire
+from tests.e2e.played import ProxyCase, Recorder, get, wait_for
+from tests.e2e.services import respond
+from tests.e2e.wire import Message, Wire
 
 ATTACKERS = 300
 

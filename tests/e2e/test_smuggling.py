@@ -8,11 +8,10 @@ from typing import List, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.e2e.clients import PATIENCE_S, ask, talk
+from tests.e2e.processes import Xproxy
+from tests.e2e.services import SlotService, mxproxy_preamble
 from tests.http1 import corpus
-
-from .clients import PATIENCE_S, ask, talk
-from .processes import Xproxy
-from .services import SlotService, mxproxy_preamble
 
 
 class RefusedRequestTests(SynchronousTestCase):

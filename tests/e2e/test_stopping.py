@@ -12,10 +12,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .clients import Address, Waiting, ask
-from .load import Load
-from .processes import ENDED_BY_SIGTERM, Program, Xacceptor, Xproxy, configuration, slots_description, twist, twistd
-from .services import Gate, SlotService
+from tests.e2e.clients import Address, Waiting, ask
+from tests.e2e.load import Load
+from tests.e2e.processes import ENDED_BY_SIGTERM, Program, Xacceptor, Xproxy, configuration, slots_description, twist, twistd
+from tests.e2e.services import Gate, SlotService
 
 APPLICATIONS = str(Path(__file__).parent / "applications")
 

@@ -12,9 +12,9 @@ from typing import Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ..certificates import Authority, Issued
-from .clients import ask, together
-from .processes import Answering, Program, Xacceptor, Xproxy, configuration, twist
+from tests.certificates import Authority, Issued
+from tests.e2e.clients import ask, together
+from tests.e2e.processes import Answering, Program, Xacceptor, Xproxy, configuration, twist
 
 APPLICATIONS = str(Path(__file__).parent / "applications")
 

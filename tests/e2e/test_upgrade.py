@@ -7,10 +7,10 @@ import threading
 import time
 from typing import Any, Optional
 
-from .clients import together
-from .played import PlayedService, ProxyCase, get, wait_for
-from .services import respond
-from .wire import Message, Wire
+from tests.e2e.clients import together
+from tests.e2e.played import PlayedService, ProxyCase, get, wait_for
+from tests.e2e.services import respond
+from tests.e2e.wire import Message, Wire
 
 try:
     from websockets.exceptions import ConnectionClosed

@@ -10,8 +10,8 @@ from typing import Dict, List, Optional, Tuple
 
 import attr
 
-from .clients import PATIENCE_S, Address
-from .services import RESET
+from tests.e2e.clients import PATIENCE_S, Address
+from tests.e2e.services import RESET
 
 Pairs = List[Tuple[str, str]]
 

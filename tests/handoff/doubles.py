@@ -17,7 +17,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from tests.acceptor.doubles import RecordingHolder, descriptors
-from xproxy.acceptor.service import AcceptorService
+from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, Config, PoolConfig
 from xproxy.handoff.client import HandoffClient
 

@@ -10,8 +10,8 @@ import tempfile
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.acceptor.doubles import descriptors
-from xproxy.acceptor.holding import BOARD_BYTES
 from xproxy.handoff.board import ReceivedBoard, make_board
+from xproxy.interfaces import BOARD_BYTES
 
 
 class BoardTests(SynchronousTestCase):

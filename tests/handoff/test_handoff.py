@@ -16,11 +16,11 @@ from zope.interface.verify import verifyObject
 
 from tests.acceptor.doubles import RecordingHolder, descriptors
 from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, soon, until
+from xproxy.acceptor.remote_holder import RemoteHolder
 from xproxy.handoff import client as client_module
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import encode_box
 from xproxy.handoff.client import HandoffClient
-from xproxy.handoff.holder import RemoteHolder
 from xproxy.handoff.messages import Ask, GiveBack, Grant, Hello, Recall, encode, encode_answer, encode_error
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.startup import StartupError

@@ -16,12 +16,12 @@ from xproxy.handoff.messages import (
     COMMAND,
     QUESTION,
     Ask,
-    BadMessage,
     Census,
     GiveBack,
     Grant,
     Hello,
     LeaseClosed,
+    MalformedMessage,
     Recall,
     decode,
     decode_answer,
@@ -60,7 +60,7 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(box.get(QUESTION, b""), tag)
 
     def refused(self, box: Box) -> None:
-        self.assertRaises(BadMessage, decode, box)
+        self.assertRaises(MalformedMessage, decode, box)
 
     def test_unknown_commands(self) -> None:
         for name in (b"", b"Nothing", b"StartTLS", b"ask", b"Ask\0", b"_command", b"\xff"):
@@ -112,7 +112,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_answers_that_are_none(self) -> None:
         for text in (b"", b"{", b"\xff", b"[" * 60000, b'"' + b"a" * 10):
-            self.assertRaises(BadMessage, decode_answer, {b"_answer": b"1", b"json0": text})
+            self.assertRaises(MalformedMessage, decode_answer, {b"_answer": b"1", b"json0": text})
 
     def test_errors(self) -> None:
         self.assertEqual(error_text(encode_error(b"1", b"VERSION", "no")), "no")

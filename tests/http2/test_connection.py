@@ -10,6 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.http2.peers import (
+    GET,
+    MAX_HEAD_BYTES,
+    POST,
+    START,
+    Recorder,
+    begun,
+    block,
+    content,
+    errors,
+    frame,
+    head,
+    joined,
+    split,
+)
 from tests.proxy.test_hot_path import Calls
 from xproxy.http2 import blocks, connection, control, frames, sending
 from xproxy.http2.allowance import BYTES_PER_IDLE_FRAME, IDLE_FRAMES, IDLE_FRAMES_PER_S, RAPID_S, RESETS, RESETS_PER_S
@@ -19,8 +34,6 @@ from xproxy.http2.frames import CONTINUATION, DATA, HEADERS, PING, PRIORITY, SET
 from xproxy.http2.hpack_encoder import EMPTY_TABLE
 from xproxy.http2.streams import TABLE, Input, Reaction, StreamState
 from xproxy.http2.windows import CONNECTION_WINDOW_BYTES, MAX_STREAMS, STREAM_STEP_BYTES, STREAM_WINDOW_BYTES
-
-from .peers import GET, MAX_HEAD_BYTES, POST, START, Recorder, begun, block, content, errors, frame, head, joined, split
 
 TALK = (
     START

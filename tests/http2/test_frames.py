@@ -7,11 +7,10 @@ from typing import Any
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.http2.peers import joined, split
 from xproxy.http2 import frames
 from xproxy.http2.errors import ConnectionFault, ErrorCode
 from xproxy.http2.settings import ClientSettings
-
-from .peers import joined, split
 
 
 class WriteTests(SynchronousTestCase):

@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.http2.peers import GET, POST
 from xproxy.http2.connection import Connection
 from xproxy.http2.errors import ErrorCode
 from xproxy.http2.fields import FieldLines
 from xproxy.http2.hpack_encoder import encode_field
 from xproxy.http2.streams import OpenStream
 from xproxy.http2.windows import STREAM_STEP_BYTES
-
-from .peers import GET, POST
 
 SEEN: Counter[str] = Counter()
 """What happened in all examples: a model in which nothing happens finds nothing."""

@@ -10,6 +10,7 @@ from typing import Any, List, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.http2.peers import GET, POST, START, Recorder, Sent, block, content, errors, frame, head
 from xproxy.http2.errors import ErrorCode as E
 from xproxy.http2.frames import (
     ACK,
@@ -29,8 +30,6 @@ from xproxy.http2.frames import (
     window_update,
 )
 from xproxy.http2.windows import MAX_STREAMS
-
-from .peers import GET, POST, START, Recorder, Sent, block, content, errors, frame, head
 
 OK: List[Any] = []
 MOST = 2**31 - 1

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from xproxy.config import CertificateConfig
-from xproxy.proxy.certificates import Pair, checked_pair
-from xproxy.proxy.tls_contexts import TLSPolicy
+from xproxy.tls.certificates import Pair, checked_pair
+from xproxy.tls.contexts import TLSPolicy
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 DAY = timedelta(days=1)

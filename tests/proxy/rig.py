@@ -15,16 +15,15 @@ from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer, providedBy
 
+from tests.proxy.memory import CAPACITY, MEMORY, LoopReactor, Peer, make_pair
 from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource
-from xproxy.proxy.access_log import AccessLog
-from xproxy.proxy.blocks import BLOCK_BYTES
-from xproxy.proxy.front import ClientConnection
-from xproxy.proxy.pool import Pool
-from xproxy.proxy.service import ProxyService
-
-from .memory import CAPACITY, MEMORY, LoopReactor, Peer, make_pair
+from xproxy.net.blocks import BLOCK_BYTES
+from xproxy.proxy.clients.connection import ClientConnection
+from xproxy.proxy.exchanges.pool import Pool
+from xproxy.proxy.proxy_service import ProxyService
+from xproxy.proxy.requests.access_log import AccessLog
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

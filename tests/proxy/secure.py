@@ -13,14 +13,13 @@ from hyperframe.frame import GoAwayFrame
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 
+from tests.proxy.memory import CAPACITY, MEMORY, Peer, kernel_pair
+from tests.proxy.pki import NOW, POLICY, Authority
+from tests.proxy.rig import Rig, RigCase, make_config
 from xproxy import config as cfg
-from xproxy.proxy.certificate_store import CertificateStore
-from xproxy.proxy.https import HTTPSFront
-from xproxy.proxy.tls_contexts import TLSPolicy
-
-from .memory import CAPACITY, MEMORY, Peer, kernel_pair
-from .pki import NOW, POLICY, Authority
-from .rig import Rig, RigCase, make_config
+from xproxy.proxy.clients.https import HTTPSFront
+from xproxy.tls.certificate_store import CertificateStore
+from xproxy.tls.contexts import TLSPolicy
 
 GOAWAY = 7
 """The type of that frame."""

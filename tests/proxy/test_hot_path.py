@@ -19,11 +19,10 @@ from unittest import SkipTest
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 
-from xproxy.proxy.accepting import _accept
-
-from .memory import KERNEL, LoopReactor, kernel_pair
-from .rig import RigCase
-from .secure import SecureCase
+from tests.proxy.memory import KERNEL, LoopReactor, kernel_pair
+from tests.proxy.rig import RigCase
+from tests.proxy.secure import SecureCase
+from xproxy.net.accepting import _accept
 
 REQUEST = b"GET /index.html HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 256\r\n\r\n" + bytes(256)

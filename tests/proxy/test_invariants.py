@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.proxy.memory import Peer
+from tests.proxy.rig import Rig, make_config, responses
 from xproxy import config as cfg
-from xproxy.proxy.slot import State
-
-from .memory import Peer
-from .rig import Rig, make_config, responses
+from xproxy.proxy.exchanges.leased_slot import State
 
 LIMITS = {
     "request_memory": 64,

@@ -9,7 +9,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.service.doubles import GET, SLOW, HalfRecorder, MemoryAcceptor, PortTestCase, Recorders
 from xproxy.service.endpoint import SlotsServerEndpoint
-from xproxy.service.served_slot import CLOSING_RESPONSE, LINGER_S
+from xproxy.service.served_slot import LINGER_S
+from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 
 class PoliteClosingTests(PortTestCase):

@@ -22,7 +22,7 @@ from tests.service.processes import ProgramTestCase
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.relay import HALF_CLOSED_S, BackendSide, RelayFactory
 from xproxy.service.relay_service import RelayService
-from xproxy.service.served_slot import CLOSING_RESPONSE
+from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 reactor: Any = _reactor
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.tap.doubles import CommandTestCase
 from xproxy.config import LOOPBACK, Config, networks
 from xproxy.tap import xacceptor, xproxy
-
-from .doubles import CommandTestCase
 
 
 class OptionsTestCase(CommandTestCase):

@@ -16,11 +16,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..service.served_slot import CLOSING_RESPONSE
-from .keepalive import watch_peer
+from ..net.keepalive import watch_peer
+from ..slots.goodbye import CLOSING_RESPONSE
 from .pair import PairEnd
 from .parked import ParkedSlot, SlotState
-from .registration import SlotConnection
+from .registering import SlotConnection
 
 if TYPE_CHECKING:
     from .tls_slots import BridgeFactory
@@ -43,11 +43,11 @@ class Bridge(Protocol):
     """Passes bytes both ways, each side at the pace of the other, and passes on how each side ends.
 
     :param factory: its listener.
-    :param peer: the address of the service's host; None for a UNIX socket.
+    :param peer: the address of the service's host; empty for a UNIX socket.
     :ivar slot: the protocol on the outer end, once there is a pair.
     """
 
-    def __init__(self, factory: BridgeFactory, peer: Optional[str]) -> None:
+    def __init__(self, factory: BridgeFactory, peer: str) -> None:
         self.peer = peer
         self.state = State.SHAKING
         self.slot: Optional[SlotConnection] = None

@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Sequence, Se
 
 from twisted.logger import Logger
 
-from ..interfaces import ILeaseHolder
+from ..interfaces import BOARD_BYTES, ILeaseHolder
 from ..slots.book import NotLeased
 from .parked import ParkedSlot, SlotState
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
-
-BOARD_BYTES = 65536
-"""The size of a board: one byte for each lease a proxy can have. More than descriptors a process has by default (Linux: 1,024,
-systemd: 524,288 at most), and one round number of pages."""
 
 MAX_LEASES = BOARD_BYTES - 1
 """Leases of one holder at once. The last byte of a board belongs to none: a proxy may write there what counts nowhere."""

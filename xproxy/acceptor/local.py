@@ -7,9 +7,8 @@ from typing import Any, Collection, MutableSequence, Sequence, Set
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from ..interfaces import ILeaseHolder, ISlotSource
+from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
 from .acceptor import Acceptor
-from .holding import BOARD_BYTES
 
 
 @implementer(ISlotSource)

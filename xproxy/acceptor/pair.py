@@ -9,26 +9,15 @@ from __future__ import annotations
 import socket
 from typing import Any, Callable, Optional
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IProtocol, IPullProducer, IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPullProducer, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..net.descriptors import Adoption
+
 DISCARD_BYTES = 64 * 1024
 """What is read at a time of bytes that are dropped."""
-
-
-class _Adoption(Factory):
-    """Gives ``adoptStreamConnection`` the one protocol it is for."""
-
-    noisy = False
-
-    def __init__(self, protocol: IProtocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: Optional[IAddress]) -> IProtocol:  # type: ignore[override]
-        """The one protocol."""
-        return self._protocol
 
 
 def make_pair(reactor: Any, inner: PairEnd, outer: Protocol) -> None:
@@ -41,9 +30,9 @@ def make_pair(reactor: Any, inner: PairEnd, outer: Protocol) -> None:
     try:
         for end in ends:
             end.setblocking(False)
-        reactor.adoptStreamConnection(ends[0].fileno(), socket.AF_UNIX, _Adoption(inner))
+        reactor.adoptStreamConnection(ends[0].fileno(), socket.AF_UNIX, Adoption(inner))
         try:
-            reactor.adoptStreamConnection(ends[1].fileno(), socket.AF_UNIX, _Adoption(outer))
+            reactor.adoptStreamConnection(ends[1].fileno(), socket.AF_UNIX, Adoption(outer))
         except OSError:
             inner.reset()
             raise

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from ..net.descriptors import unread
+
 if TYPE_CHECKING:
     from .holding import Holding
 
@@ -26,8 +28,6 @@ class SlotState(Enum):
     SHARED = "shared"
     CLOSED = "closed"
 
-
-_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 _DONE = Failure(ConnectionDone("the slot is over"))
 
@@ -77,20 +77,11 @@ class ParkedSlot:
 
     def spoke(self) -> bool:
         """Whether anything waits to be read, the end of file included: nothing may, on a slot that is clean."""
-        return self._peek() is not None
+        return unread(self._lent) is not None
 
     def ended(self) -> bool:
         """Whether the connection is over. Bytes may wait: on a shared slot they are an answer that somebody will read."""
-        return self._peek() == b""
-
-    def _peek(self) -> Optional[bytes]:
-        """The first byte that waits, empty at the end of file or after an error, None when there is nothing."""
-        try:
-            return self._lent.recv(1, _PEEK)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
+        return unread(self._lent) == b""
 
     def close(self) -> None:
         """Shut the connection down, which every copy of the descriptor sees, and close ours.

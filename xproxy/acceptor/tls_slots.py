@@ -17,15 +17,15 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from ..config import PoolConfig
-from ..proxy.certificate_store import CertificateStore
-from ..proxy.tls_contexts import openssl_reason, verify_reason
+from ..net.peers import peer_host
 from ..startup import os_reason
-from .admission import peer_host
+from ..tls.certificate_store import CertificateStore
+from ..tls.contexts import openssl_reason, verify_reason
+from ..tls.secure_transport import SecureTransport
 from .bridge import LINGER_S, Bridge
 from .holding import Holding
 from .pair import make_pair
-from .registration import SlotFactory
-from .secure_transport import SecureTransport
+from .registering import SlotFactory
 from .service_names import NotNamed, ServiceNames
 
 MAX_HANDSHAKES = 2048
@@ -116,7 +116,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
             return "refused_certificate", "it has shown no certificate"
         return "refused_handshake", f"its TLS handshake failed: {said}"
 
-    def count_refused(self, result: str, reason: str, peer: Optional[str]) -> None:
+    def count_refused(self, result: str, reason: str, peer: str) -> None:
         """A connection was refused: count it, and say so, not too often."""
         self._slots.count_refused(result, reason, peer)
 

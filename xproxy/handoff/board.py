@@ -13,7 +13,7 @@ import stat
 import tempfile
 from typing import Collection, Set, Tuple
 
-from ..acceptor.holding import BOARD_BYTES
+from ..interfaces import BOARD_BYTES
 
 
 def make_board() -> Tuple[int, mmap.mmap]:

@@ -23,8 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..acceptor.holding import BOARD_BYTES
-from ..interfaces import ILeaseHolder, ISlotSource
+from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
 from .board import make_board
 from .boxes import Box
 from .connection import BoxConnection, Refused
@@ -33,12 +32,12 @@ from .messages import (
     ERROR,
     VERSION,
     Ask,
-    BadMessage,
     Census,
     GiveBack,
     Grant,
     Hello,
     LeaseClosed,
+    MalformedMessage,
     Message,
     Recall,
     decode,
@@ -141,7 +140,7 @@ class AcceptorConnection(BoxConnection):
     # -- from the acceptor
 
     def box_received(self, box: Box) -> None:
-        """One message or answer. Raises Refused or BadMessage."""
+        """One message or answer. Raises Refused or MalformedMessage."""
         if ANSWER in box or ERROR in box:
             self._answer_received(box)
             return
@@ -167,7 +166,7 @@ class AcceptorConnection(BoxConnection):
             return
         try:
             answer = decode_answer(box)
-        except BadMessage as error:
+        except MalformedMessage as error:
             answered.errback(error)
             raise
         answered.callback(answer)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .boxes import BadBox, Box, BoxReader, encode_box
-from .messages import BadMessage
+from .messages import MalformedMessage
 from .outbox import Outbox
 
 
@@ -27,7 +27,7 @@ class Refused(Exception):
 class BoxConnection(Protocol):
     """One end of a connection that carries boxes.
 
-    Subclasses provide ``box_received`` and ``ended``, and raise Refused, or BadMessage, from the first.
+    Subclasses provide ``box_received`` and ``ended``, and raise Refused, or MalformedMessage, from the first.
 
     :ivar max_box_bytes: the longest box that is taken.
     :ivar max_descriptors: how many received descriptors may wait for their box.
@@ -47,7 +47,7 @@ class BoxConnection(Protocol):
     # -- for subclasses
 
     def box_received(self, box: Box) -> None:
-        """One box. May raise Refused or BadMessage."""
+        """One box. May raise Refused or MalformedMessage."""
         raise NotImplementedError
 
     def ended(self, reason: str) -> None:
@@ -119,7 +119,7 @@ class BoxConnection(Protocol):
                 self.box_received(box)
                 if self.was_dropped:
                     return
-        except (Refused, BadBox, BadMessage) as error:
+        except (Refused, BadBox, MalformedMessage) as error:
             self.drop(str(error))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

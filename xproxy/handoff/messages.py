@@ -35,32 +35,32 @@ MAX_NUMBER_DIGITS = 18
 """So that every number fits 64 bits, and none takes long to read."""
 
 
-class BadMessage(ValueError):
+class MalformedMessage(ValueError):
     """A box that is none of our messages. The text says why."""
 
 
 def _number(value: bytes) -> int:
     if not value.isdigit() or len(value) > MAX_NUMBER_DIGITS:
-        raise BadMessage("not a number")
+        raise MalformedMessage("not a number")
     return int(value)
 
 
 def _name(value: bytes) -> str:
     if len(value) > MAX_NAME_BYTES:
-        raise BadMessage("a name is too long")
+        raise MalformedMessage("a name is too long")
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadMessage("a name is not UTF-8") from None
+        raise MalformedMessage("a name is not UTF-8") from None
 
 
 def _arrivals(value: bytes) -> Tuple[float, ...]:
     number, rest = divmod(len(value), 8)
     if rest or number > ASK_WINDOW:
-        raise BadMessage("not a list of arrivals")
+        raise MalformedMessage("not a list of arrivals")
     arrivals = struct.unpack(f">{number}d", value)
     if not all(map(isfinite, arrivals)):
-        raise BadMessage("an arrival is no time")
+        raise MalformedMessage("an arrival is no time")
     return arrivals
 
 
@@ -170,18 +170,18 @@ def encode(message: Message, tag: bytes = b"") -> Box:
 
 
 def decode(box: Box) -> Message:
-    """The message in a box. Raises BadMessage. Keys that are not known are left alone."""
+    """The message in a box. Raises MalformedMessage. Keys that are not known are left alone."""
     kind = _KINDS.get(box.get(COMMAND, b""))
     if kind is None:
-        raise BadMessage("no command that is known here")
+        raise MalformedMessage("no command that is known here")
     fields: Dict[str, Any] = {}
     for name, key, read, _ in _FIELDS[kind]:
         value = box.get(key)
         if value is None:
-            raise BadMessage(f"{kind.__name__} without {name}")
+            raise MalformedMessage(f"{kind.__name__} without {name}")
         fields[name] = read(value)
     if (QUESTION in box) is not (kind in ASKS_FOR_ANSWER):
-        raise BadMessage(f"{kind.__name__}: an answer is asked for, or not, against the protocol")
+        raise MalformedMessage(f"{kind.__name__}: an answer is asked for, or not, against the protocol")
     message: Message = kind(**fields)
     return message
 
@@ -201,7 +201,7 @@ def encode_answer(tag: bytes, answer: Any) -> Box:
 
 
 def decode_answer(box: Box) -> Any:
-    """What ``encode_answer`` was given. Raises BadMessage."""
+    """What ``encode_answer`` was given. Raises MalformedMessage."""
     parts: List[bytes] = []
     while True:
         part = box.get(_PART % len(parts))
@@ -211,7 +211,7 @@ def decode_answer(box: Box) -> Any:
     try:
         return json.loads(b"".join(parts))
     except (ValueError, RecursionError):
-        raise BadMessage("an answer is not JSON") from None
+        raise MalformedMessage("an answer is not JSON") from None
 
 
 def encode_error(tag: bytes, code: bytes, description: str) -> Box:

@@ -6,7 +6,7 @@ from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from twisted.python.failure import Failure
 
-from xproxy.proxy.tls_contexts import openssl_reason
+from xproxy.tls.contexts import openssl_reason
 
 HANDSHAKE_TIMEOUT_S = 10.0
 """As the acceptor's own, ``timeouts.handshake``: it waits for nothing but arithmetic."""

@@ -30,17 +30,16 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, directlyProvides
 
-from xproxy.acceptor.keepalive import watch_peer
+from xproxy.net.keepalive import watch_peer
 from xproxy.service.handshake import HANDSHAKE_TIMEOUT_S, why_lost
 from xproxy.service.tracker import ExchangeTracker, Phase
+from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 if TYPE_CHECKING:
     from xproxy.service.port import ServedSlotFactory
 
 LINGER_S = 5.0
 """How long the other end may take to close after our last words, in seconds; nginx lingering_timeout 5s."""
-
-CLOSING_RESPONSE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nXproxy-Slot: closing\r\n\r\n"
 
 _last_words = {
     Phase.IDLE: CLOSING_RESPONSE,

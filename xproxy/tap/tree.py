@@ -19,7 +19,8 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from ..startup import StartupError, use_all_descriptors
+from ..net.listening import use_all_descriptors
+from ..startup import StartupError
 from .options import StrictOptions, refuse
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

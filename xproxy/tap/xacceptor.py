@@ -11,11 +11,12 @@ from twisted.internet.defer import succeed
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
-from ..acceptor.service import AcceptorService, slots_certificate_store
+from ..acceptor.acceptor_service import AcceptorService, slots_certificate_store
 from ..admin import Sources, admin_factory
 from ..config import Config
 from ..config import checks as check
-from ..startup import ListenService, StartupError
+from ..net.listening import ListenService
+from ..startup import StartupError
 from . import addresses
 from .options import SlotsOptions, refuse
 from .tree import ServiceTree

@@ -13,18 +13,19 @@ from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from .. import __version__
-from ..acceptor.service import AcceptorService, slots_certificate_store
+from ..acceptor.acceptor_service import AcceptorService, slots_certificate_store
 from ..admin import Sources, admin_factory
 from ..config import DEFAULT_POOL, Config
 from ..config import checks as check
 from ..handoff.client import HandoffClient
 from ..interfaces import ISlotSource
-from ..proxy.service import ProxyService, certificate_store
+from ..net.listening import ListenService
+from ..net.polling import poll_plainly
+from ..proxy.proxy_service import ProxyService, certificate_store
 from ..service.demo import demo_service
-from ..startup import ListenService, StartupError
+from ..startup import StartupError
 from . import addresses
 from .options import SlotsOptions, refuse
-from .polling import poll_plainly
 from .tree import ServiceTree
 
 DEMO_SLOTS = 8

@@ -1,0 +1,216 @@
+"""The proxy as a service: its start, its seams, and its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, List
+
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface.verify import verifyObject
+
+from tests.proxy.memory import KERNEL
+from tests.proxy.rig import GET, OK, Rig, RigCase, make_config, post, responses, statuses
+from xproxy import config as cfg
+from xproxy.interfaces import ILeaseHolder
+from xproxy.proxy.proxy_service import ProxyService, open_access_log
+from xproxy.startup import StartupError
+
+
+class StartTests(RigCase):
+    """What keeps a proxy from starting is one clear line."""
+
+    def service(self, **proxy: Any) -> ProxyService:
+        """A proxy on a reactor that only remembers."""
+        reactor = MemoryReactorClock()
+        return ProxyService(reactor, make_config(proxy=proxy), reactor.seconds)
+
+    def test_interface(self) -> None:
+        """It holds leases."""
+        verifyObject(ILeaseHolder, self.service())
+
+    def test_access_log(self) -> None:
+        """A path, standard output or none; a path that can't be opened is said."""
+        path = os.path.join(self.mktemp(), "access.log")
+        error = self.assertRaises(StartupError, self.service, access_log=path)
+        self.assertEqual(str(error), f"access log {path}: no such file or directory")
+        os.makedirs(os.path.dirname(path))
+        service = self.service(access_log=path)
+        log = service.gateway.access_log
+        assert log is not None
+        log.add("192.0.2.1", None, 400, 0, 0.0, "", b"")
+        service.startService()
+        service.stopService()
+        with open(path, encoding="utf-8") as file:
+            self.assertIn("192.0.2.1 - - [", file.read())
+        self.assertIsNone(open_access_log(cfg.ProxyConfig(access_log="none")))
+
+    def test_access_log_on_standard_output(self) -> None:
+        """It is not closed."""
+        log = open_access_log(cfg.ProxyConfig(access_log="-"))
+        assert log is not None
+        log.close()
+        self.assertFalse(sys.stdout.closed)
+
+    def test_error_pages(self) -> None:
+        """A directory that is not there is said."""
+        path = self.mktemp()
+        error = self.assertRaises(StartupError, self.service, error_pages=path)
+        self.assertIn(f"error pages {path}: ", str(error))
+
+    def test_bad_endpoint(self) -> None:
+        """So is an endpoint that is none."""
+        error = self.assertRaises(StartupError, self.service, http=("nonsense:1",))
+        self.assertIn("nonsense", str(error))
+
+    def test_listens(self) -> None:
+        """On each endpoint, once it is started."""
+        reactor = MemoryReactorClock()
+        config = make_config(proxy={"http": ("tcp:8080:interface=127.0.0.1", "tcp:8081:interface=127.0.0.1")})
+        service = ProxyService(reactor, config, reactor.seconds)
+        self.assertEqual(service.addresses(), [])
+        service.startService()
+        self.assertEqual([server[0] for server in reactor.tcpServers], [8080, 8081])
+        self.assertEqual(len(service.addresses()), 2)
+        self.assertIs(service.metrics, service.gateway.counts)
+        self.successResultOf(service.stopService())
+
+
+class EndMixin:
+    """Drain and stop, over both kinds of sockets."""
+
+    def drain(self: Any, rig: Rig) -> List[None]:
+        """Ask for a drain; the list that is returned has an entry once it is done."""
+        done: List[None] = []
+        rig.proxy.drain().addCallback(done.append)
+        rig.settle()
+        return done
+
+    def test_nothing_runs(self: Any) -> None:
+        """At once; idle connections are closed."""
+        rig = self.make_rig()
+        self.assertEqual(self.drain(rig), [None])
+        rig = self.make_rig()
+        service = rig.slot()
+        idle, used = rig.client(), rig.client(GET)
+        rig.exchange(service, OK)
+        self.assertEqual(self.drain(rig), [None])
+        self.assertEqual((idle.ended, used.ended), (True, True))
+
+    def test_what_runs_is_finished(self: Any) -> None:
+        """Exchanges, who waits in line, who is sending a request: each gets its answer, and then its connection ends."""
+        rig = self.make_rig()
+        service = rig.slot()
+        running, waiting = rig.client(GET), rig.client(GET)
+        sending, begun = rig.client(post(b"hello")[:-2]), rig.client(GET[:9])
+        done = self.drain(rig)
+        sending.send(b"lo")
+        begun.send(GET[9:])
+        for client in (running, waiting, sending, begun):
+            self.assertEqual(done, [])
+            rig.settle()
+            rig.exchange(service, OK)
+            status, fields, _ = responses(client.take())[0]
+            self.assertEqual((status, fields[b"connection"], client.ended), (200, b"close", True))
+        self.assertEqual(done, [None])
+        self.assert_at_rest(rig)
+
+    def test_who_still_reads(self: Any) -> None:
+        """A client that is slow gets all of its answer, and no further request."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(GET, capacity=4608)
+        client.reading = False
+        rig.exchange(service, b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000)
+        done = self.drain(rig)
+        self.assertEqual(done, [])
+        client.reading = True
+        rig.settle()
+        self.assertEqual(len(responses(client.take())[0][2]), 300_000)
+        self.assertEqual((done, client.ended), ([None], True))
+
+    def test_whose_wait_ends(self: Any) -> None:
+        """An answer of our own ends the connection too."""
+        rig = self.make_rig(pool={"queue_timeout": 5.0})
+        client = rig.client(GET)
+        done = self.drain(rig)
+        rig.pass_time(5.5)
+        status, fields, _ = responses(client.take())[0]
+        self.assertEqual((status, fields[b"connection"], done), (503, b"close", [None]))
+
+    def test_drain_is_bounded(self: Any) -> None:
+        """What takes too long is not waited for."""
+        rig = self.make_rig(proxy={"drain_timeout": 10.0})
+        rig.slot()
+        rig.client(GET)
+        done = self.drain(rig)
+        rig.pass_time(9.5)
+        self.assertEqual(done, [])
+        rig.pass_time(1.0)
+        self.assertEqual(done, [None])
+
+    def test_drain_twice(self: Any) -> None:
+        """It is the same."""
+        rig = self.make_rig()
+        self.assertIs(rig.proxy.drain(), rig.proxy.drain())
+
+    def test_stop(self: Any) -> None:
+        """Everything ends at once; nothing is left, not even a timer, and the log is complete."""
+        rig = self.make_rig()
+        file = rig.log_to()
+        used, _ = rig.slot(), rig.slot()
+        clients = [rig.client(GET), rig.client(), rig.client(GET), rig.client(GET), rig.client(post(b"xx")[:-1])]
+        done = self.drain(rig)
+        self.successResultOf(rig.proxy.stopService())
+        lines = [line for line in file.getvalue().splitlines() if '"status": 503' in line]
+        self.assertEqual(len(lines), 3)
+        rig.settle()
+        self.assertEqual(done, [None])
+        self.assertEqual([client.over for client in clients], [True] * 5)
+        self.assertTrue(used.over)
+        self.assertEqual((rig.proxy.front.clients, rig.pool.slots), (set(), set()))
+        self.assertEqual((rig.reactor.getDelayedCalls(), rig.reactor.readers, rig.reactor.writers), ([], {}, {}))
+        self.assert_at_rest(rig)
+
+    def test_stop_with_idle_leases(self: Any) -> None:
+        """They go back to the acceptor as they are."""
+        rig = self.make_rig()
+        service = rig.slot()
+        rig.proxy.stopService()
+        rig.settle()
+        self.assertEqual((rig.source.given_back, rig.source.closed, service.over), ([0], [], False))
+
+    def test_stop_in_a_tunnel(self: Any) -> None:
+        """Both sides are closed."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        rig.exchange(service, b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        rig.proxy.stopService()
+        rig.settle()
+        self.assertTrue(client.over and service.over)
+        self.assert_at_rest(rig)
+
+    def test_acceptor_comes_and_goes(self: Any) -> None:
+        """The calls of the seam reach every pool."""
+        rig = self.make_rig(pools=["other"], routes=[cfg.RouteConfig(), cfg.RouteConfig(host="other.test", pool="other")])
+        first, second = rig.slot(), rig.slot("other")
+        rig.proxy.acceptor_lost()
+        clients = [rig.client(GET), rig.client(GET.replace(b"example.com", b"other.test"))]
+        rig.exchange(first, OK)
+        rig.exchange(second, OK)
+        self.assertEqual([statuses(client.take()) for client in clients], [[200], [200]])
+        rig.proxy.acceptor_found()
+        rig.settle()
+        self.assertTrue(first.over and second.over)
+        self.assertEqual(rig.source.asks, [])
+
+
+class MemoryEndTests(EndMixin, RigCase):
+    """Over memory."""
+
+
+class KernelEndTests(EndMixin, RigCase):
+    """Over real socket pairs."""
+
+    kind = KERNEL

@@ -1,0 +1,290 @@
+"""Tests for ``xproxy.tls.certificate_store``: certificates that come, change, break and end while the proxy runs."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from typing import Any, Dict, List, Optional
+
+from cryptography import x509
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from tests.proxy.pki import DAY, NOW, POLICY, Authority
+from tests.tls.test_contexts import shake_hands
+from xproxy.startup import StartupError
+from xproxy.tls.certificate_store import POLL_INTERVAL_S, TICKET_LIFETIME, CertificateStore
+from xproxy.tls.contexts import TLSPolicy
+
+
+def subject(client: SSL.Connection) -> str:
+    """Of the certificate that a client was shown."""
+    text: str = client.get_peer_certificate().to_cryptography().subject.rfc4514_string()
+    return text
+
+
+TLS13 = SSL.TLS1_3_VERSION
+
+
+class Bearer:
+    """The protocol that a connection is for."""
+
+
+class StoreCase(SynchronousTestCase):
+    """A store over files, and a clock of each kind."""
+
+    def setUp(self) -> None:
+        self.authority = Authority()
+        self.directory = os.path.abspath(self.mktemp())
+        os.mkdir(self.directory)
+        self.reactor = Clock()
+        self.now: datetime = NOW
+        self.contexts: Dict[int, SSL.Context] = {}
+        self.lines: List[Any] = []
+        globalLogPublisher.addObserver(self.lines.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.lines.append)
+
+    def make(self, *files: Any, policy: TLSPolicy = POLICY) -> CertificateStore:
+        return CertificateStore(self.reactor, files, policy, now=lambda: self.now)
+
+    def start(self, *files: Any, policy: TLSPolicy = POLICY) -> CertificateStore:
+        store = self.make(*files, policy=policy)
+        store.startService()
+        self.addCleanup(store.stopService)
+        return store
+
+    def poll(self) -> None:
+        self.reactor.advance(POLL_INTERVAL_S)
+
+    def said(self) -> List[str]:
+        """What was logged since the last call, with the directory taken out."""
+        lines, self.lines[:] = list(self.lines), []
+        told = [line["log_format"].format(**line) for line in lines if line.get("log_namespace", "").startswith("xproxy.")]
+        return [line.replace(self.directory + "/", "") for line in told]
+
+    def shown(
+        self, store: CertificateStore, name: Optional[bytes] = b"example.com", session: Any = None, version: int = TLS13
+    ) -> Any:
+        """The client's end of a handshake."""
+        context = self.contexts.get(version)
+        if context is None:  # A session belongs to the context that it was made with.
+            context = self.contexts[version] = SSL.Context(SSL.TLS_METHOD)
+            context.set_max_proto_version(version)
+        client = SSL.Connection(context, None)
+        if name is not None:
+            client.set_tlsext_host_name(name)
+        if session is not None:
+            client.set_session(session)
+        self.server = store.serverConnectionForTLS(Bearer())
+        self.flight_bytes = shake_hands(self.server, client)
+        return client
+
+    def was_resumed(self, whole_bytes: int) -> bool:
+        """Whether the last handshake resumed a session, which pyOpenSSL does not tell: no certificate was sent.
+
+        :param whole_bytes: what the server has sent in a whole handshake.
+        """
+        return self.flight_bytes < whole_bytes - 300
+
+    def serial(self, store: CertificateStore, name: Optional[bytes] = b"example.com") -> int:
+        number: int = self.shown(store, name).get_peer_certificate().get_serial_number()
+        return number
+
+
+class ChoiceTests(StoreCase):
+    """What a client is shown."""
+
+    def test_by_name(self) -> None:
+        one = self.authority.issue(("one.example",))
+        other = self.authority.issue(("other.example",))
+        store = self.make(one.write(self.directory, "one"), other.write(self.directory, "other"))
+        names = (b"one.example", b"other.example", b"unknown.example", None)
+        shown = [subject(self.shown(store, name)) for name in names]
+        self.assertEqual(shown, ["CN=one.example", "CN=other.example", "CN=one.example", "CN=one.example"])
+
+    def test_interface(self) -> None:
+        store = self.make(self.authority.issue().write(self.directory))
+        self.assertTrue(verifyObject(IOpenSSLServerConnectionCreator, store))
+
+    def test_sessions_are_resumed_whatever_the_certificate(self) -> None:
+        files = [self.authority.issue((name,)).write(self.directory, name) for name in ("one.example", "other.example")]
+        store = self.make(*files)
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            client = self.shown(store, b"other.example", version=version)
+            whole = self.flight_bytes
+            kept = self.server, client  # A connection that is dropped without an end takes its session with it.
+            again = self.shown(store, b"other.example", client.get_session(), version)
+            self.assertEqual(subject(again), "CN=other.example")
+            self.assertTrue(self.was_resumed(whole), version)
+            del kept
+
+
+class StartTests(StoreCase):
+    """Stores that can't be."""
+
+    def test_no_certificate(self) -> None:
+        error = self.assertRaises(StartupError, self.make)
+        self.assertEqual(str(error), "https needs a certificate: [[proxy.certificates]], or --self-signed to try it out")
+
+    def test_a_bad_one(self) -> None:
+        files = self.authority.issue(valid=(NOW - 9 * DAY, NOW - DAY)).write(self.directory)
+        error = self.assertRaises(StartupError, self.make, files)
+        self.assertIn("one.pem: expired on", str(error))
+
+    def test_a_bad_client_ca(self) -> None:
+        files = self.authority.issue().write(self.directory)
+        error = self.assertRaises(StartupError, self.make, files, policy=TLSPolicy("/no/such.pem"))
+        self.assertEqual(str(error), "client CA /no/such.pem: no such file or directory")
+
+
+class ReloadTests(StoreCase):
+    """Files that change."""
+
+    def replace(self, content: bytes, name: str = "one.pem") -> None:
+        """As a careful tool does it: a new file takes the place of the old one."""
+        fresh = os.path.join(self.directory, "fresh")
+        with open(fresh, "wb") as file:
+            file.write(content)
+        os.replace(fresh, os.path.join(self.directory, name))
+
+    def test_on_demand(self) -> None:
+        store = self.make(self.authority.issue().write(self.directory))
+        before = self.serial(store)
+        self.authority.issue().write(self.directory)
+        self.assertTrue(store.reload())
+        self.assertNotEqual(self.serial(store), before)
+        self.assertEqual(self.said(), ["certificates read again: example.com"])
+
+    def test_when_a_file_changes(self) -> None:
+        store = self.start(self.authority.issue().write(self.directory))
+        before = self.serial(store)
+        self.poll()
+        self.assertEqual((self.serial(store), self.said()), (before, []))
+        self.authority.issue().write(self.directory)
+        self.poll()
+        self.assertNotEqual(self.serial(store), before)
+        self.said()
+        self.poll()
+        self.assertEqual(self.said(), [])
+
+    def test_a_broken_one_is_told_once_and_changes_nothing(self) -> None:
+        store = self.start(self.authority.issue().write(self.directory))
+        before = self.serial(store)
+        fresh = self.authority.issue()
+        self.replace(fresh.chain)
+        for _ in range(3):
+            self.poll()
+        self.assertEqual(
+            self.said(), ["key one.key: does not belong to the first certificate in one.pem; the certificates in use stay"]
+        )
+        self.assertEqual(self.serial(store), before)
+        self.replace(fresh.key, "one.key")
+        self.poll()
+        self.assertEqual(self.said(), ["certificates read again: example.com"])
+        self.assertNotEqual(self.serial(store), before)
+
+    def test_a_missing_one(self) -> None:
+        store = self.start(self.authority.issue().write(self.directory))
+        before = self.serial(store)
+        os.unlink(os.path.join(self.directory, "one.pem"))
+        self.poll()
+        self.assertEqual(self.said(), ["certificate one.pem: no such file or directory; the certificates in use stay"])
+        self.assertEqual(self.serial(store), before)
+
+    def test_all_or_nothing(self) -> None:
+        one, other = (self.authority.issue((name,)).write(self.directory, name) for name in ("one.example", "other.example"))
+        store = self.make(one, other)
+        before = self.serial(store, b"one.example")
+        self.authority.issue(("one.example",)).write(self.directory, "one.example")
+        self.replace(b"", "other.example.pem")
+        self.assertFalse(store.reload())
+        self.assertEqual(self.serial(store, b"one.example"), before)
+
+    def test_an_open_handshake_meets_one_or_the_other(self) -> None:
+        """The old ones, where there is only one; where they are chosen by the name, those of the moment of the choice."""
+        for others in ((), ("other.example",)):
+            old = self.authority.issue()
+            files = [old.write(self.directory), *(self.authority.issue((name,)).write(self.directory, name) for name in others)]
+            store = self.make(*files)
+            server = store.serverConnectionForTLS(Bearer())
+            fresh = self.authority.issue()
+            fresh.write(self.directory)
+            store.reload()
+            client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+            client.set_tlsext_host_name(b"example.com")
+            shake_hands(server, client)
+            shown = client.get_peer_certificate().to_cryptography()
+            self.assertEqual(shown, x509.load_pem_x509_certificate((fresh if others else old).chain))
+
+    def test_a_client_ca_that_changes(self) -> None:
+        path = os.path.join(self.directory, "ca.pem")
+        with open(path, "wb") as file:
+            file.write(self.authority.pem)
+        store = self.start(self.authority.issue().write(self.directory), policy=TLSPolicy(path))
+        self.replace(b"nothing", "ca.pem")
+        self.poll()
+        self.assertEqual(self.said(), ["client CA ca.pem: holds no certificate in PEM format; the certificates in use stay"])
+        other = Authority("other CA")
+        self.replace(other.pem, "ca.pem")
+        self.poll()
+        client = SSL.Connection(TLSPolicy().context([other.issue(("bob",), client=True).pair()]), None)
+        shake_hands(store.serverConnectionForTLS(Bearer()), client)
+        self.assertEqual([name.CN for name in client.get_client_ca_list()], ["other CA"])
+
+
+class TimeTests(StoreCase):
+    """What happens by itself."""
+
+    def test_ticket_keys_are_replaced(self) -> None:
+        store = self.start(self.authority.issue().write(self.directory))
+        client = self.shown(store)
+        whole = self.flight_bytes
+        kept = self.server
+        self.now += TICKET_LIFETIME - timedelta(seconds=1)
+        self.poll()
+        again = self.shown(store, session=client.get_session())
+        self.assertTrue(self.was_resumed(whole))
+        kept_too = self.server
+        self.now += timedelta(seconds=1)
+        self.poll()
+        self.shown(store, session=again.get_session())
+        self.assertFalse(self.was_resumed(whole))
+        del kept, kept_too
+
+    def test_ticket_keys_stay_when_the_client_ca_is_broken(self) -> None:
+        path = os.path.join(self.directory, "ca.pem")
+        with open(path, "wb") as file:
+            file.write(self.authority.pem)
+        store = self.start(self.authority.issue().write(self.directory), policy=TLSPolicy(path, False))
+        os.unlink(path)
+        self.poll()
+        self.said()
+        self.now += TICKET_LIFETIME
+        self.poll()
+        self.assertEqual(self.said(), ["client CA ca.pem: no such file or directory; the session tickets keep their keys"])
+        self.shown(store)
+        self.poll()
+        self.assertEqual(self.said(), [])
+
+    def test_the_end_is_announced_once_a_day(self) -> None:
+        self.start(self.authority.issue().write(self.directory))
+        self.now = NOW + 75 * DAY
+        self.poll()
+        self.assertEqual(self.said(), [])
+        self.now = NOW + 76 * DAY
+        for _ in range(3):
+            self.poll()
+        self.assertEqual(self.said(), [f"certificate one.pem (example.com) expires on {NOW + 90 * DAY:%Y-%m-%d %H:%M} UTC"])
+        self.now += DAY
+        self.poll()
+        self.assertEqual(len(self.said()), 1)
+
+    def test_after_the_end(self) -> None:
+        self.start(self.authority.issue().write(self.directory))
+        self.now = NOW + 91 * DAY
+        self.poll()
+        self.assertEqual(self.said(), [f"certificate one.pem (example.com) has expired on {NOW + 90 * DAY:%Y-%m-%d %H:%M} UTC"])

@@ -1,0 +1,214 @@
+"""The acceptor's end of the handoff socket: the listening socket, and which protocol a connection speaks.
+
+The first byte decides: 0x80 is the paper's protocol (``handoff.onebyte``), 0x00 AMP (``handoff.holder``), anything else is
+closed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from twisted.application.service import Service
+from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IDelayedCall, IFileDescriptorReceiver
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..config import PoolConfig
+from ..handoff.path import Identity, identity, make_way
+from ..net.listening import BACKLOG, ensure_deferred
+from ..refusals import RefusalLog
+from ..startup import StartupError, os_reason
+from .acceptor import Acceptor
+from .onebyte import WANTED, OneByteClient
+from .remote_holder import RemoteHolder
+
+AMP_FIRST_BYTE = 0x00
+"""The length of a key is below 256, in two bytes."""
+
+FIRST_BYTE_S = 10.0
+"""How long a connection may say nothing. Proxies speak at once; the paper's nginx connects when it has a request."""
+
+MAX_CONNECTIONS = 1024
+"""Connections at once: several for each core of the largest hosts; one more is closed."""
+
+SOCKET_MODE = 0o600
+"""Whoever may connect may take every slot."""
+
+
+@implementer(IFileDescriptorReceiver)
+class HandoffConnection(Protocol):
+    """A connection whose first byte decides what it speaks; then everything is passed to that protocol."""
+
+    def __init__(self, factory: HandoffFactory) -> None:
+        self._factory = factory
+        self._inner: Optional[Protocol] = None
+        self._descriptor = -1
+        self._silence: Optional[IDelayedCall] = None
+        self._closed = False
+
+    def connectionMade(self) -> None:
+        """Wait for the first byte."""
+        self._silence = self._factory.clock.callLater(FIRST_BYTE_S, self.close)
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """A descriptor; with the first byte one may come, a proxy's board."""
+        if isinstance(self._inner, RemoteHolder):
+            self._inner.fileDescriptorReceived(descriptor)
+        elif self._inner is None and self._descriptor < 0:
+            os.set_inheritable(descriptor, False)
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
+            self._factory.refused("it sent a descriptor that nobody asked for")
+            self.close()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes."""
+        if self._closed:
+            return
+        if self._inner is None:
+            self._stop_silence()
+            inner = self._factory.speak(data[0])
+            if inner is None or (self._descriptor >= 0 and not isinstance(inner, RemoteHolder)):
+                self._factory.refused("it speaks no protocol of this socket")
+                self.close()
+                return
+            self._inner = inner
+            inner.makeConnection(self.transport)
+            if self._descriptor >= 0:
+                descriptor, self._descriptor = self._descriptor, -1
+                self.fileDescriptorReceived(descriptor)
+        self._inner.dataReceived(data)
+
+    def close(self) -> None:
+        """Cut the connection."""
+        self._closed = True
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def _stop_silence(self) -> None:
+        silence, self._silence = self._silence, None
+        if silence is not None and silence.active():
+            silence.cancel()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self._closed = True
+        self._stop_silence()
+        self._factory.connections.pop(self, None)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._inner is not None:
+            self._inner.connectionLost(reason)
+
+
+class HandoffFactory(Factory):
+    """What listens on the handoff socket.
+
+    :param pools: the configured pools; the first, or the one named default, is for one-byte clients.
+    :param clock: an IReactorTime.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(self, acceptor: Acceptor, pools: Mapping[str, PoolConfig], clock: Any, monotonic: Callable[[], float]) -> None:
+        self.clock = clock
+        self.connections: Dict[HandoffConnection, None] = {}
+        self._acceptor = acceptor
+        self._one_byte_pool = pools.get("default") or next(iter(pools.values()))
+        self._refusals = RefusalLog(self._log, monotonic)
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Optional[HandoffConnection]:
+        """A connection, unless there are too many."""
+        if len(self.connections) >= MAX_CONNECTIONS:
+            self.refused("there are too many connections")
+            return None
+        connection = HandoffConnection(self)
+        self.connections[connection] = None
+        return connection
+
+    def speak(self, first: int) -> Optional[Protocol]:
+        """The protocol that begins with this byte."""
+        if first == AMP_FIRST_BYTE:
+            return RemoteHolder(self._acceptor, self.clock, self.refused)
+        if first == WANTED:
+            pool = self._one_byte_pool
+            return OneByteClient(self._acceptor, pool.name, pool.queue_timeout, self.clock, self.refused)
+        return None
+
+    def refused(self, reason: str) -> None:
+        """Say, not too often, why a connection was cut."""
+        self._refusals.say("handoff socket: a connection was cut: {reason}", reason=reason)
+
+
+class _HandoffPort(unix.Port):
+    """A listening UNIX socket that removes its file only while it is its own: a successor may have put another one there."""
+
+    own_path = ""
+    own_identity: Optional[Identity] = None
+
+    def startListening(self) -> None:
+        """Listen. The mode of the file is right before anybody can connect: nobody can before ``listen``, which comes last."""
+        before = os.umask(0o777 & ~SOCKET_MODE)
+        try:
+            super().startListening()
+        finally:
+            os.umask(before)
+        self.own_path = os.path.abspath(os.fsdecode(self.getHost().name or b""))
+        self.own_identity = identity(self.own_path)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Closed: not as ``unix.Port`` does it, which removes whatever is at the path, and raises when nothing is."""
+        if self.own_identity is not None and identity(self.own_path) == self.own_identity:
+            os.unlink(self.own_path)
+        tcp.Port.connectionLost(self, reason)
+
+
+class HandoffServer(Service):
+    """Listens on the handoff socket.
+
+    :raises StartupError: from ``privilegedStartService``, when it can't.
+    """
+
+    def __init__(self, reactor: Any, path: str, factory: HandoffFactory) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._factory = factory
+        self._port: Optional[_HandoffPort] = None
+
+    def privilegedStartService(self) -> None:
+        """Listen."""
+        super().privilegedStartService()
+        make_way(self._path)
+        port = _HandoffPort(os.fsencode(self._path), self._factory, BACKLOG, SOCKET_MODE, self._reactor)
+        try:
+            port.startListening()
+        except (CannotListenError, OSError) as error:
+            raise StartupError(f"cannot listen on handoff socket {self._path}: {os_reason(error)}") from error
+        self._port = port
+
+    def startService(self) -> None:
+        """Listen, where nobody called ``privilegedStartService`` first."""
+        if self._port is None:
+            self.privilegedStartService()
+        super().startService()
+
+    def stop_listening(self) -> Deferred[None]:
+        """Let no new proxy in; those connected stay."""
+        port, self._port = self._port, None
+        return succeed(None) if port is None else ensure_deferred(port.stopListening())
+
+    def stopService(self) -> Deferred[None]:
+        """Listen no longer, and cut every connection."""
+        super().stopService()
+        for connection in list(self._factory.connections):
+            connection.close()
+        return self.stop_listening()

@@ -1,0 +1,18 @@
+"""Who is at the other end of a connection."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from twisted.internet.interfaces import IAddress
+
+
+def peer_host(address: Optional[IAddress]) -> str:
+    """The host of a peer, without port and zone; empty where there is none: the mode of a UNIX socket says who may connect.
+
+    An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is given as the IPv4 address.
+    """
+    host = getattr(address, "host", None)
+    if not isinstance(host, str):
+        return ""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host.partition("%")[0]

@@ -1,0 +1,159 @@
+"""Where clients arrive through a layer-4 balancer: the PROXY header is read, then the connection is handed on.
+
+A balancer (HAProxy, Katran, a cloud's) begins each connection with a few bytes that say where it came from (HAProxy's
+``proxy-protocol.txt``); what follows is the client's, with TLS or without. The header is believed only from
+``trusted_proxies``, who then must send one, as the specification asks ("the receiver may not try to guess"); to anybody else it
+means nothing: their connections begin with their requests, as with HAProxy's ``expect-proxy``.
+
+Nothing is read but the header: what comes after it stays in the socket, for whoever reads it next, which may be OpenSSL. The
+protocol that comes after takes our place at the transport: nothing is in the way of its bytes.
+"""
+
+from __future__ import annotations
+
+from socket import MSG_PEEK
+from typing import Any, Optional
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...net.peers import peer_host
+from ...refusals import RefusalLog
+from ...slots.preamble import PreambleError
+from ...slots.proxy_header import ProxyHeader, ProxyHeaderParser
+from .front import HTTPFront
+
+
+def source_of(header: ProxyHeader, own: IAddress) -> IAddress:
+    """Where a connection came from: ``own``, the balancer's address, when it speaks for itself (a health check)."""
+    if header.local:
+        return own
+    if header.source is None:
+        return UNIXAddress(None)
+    host, port = header.source
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+
+
+PEEK_BYTES = 4112
+"""As long as a header may be; see ``ProxyHeaderParser``."""
+
+
+class Balanced(Protocol):
+    """A balancer's connection until its header is whole."""
+
+    def __init__(self, factory: BalancedFront, address: IAddress) -> None:
+        front = factory.front
+        self._factory = factory
+        self._front = front
+        self._gateway = front.gateway
+        self._address = address
+        self._parser = ProxyHeaderParser()
+        self._over = False
+        self.deadline = front.gateway.monotonic() + front.gateway.timeouts.handshake
+
+    def connectionMade(self) -> None:
+        """A balancer is here."""
+        self.transport: Any = self.transport
+        self._front.clients.add(self)
+        self._gateway.sweep.add(self)
+        self._gateway.counts.opened("handshake")
+        if isinstance(self.transport, Connection):
+            self.transport.doRead = self._read  # type: ignore[method-assign]
+        else:
+            self._refuse("proxy-header", "this kind of endpoint has no sockets")
+
+    def _read(self) -> Any:
+        """What the reactor calls when something of the header is there: all of it is taken, and nothing more."""
+        plain = self.transport.getHandle()
+        try:
+            data = plain.recv(PEEK_BYTES, MSG_PEEK)
+            if not data:
+                return CONNECTION_DONE
+            found = self._parser.feed(data)
+            plain.recv(len(data) - len(found[1]) if found is not None else len(data))
+        except BlockingIOError:
+            return None
+        except PreambleError as error:
+            self._refuse("proxy-header", str(error))
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if found is not None:
+            self._hand_on(source_of(found[0], self._address))
+        return None
+
+    def _hand_on(self, source: IAddress) -> None:
+        """The client itself begins."""
+        self._front.clients.discard(self)  # Its successor takes its place among the clients.
+        successor = None if self._gateway.draining else self._factory.inner.buildProtocol(source)
+        if successor is None:
+            self._front.clients.add(self)
+            self._over = True
+            self.transport.loseConnection()
+            return
+        self._gateway.sweep.discard(self)
+        self._gateway.counts.closed("handshake")
+        del self.transport.doRead
+        self.transport.protocol = successor
+        successor.makeConnection(self.transport)
+
+    def _refuse(self, reason: str, said: str) -> None:
+        self._over = True
+        self._gateway.counts.refuse(reason)
+        self._factory.refusals.say("no PROXY header from {peer}: {reason}", peer=peer_host(self._address), reason=said)
+        self.transport.abortConnection()
+
+    def deadline_passed(self, now: float) -> None:
+        """The header takes too long."""
+        if self._over:
+            self.transport.abortConnection()
+        else:
+            self._gateway.counts.timed_out("handshake")
+            self._refuse("proxy-header-timeout", "timeout")
+
+    def drain(self) -> None:
+        """Nothing was asked yet: whoever comes through here is sent away when the header is there."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The balancer is gone, or was sent away."""
+        self.transport.__dict__.pop("doRead", None)
+        self._gateway.sweep.discard(self)
+        self._gateway.counts.closed("handshake")
+        self._front.client_gone(self)
+
+
+class BalancedFront(Factory):
+    """Puts a Balanced in front of what another factory makes, for those who are trusted.
+
+    :param front: counts the clients of all endpoints.
+    :param inner: is given each connection with the address that it came from.
+    """
+
+    noisy = False
+
+    def __init__(self, front: HTTPFront, inner: IProtocolFactory) -> None:
+        self.front = front
+        self.inner = inner
+        self.refusals = RefusalLog(Logger(), front.gateway.monotonic)
+
+    def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        """A client; None, which closes it, when there are too many."""
+        address = addr or UNIXAddress(None)
+        if not self.front.gateway.trusts(peer_host(address)):
+            return self.inner.buildProtocol(address)
+        return Balanced(self, address) if self.front.admits() else None
+
+    def doStart(self) -> None:
+        """See IProtocolFactory."""
+        super().doStart()
+        self.inner.doStart()
+
+    def doStop(self) -> None:
+        """See IProtocolFactory."""
+        super().doStop()
+        self.inner.doStop()

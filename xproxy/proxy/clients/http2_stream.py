@@ -1,0 +1,470 @@
+"""One request of an HTTP/2 client, from its fields to the end of its answer; the caller (``exchange.Caller``) of its exchange.
+
+Made by ``http2.HTTP2Connection`` for each stream. What a stream is to the protocol is in its base class and the connection's
+business; a Stream keeps what waits for the client (one piece, then a backlog in memory and file) and hands it out frame by
+frame when the connection asks::
+
+    reading ──whole──▶ waiting, on a slot ──head──▶ answering ──last frame──▶ gone
+       │ 4xx                │ 5xx                      │ cut off
+       ▼                    ▼                          ▼
+     answering            answering                  reset
+
+So a slow client costs no slot: the exchange is over when the service has finished, however slowly the stream's window opens.
+The common answer, which is there at once and whole and has room, goes out in one piece without any of this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from ...http1.body import BodyReader, ChunkedBody, LengthBody, encode_chunk, last_chunk
+from ...http1.errors import BadMessage
+from ...http1.forward import received_request_id, request_head, without_field
+from ...http1.response import ResponseHead
+from ...http2.errors import ErrorCode
+from ...http2.fields import FieldLines
+from ...http2.heads import CONTINUE, VERSION, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
+from ...http2.streams import OpenStream, StreamState
+from ...net.spool import Backlog, Spool
+from ...net.sweep import NEVER
+from ..exchanges.errors import ExchangeError
+from ..exchanges.exchange import Exchange
+from ..requests import answers
+from ..requests.answers import Answer
+from ..requests.gateway import Destination
+from ..requests.routes import strip_prefix
+from .request import CLIENT_LEFT, STREAM_BYTES
+
+if TYPE_CHECKING:
+    from .http2_connection import HTTP2Connection
+
+PIECE_BYTES = 64 * 1024
+"""What of one piece of a response may stay in memory beside the backlog, when the client's window is shut."""
+
+
+class Stream(OpenStream):
+    """A request and its answer. What most of them never need is set when it is needed; until then the class has it.
+
+    :ivar queued: it has a place in the connection's round.
+    :ivar answered: a final head is on its way to the client.
+    """
+
+    deadline = NEVER
+    queued = False
+    answered = False
+    _request: Optional[Request] = None
+    _destination: Optional[Destination] = None
+    _exchange: Optional[Exchange] = None
+    _status = 0
+    _sent_bytes = 0
+    _request_id = b""
+    _spool: Optional[Spool] = None
+    _body_bytes = -1
+    """-1: the request has none."""
+    _reading = True
+    _unacknowledged = 0
+    """Bytes of a streamed body that the client's window has not been opened for again."""
+    _head = b""
+    """The header block that is to be sent; empty: it was."""
+    _piece = b""
+    _at = 0
+    """How much of the piece is sent."""
+    _backlog: Optional[Backlog] = None
+    _backlog_bytes = 0
+    _body: Optional[BodyReader] = None
+    _complete = False
+    _swept = False
+    """It has, or had, a deadline."""
+    _logged = False
+
+    def __init__(
+        self,
+        connection: HTTP2Connection,
+        stream_id: int,
+        state: StreamState,
+        send_window: int,
+        receive_window: int,
+        length: int,
+    ) -> None:
+        super().__init__(stream_id, state, send_window, receive_window, length)
+        self.connection = connection
+        self._began_at = connection.gateway.monotonic()
+
+    # -- the request
+
+    def start(self, request: Request, whole: bool) -> None:
+        """Decide what becomes of the request. Raises BadMessage.
+
+        :param whole: no body follows.
+        """
+        connection = self.connection
+        gateway = connection.gateway
+        self._reading = not whole
+        self._request = request
+        head = request.head
+        if head.method == b"TRACE":
+            raise BadMessage(405, "method-not-allowed")
+        to = self._destination = gateway.router.find(head.host, head.path, head.method)
+        if to is None:
+            raise BadMessage(404, "no-route")
+        if to.answers or head.method == b"OPTIONS":
+            own = answers.without_service(to.route, head, True)
+            if own is not None:
+                self.answer(own)
+                return
+        if whole:
+            self._submit(b"")
+        elif request.content_length > to.body_limit:
+            raise BadMessage(413, "body-too-large")
+        else:
+            if request.expect_continue:
+                connection.send_hint(self, CONTINUE)
+            self._body_bytes = 0
+            self._expect(gateway.timeouts.body)
+            if not to.buffering:
+                self._submit(b"")
+
+    def body_received(self, data: bytes, flow_bytes: int) -> None:
+        """Some of the body. Raises BadMessage.
+
+        :param flow_bytes: what it took of the client's window, padding included.
+        """
+        connection, to = self.connection, self._destination
+        if self.answered or to is None:
+            connection.acknowledge(self, flow_bytes)
+            return
+        self._body_bytes += len(data)
+        if self._body_bytes > to.body_limit:
+            connection.acknowledge(self, flow_bytes)
+            raise BadMessage(413, "body-too-large")
+        self._expect(connection.gateway.timeouts.body)
+        if to.buffering:
+            self._keep(data)
+            connection.acknowledge(self, flow_bytes)
+        elif self._pass_on(data):
+            connection.acknowledge(self, flow_bytes)
+        else:
+            self._unacknowledged += flow_bytes
+            self.deadline = NEVER  # A client that is not read is not late.
+
+    def request_ended(self, fields: FieldLines) -> None:
+        """The request is whole; ``fields`` are its trailers. Raises BadMessage."""
+        if not self._reading:
+            return
+        self._reading = False
+        self.deadline = NEVER
+        if self.answered or self._destination is None:
+            return
+        trailers = self._trailers(fields) if fields else b""
+        if self._destination.buffering:
+            self._submit(trailers)
+        elif self._exchange is not None:
+            ending = last_chunk(trailers) if self._is_chunked() else b""
+            self._exchange.request_more(ending, True)
+
+    def _trailers(self, fields: FieldLines) -> bytes:
+        """Those that go on: who a client is can't be said by a trailer any more than by a header. Raises BadMessage."""
+        gateway = self.connection.gateway
+        trailers, subject_field = read_trailers(fields, gateway.head_limits), gateway.marks.subject_field
+        return without_field(trailers, subject_field) if subject_field else trailers
+
+    def _keep(self, data: bytes) -> None:
+        if self._spool is None:
+            self._spool = Spool(self.connection.gateway.limits.request_memory)
+        try:
+            self._spool.put(data)
+        except OSError:
+            raise BadMessage(507, "no-space") from None
+
+    def _is_chunked(self) -> bool:
+        return self._request is not None and self._request.content_length < 0
+
+    def _pass_on(self, data: bytes) -> bool:
+        """Stream: the slot is held for as long as the client takes. False: no more for now."""
+        if self._exchange is None:
+            return True
+        return self._exchange.request_more(encode_chunk(data) if self._is_chunked() else data, False)
+
+    def request_drained(self) -> None:
+        """See Caller."""
+        size, self._unacknowledged = self._unacknowledged, 0
+        if size and self._reading:
+            self._expect(self.connection.gateway.timeouts.body)
+            self.connection.acknowledge(self, size)
+
+    def _submit(self, trailers: bytes) -> None:
+        """Put the request on its way to a slot: whole, or (``_reading``) as it comes."""
+        connection, to, request = self.connection, self._destination, self._request
+        assert to is not None and to.pool is not None and request is not None
+        head, gateway = request.head, connection.gateway
+        fields = head.fields
+        if head.method == b"OPTIONS" and fields.max_forwards > 0:
+            fields = fields.with_max_forwards(fields.max_forwards - 1)
+        block = connection.forwarding_block(fields, head.host, to.set_host)
+        self._request_id = received_request_id(fields) or gateway.new_request_id()
+        path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
+        spool, self._spool = self._spool, None
+        content = b""
+        if self._reading:
+            message = request_head(head.method, path, block, request.content_length, self._is_chunked(), self._request_id)
+        elif trailers:
+            # A body with trailers has to go on in the chunked coding (RFC 9110 section 6.5): as one chunk.
+            message = request_head(head.method, path, block, -1, True, self._request_id)
+            ending = last_chunk(trailers)
+            if spool is not None:
+                message += b"%x\r\n" % self._body_bytes
+                spool.put(b"\r\n" + ending)
+            else:
+                content = ending
+        else:
+            length = request.content_length if self._body_bytes < 0 else self._body_bytes
+            message = request_head(head.method, path, block, length, False, self._request_id)
+        if spool is not None and not spool.in_file:
+            pieces = list(iter(spool.take, b""))
+            content, spool = b"".join(pieces), None
+        now = self._began_at if self._body_bytes < 0 else gateway.monotonic()
+        self._exchange = exchange = Exchange(
+            self, to.pool, head.method, message + content, now, spool, self._reading, False, to.response_timeout
+        )
+        to.pool.submit(exchange)
+
+    # -- the answer of a service
+
+    def response_hint(self, head: ResponseHead) -> None:
+        """See Caller."""
+        self.connection.send_hint(self, hint_block(head))
+
+    def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
+        """See Caller."""
+        to, status = self._destination, head.status
+        assert to is not None and self._request is not None
+        connection = self.connection
+        gateway = connection.gateway
+        length = -1
+        if body is None:
+            if self._request.head.method == b"HEAD" or status == 304:
+                length = head.fields.content_length
+            elif status != 204:
+                length = 0
+        elif isinstance(body, LengthBody):
+            length = head.fields.content_length
+        elif complete and not (isinstance(body, ChunkedBody) and body.trailers):
+            length = len(content)
+        block = response_block(head, length, gateway.date, gateway.marks.via, to.hsts)
+        self._status = status
+        if complete and (length >= 0 or not body) and connection.send_answer(self, block, content):
+            self._sent_bytes = len(content)
+            self._complete = self.answered = True
+            self._exchange = None
+            self._finished()
+            self._left()
+            return
+        limits = gateway.limits
+        streamed = head.unbuffered or not to.buffering
+        self._backlog_bytes = STREAM_BYTES if streamed else limits.response_memory + limits.response_file
+        self._body = body
+        self._begin(block)
+        self.response_more(content, complete)
+
+    def _begin(self, block: bytes) -> None:
+        """The answer begins; what is left of the request is of no use any more."""
+        self.answered = True
+        self.deadline = NEVER
+        self._head = block
+
+    def response_more(self, content: bytes, complete: bool) -> None:
+        """See Caller."""
+        self._sent_bytes += len(content)
+        self._complete = complete
+        if complete:
+            self._exchange = None
+        try:
+            self._give(content)
+        except OSError:  # No space for what the client does not take.
+            self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
+            return
+        if complete:
+            self._finished()
+        elif self._exchange is not None and self._waiting > self._backlog_bytes:
+            self._exchange.pause()
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that wait beside the piece that is being sent."""
+        return self._backlog.unread if self._backlog is not None else 0
+
+    def _keep_for_client(self, content: bytes) -> None:
+        """Raises OSError."""
+        if self._backlog is None:
+            self._backlog = Backlog(self.connection.gateway.limits.response_memory)
+        self._backlog.put(content)
+
+    def _give(self, content: bytes) -> None:
+        """Send, or keep. Raises OSError."""
+        if self._at < len(self._piece) or self._waiting:
+            if content:
+                self._keep_for_client(content)
+            return
+        self._piece, self._at = content, 0
+        self.connection.round(self)
+        if len(self._piece) - self._at > PIECE_BYTES:
+            rest, self._piece, self._at = self._piece[self._at :], b"", 0
+            self._keep_for_client(rest)
+
+    def splice_target(self) -> Optional[int]:
+        """See Caller: never."""
+        return None
+
+    def response_spliced(self, size: int) -> None:
+        """See Caller: never."""
+        raise AssertionError("nothing is spliced into frames")
+
+    def response_failed(self, error: ExchangeError) -> None:
+        """See Caller."""
+        self._exchange = None
+        self.fail(error.status, error.reason, error.retry_after_s)
+
+    def response_cut_off(self, reason: str) -> None:
+        """See Caller: the client must see that something is missing."""
+        self._exchange = None
+        self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
+
+    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
+        """See Caller: never, because no Upgrade is passed on."""
+        raise AssertionError("an upgrade that nobody asked for")
+
+    # -- sending
+
+    def send_frame(self) -> bool:
+        """Send the head, or as much content as one frame holds; False when there is nothing more to send for now."""
+        connection = self.connection
+        h2 = connection.h2
+        head, self._head = self._head, b""
+        if self._at >= len(self._piece):
+            self._piece, self._at = (self._backlog.take() if self._backlog is not None else b""), 0
+        if head:
+            last = self._complete and not self._piece and not self._has_trailers
+            h2.send_head(self, head, last)
+            if last:
+                self._left()
+                return False
+        if not self._piece:
+            return self._send_end()
+        room = h2.room(self)
+        if room <= 0:
+            self._expect(connection.gateway.timeouts.write)
+            return False
+        self.deadline = NEVER
+        data = self._piece[self._at : self._at + room]
+        self._at += len(data)
+        rest = self._at < len(self._piece) or self._waiting > 0
+        last = self._complete and not rest and not self._has_trailers
+        h2.send_data(self, data, last)
+        if last:
+            self._left()
+            return False
+        if self._exchange is not None and self._waiting <= self._backlog_bytes // 2:
+            self._exchange.resume()
+        return rest or self._complete
+
+    @property
+    def _has_trailers(self) -> bool:
+        return isinstance(self._body, ChunkedBody) and self._body.trailers != b""
+
+    def _send_end(self) -> bool:
+        if self._complete:
+            h2 = self.connection.h2
+            if self._has_trailers:
+                h2.send_head(self, trailer_block(self._body), True)
+            else:
+                h2.send_data(self, b"", True)
+            self._left()
+        return False
+
+    # -- answers of our own
+
+    def refuse(self, error: BadMessage) -> None:
+        """The request turned out bad."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
+        if self.answered:
+            self.connection.reset(self, ErrorCode.PROTOCOL_ERROR)
+        else:
+            self.fail(error.status, error.reason)
+
+    def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
+        """Answer with an error."""
+        accept = (self._request.head.fields.get(b"accept") if self._request is not None else None) or b""
+        self.answer(self.connection.gateway.pages.error(status, reason, accept, retry_after_s))
+
+    def answer(self, answer: Answer) -> None:
+        """Answer without a service."""
+        self._status = answer.status
+        fields = list(answer.fields)
+        if self._destination is not None and self._destination.hsts:
+            fields.append((answers.HSTS, self._destination.hsts))
+        if answer.has_content:
+            fields.append((b"content-length", b"%d" % len(answer.content)))
+        self._begin(answer_block(answer.status, fields, self.connection.gateway.date))
+        with_content = answer.has_content and not (self._request is not None and self._request.head.method == b"HEAD")
+        self.response_more(answer.content if with_content else b"", True)
+
+    # -- the end
+
+    def _expect(self, seconds: float) -> None:
+        """Something has to come from the client in this time."""
+        gateway = self.connection.gateway
+        self.deadline = gateway.monotonic() + seconds
+        gateway.sweep.add(self)
+        self._swept = True
+
+    def deadline_passed(self, now: float) -> None:
+        """The client was too slow: with its request, or with taking the answer."""
+        self.deadline = NEVER
+        self.connection.gateway.counts.timed_out("write" if self.answered else "body")
+        if self.answered:
+            self.connection.reset(self, ErrorCode.CANCEL)
+        else:
+            self.refuse(BadMessage(408, "body-timeout"))
+
+    def _finished(self) -> None:
+        """The answer is whole, though perhaps not sent."""
+        to = self._destination
+        gateway = self.connection.gateway
+        (to.counts if to is not None and to.counts is not None else gateway.counts).answered(self._status)
+        if gateway.access_log is not None:
+            self._log()
+        if self._spool is not None:
+            self._spool.clear()
+
+    def _left(self) -> None:
+        """The last frame was sent."""
+        if self._swept or self._backlog is not None:
+            self.gone()
+
+    def gone(self) -> None:
+        """The stream is over, or the client has left: drop everything."""
+        self.connection.gateway.sweep.discard(self)
+        if self._backlog is not None:
+            self._backlog.clear()
+        self._piece = b""
+        if self._spool is not None:
+            self._spool.clear()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
+            self._status = self._status or CLIENT_LEFT
+        if not self._complete and self._status:
+            self._log()
+
+    def _log(self) -> None:
+        log = self.connection.gateway.access_log
+        if log is None or self._logged:
+            return
+        self._logged = True
+        to, request = self._destination, self._request
+        pool = to.pool.config.name if to is not None and to.pool is not None else ""
+        seconds = self.connection.gateway.monotonic() - self._began_at
+        head = request.head if request is not None else None
+        log.add(self.connection.peer, head, self._status, self._sent_bytes, seconds, pool, self._request_id, VERSION)

@@ -1,0 +1,92 @@
+"""A connection that switched protocols (101): bytes both ways, with backpressure, an idle timeout and half-close.
+
+The tunnel takes the place of the request as the caller of its exchange; the slot is held until either side closes, and is never
+used again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .connection import ClientConnection
+    from .request import ClientRequest
+
+BACKLOG_BYTES = 64 * 1024
+"""What may wait for a slow client before the service is no longer read."""
+
+
+class Tunnel:
+    """Relays between a client's connection and the slot of its exchange."""
+
+    __slots__ = ("_connection", "_request", "_client_ended", "_service_ended")
+
+    def __init__(self, connection: ClientConnection, request: ClientRequest) -> None:
+        self._connection = connection
+        self._request = request
+        self._client_ended = False
+        self._service_ended = False
+        self._touch()
+
+    def _touch(self) -> None:
+        """Something moved: the idle timeout begins anew."""
+        gateway = self._connection.gateway
+        self._connection.deadline = gateway.monotonic() + gateway.timeouts.tunnel
+
+    def client_sent(self, data: bytes) -> None:
+        """Bytes for the service."""
+        self._touch()
+        exchange = self._request.exchange
+        if exchange is not None and not exchange.request_more(data, False):
+            self._connection.pause()
+
+    def client_ended(self) -> None:
+        """The client closed its side; the service may still have something to say."""
+        self._client_ended = True
+        exchange = self._request.exchange
+        if exchange is not None and exchange.slot is not None:
+            exchange.slot.end_tunnel(half=True)
+        self._end_if_over()
+
+    def client_took(self) -> None:
+        """The client took something."""
+        self._touch()
+        if self._connection.outlet.waiting <= BACKLOG_BYTES // 2 and self._request.exchange is not None:
+            self._request.exchange.resume()
+
+    def request_drained(self) -> None:
+        """The service took everything."""
+        self._touch()
+        self._connection.resume()
+        self._end_if_over()
+
+    def received(self, data: bytes) -> None:
+        """Bytes for the client."""
+        self._touch()
+        self._request.sent_bytes += len(data)
+        self._connection.send(data)
+        if self._connection.outlet.waiting > BACKLOG_BYTES and self._request.exchange is not None:
+            self._request.exchange.pause()
+
+    def service_ended(self, half: bool) -> None:
+        """The service closed its side (``half``), or is gone. TLS has no half-close that clients understand."""
+        self._service_ended = True
+        if not half or not self._connection.half_closes:
+            self._end()
+        elif not self._client_ended:
+            self._connection.outlet.end_sending()
+        else:
+            self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        """End once both sides have, and the service has what the client sent."""
+        exchange = self._request.exchange
+        if self._client_ended and self._service_ended and (exchange is None or not exchange.sending):
+            self._end()
+
+    def _end(self) -> None:
+        """Close both connections; the client gets what waits for it first."""
+        exchange = self._request.exchange
+        if exchange is not None and exchange.slot is not None:
+            exchange.slot.end_tunnel(half=False)
+        self._request.finished()

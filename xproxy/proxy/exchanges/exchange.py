@@ -1,0 +1,209 @@
+"""One request and its response: what is sent, who gets the answer, and whether it may be tried again.
+
+Made by a caller (``front``, ``resource``) once the request is ready to go, given to a ``Pool``, put on a ``Slot``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional, Protocol
+
+from ...http1.body import BodyReader
+from ...http1.response import ResponseHead
+from ...net.spool import Spool
+from .errors import Busy, ExchangeError, ServiceFailed
+
+if TYPE_CHECKING:
+    from .leased_slot import LeasedSlot
+    from .pool import Pool
+
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH"))
+"""RFC 9110 section 9.2.2, and those safe methods of the IANA registry that clients use."""
+
+
+class Caller(Protocol):
+    """Who wants the answer. The calls come in this order: hints, then (began, more*) or failed; cut_off ends either early."""
+
+    def response_hint(self, head: ResponseHead) -> None:
+        """An interim response (1xx other than 100 and 101; RFC 9110 section 15.2)."""
+
+    def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
+        """The final response's head and the first of its content; ``complete``: there is no more.
+
+        :param body: the reader of the response's body, None when there is none (its trailers are there when it is complete).
+        """
+
+    def response_more(self, content: bytes, complete: bool) -> None:
+        """More of the content."""
+
+    def splice_target(self) -> Optional[int]:
+        """The descriptor that content may be written to directly at this moment, None when it has to go through us."""
+
+    def response_spliced(self, size: int) -> None:
+        """``size`` bytes of content were written to it."""
+
+    def response_failed(self, error: ExchangeError) -> None:
+        """There will be no response; the caller makes one."""
+
+    def response_cut_off(self, reason: str) -> None:
+        """The response broke off after its head."""
+
+    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
+        """The service switched protocols (101): from here on ``Exchange.tunnel``, which must be set now, is told."""
+
+    def request_drained(self) -> None:
+        """The service took all that was sent so far: a caller that streams its request may read on."""
+
+
+class TunnelEnd(Protocol):
+    """Who is told what comes through a tunnel."""
+
+    def received(self, data: bytes) -> None:
+        """The service sent ``data``."""
+
+    def service_ended(self, half: bool) -> None:
+        """The service closed its side (``half``), or the whole connection."""
+
+    def request_drained(self) -> None:
+        """The service took all that was sent so far."""
+
+
+class Exchange:
+    """A request that asks for a slot.
+
+    :param message: the outgoing head, and the body too when that is small.
+    :param body: the rest of the body when it is not, whole; the exchange closes it.
+    :param streaming: the body is still being received: more follows by ``request_more``.
+    :param arrival: when the request arrived (monotonic seconds): its place in the line.
+    """
+
+    __slots__ = (
+        "caller",
+        "pool",
+        "method",
+        "message",
+        "body",
+        "streaming",
+        "repeatable",
+        "upgrade",
+        "arrival",
+        "attempts",
+        "response_timeout",
+        "slot",
+        "answered",
+        "began",
+        "tunnel",
+        "discarded",
+    )
+
+    def __init__(
+        self,
+        caller: Caller,
+        pool: Pool,
+        method: bytes,
+        message: bytes,
+        arrival: float,
+        body: Optional[Spool] = None,
+        streaming: bool = False,
+        upgrade: bool = False,
+        response_timeout: Optional[float] = None,
+    ) -> None:
+        self.caller: Optional[Caller] = caller
+        self.pool = pool
+        self.method = method
+        self.message = message
+        self.body = body
+        self.streaming = streaming
+        self.repeatable = True
+        """``message`` and ``body`` are all that was sent: it can be sent again."""
+        self.upgrade = upgrade
+        self.arrival = arrival
+        self.response_timeout = pool.config.response_timeout if response_timeout is None else response_timeout
+        self.attempts = 0
+        self.slot: Optional[LeasedSlot] = None
+        self.answered = False
+        """Some byte of a response was seen on this attempt: the service has acted on the request."""
+        self.began = False
+        """The caller has the final response's head."""
+        self.tunnel: Optional[TunnelEnd] = None
+        """Set once the service has switched protocols."""
+        self.discarded = 0
+        """Bytes of the response thrown away since the caller left."""
+
+    def request_more(self, data: bytes, complete: bool) -> bool:
+        """More of a streaming request's body; False when the caller should wait for ``request_drained``."""
+        if complete:
+            self.streaming = False
+        if self.slot is None:
+            self.message += data
+            return len(self.message) < self.pool.limits.request_memory
+        self.repeatable = False
+        return self.slot.send_more(data)
+
+    def abandon(self) -> None:
+        """The caller has left: leave the line, or let the response run out."""
+        self.caller = None
+        self.tunnel = None
+        if self.slot is not None:
+            self.slot.abandoned()
+        else:
+            self.pool.leave(self)
+            self.close()
+
+    def pause(self) -> None:
+        """The caller has more than it can keep: read no more of the response for now."""
+        if self.slot is not None:
+            self.slot.pause()
+
+    def resume(self) -> None:
+        """The caller can take more."""
+        if self.slot is not None:
+            self.slot.resume()
+
+    @property
+    def sending(self) -> bool:
+        """Whether something that was given to the slot waits for the service to take it."""
+        return self.slot is not None and self.slot.outlet.draining
+
+    def drained(self) -> None:
+        """The service took all that was sent so far."""
+        waiting = self.tunnel or self.caller
+        if waiting is not None:
+            waiting.request_drained()
+
+    def close(self) -> None:
+        """Drop the body. Done once the exchange is over, whichever way."""
+        if self.body is not None:
+            self.body.clear()
+            self.body = None
+
+    def refused(self, error: Busy) -> None:
+        """No slot: the line is full or the wait was too long."""
+        self.close()
+        if self.caller is not None:
+            self.caller.response_failed(error)
+
+    def slot_failed(self, error: ExchangeError, unread: bool, reason: str) -> None:
+        """The slot is gone, or has said that it will not serve: try again if that is safe (design rule 7), else give up.
+
+        :param unread: the service certainly did not act on the request.
+        :param reason: the label under which another attempt is counted.
+        """
+        self.slot = None
+        if self.caller is None:
+            self.close()
+        elif self.began:
+            self.close()
+            self.caller.response_cut_off(error.reason)
+        elif self._may_try_again(unread) and isinstance(error, ServiceFailed):
+            if self.body is not None:
+                self.body.rewind()
+            self.pool.counts.retried(reason)
+            self.pool.resubmit(self)
+        else:
+            self.close()
+            self.caller.response_failed(error)
+
+    def _may_try_again(self, unread: bool) -> bool:
+        if self.attempts >= self.pool.limits.max_attempts or self.streaming or not self.repeatable:
+            return False
+        return unread or (not self.answered and self.method in IDEMPOTENT)

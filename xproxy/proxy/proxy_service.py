@@ -1,0 +1,189 @@
+"""The proxy as a service of a twistd application: its listening endpoints, its pools, its end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
+from zope.interface import implementer
+
+from .. import config as cfg
+from ..interfaces import ILeaseHolder, ISlotSource
+from ..metrics import ProxyCounts
+from ..net.accepting import accept_plainly
+from ..net.listening import ListenService
+from ..startup import StartupError, os_reason
+from ..tls.certificate_store import CertificateStore, utc_now
+from ..tls.contexts import TLSPolicy
+from ..tls.self_signed import self_signed_pair
+from .clients.balanced import BalancedFront
+from .clients.front import HTTPFront
+from .clients.https import HTTPSFront
+from .requests.access_log import AccessLog
+from .requests.gateway import Gateway
+
+BALANCED = "haproxy:"
+"""In front of an endpoint: balancers begin its connections with a PROXY header. Twisted's own ``haproxy:`` decides on the first
+chunk it gets, which may be a part of one; ours takes its place."""
+
+
+def open_access_log(config: cfg.ProxyConfig) -> Optional[AccessLog]:
+    """The access log that the configuration asks for. Raises StartupError when its file can't be opened."""
+    if config.access_log == "none":
+        return None
+    if config.access_log == "-":
+        return AccessLog(sys.stdout, config.access_log_format, owned=False)
+    try:
+        file = open(config.access_log, "a", encoding="utf-8")  # noqa: SIM115  # The AccessLog owns and closes it.
+    except OSError as error:
+        raise StartupError(f"access log {config.access_log}: {os_reason(error)}") from error
+    return AccessLog(file, config.access_log_format, owned=True)
+
+
+def certificate_store(reactor: Any, config: cfg.ProxyConfig) -> Optional[CertificateStore]:
+    """The certificates of the ``https`` endpoints, None when there are none. Raises StartupError."""
+    if not config.https:
+        return None
+    policy = TLSPolicy(config.client_ca, config.client_certificates == "required", config.http2)
+    made = [self_signed_pair(utc_now())] if config.self_signed else []
+    return CertificateStore(reactor, config.certificates, policy, made)
+
+
+@implementer(ILeaseHolder)
+class ProxyService(MultiService):
+    """A proxy. Give it a slot source with ``attach`` before it starts.
+
+    :raises StartupError: from the constructor, for endpoints and files of the configuration that can't be used.
+    """
+
+    def __init__(self, reactor: Any, config: cfg.Config, monotonic: Callable[[], float]) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self.config = config
+        try:
+            self.gateway = Gateway(reactor, config, monotonic, open_access_log(config.proxy))
+        except (OSError, ValueError) as error:
+            raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
+        self.front = HTTPFront(self.gateway)
+        self._listening: List[ListenService] = []
+        self._listening_secure: List[ListenService] = []
+        for description in config.proxy.http:
+            self._listen(description, self.front, self._listening)
+        self.certificates = certificate_store(reactor, config.proxy)
+        if self.certificates is not None:
+            self.certificates.setServiceParent(self)
+            secure = HTTPSFront(self.front, self.certificates)
+            for description in config.proxy.https:
+                self._listen(description, secure, self._listening_secure)
+        self._source: Optional[ISlotSource] = None
+        self._drained: Optional[Deferred[None]] = None
+        self._drain_timer: Optional[IDelayedCall] = None
+
+    def _listen(self, description: str, factory: IProtocolFactory, listeners: List[ListenService]) -> None:
+        plain = description[len(BALANCED) :] if description.startswith(BALANCED) else description
+        if plain != description or self.config.proxy.proxy_protocol:
+            if not self.config.proxy.trusted_proxies:
+                raise StartupError(f"{description}: PROXY headers are believed from trusted_proxies only, and there are none")
+            factory = BalancedFront(self.front, factory)
+        listening = ListenService(self._reactor, plain, factory, check=accept_plainly)
+        listeners.append(listening)
+        listening.setServiceParent(self)
+
+    @property
+    def metrics(self) -> ProxyCounts:
+        """The counts, for ``/metrics``."""
+        return self.gateway.counts
+
+    def certificate_ends(self) -> Sequence[Tuple[str, str, float]]:
+        """Name, kind of key and end (seconds since 1970) of each certificate in use."""
+        pairs = () if self.certificates is None else self.certificates.pairs
+        return [(pair.label, pair.kind, pair.not_after.timestamp()) for pair in pairs]
+
+    def reload(self) -> None:
+        """Read the certificates again."""
+        if self.certificates is not None:
+            self.certificates.reload()
+
+    def attach(self, source: ISlotSource) -> None:
+        """Take slots from ``source``."""
+        self._source = source
+
+    def startService(self) -> None:
+        """Begin: the first ask is said when the first request comes."""
+        super().startService()
+        self.gateway.sweep.start()
+        if self._source is not None:
+            for pool in self.gateway.pools.values():
+                pool.attach(self._source)
+
+    def addresses(self) -> Sequence[IAddress]:
+        """Where it listens without TLS."""
+        return [listening.port.getHost() for listening in self._listening if listening.port is not None]
+
+    def secure_addresses(self) -> Sequence[IAddress]:
+        """Where it listens with TLS."""
+        return [listening.port.getHost() for listening in self._listening_secure if listening.port is not None]
+
+    # -- ILeaseHolder
+
+    def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
+        """See ILeaseHolder."""
+        self.gateway.pools[pool].lease_granted(lease, descriptor, service)
+
+    def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
+        """See ILeaseHolder."""
+        self.gateway.pools[pool].leases_recalled(arrivals)
+
+    def acceptor_lost(self) -> None:
+        """See ILeaseHolder."""
+        for pool in self.gateway.pools.values():
+            pool.detach()
+
+    def acceptor_found(self) -> None:
+        """See ILeaseHolder."""
+        assert self._source is not None
+        for pool in self.gateway.pools.values():
+            pool.attach(self._source)
+
+    # -- the end
+
+    def drain(self) -> Deferred[None]:
+        """Stop listening, finish what runs; fires when nothing runs any more or ``drain_timeout`` is over."""
+        if self._drained is not None:
+            return self._drained
+        drained: Deferred[None] = Deferred()
+        self._drained = drained
+        self.gateway.draining = True
+        stopping = [maybeDeferred(listening.disownServiceParent) for listening in (*self._listening, *self._listening_secure)]
+        self._drain_timer = self._reactor.callLater(self.config.proxy.drain_timeout, self._end_drain)
+        DeferredList(stopping, consumeErrors=True).addCallback(lambda _: self._watch_clients())
+        return drained
+
+    def _watch_clients(self) -> None:
+        self.front.on_empty = self._end_drain
+        self.front.drain()
+        if not self.front.clients:
+            self._end_drain()
+
+    def _end_drain(self) -> None:
+        drained = self._drained
+        if drained is not None and not drained.called:
+            if self._drain_timer is not None and self._drain_timer.active():
+                self._drain_timer.cancel()
+            drained.callback(None)
+
+    def stopService(self) -> Any:
+        """Drop what still runs and give the leases back."""
+        self._end_drain()
+        self.gateway.draining = True
+        self.gateway.stop()
+        for client in list(self.front.clients):
+            client.transport.abortConnection()
+        return super().stopService()
+
+    def status(self) -> Dict[str, Any]:
+        """What ``/status`` says as far as the proxy knows: per pool, by name."""
+        return self.gateway.status()

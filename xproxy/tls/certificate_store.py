@@ -1,0 +1,184 @@
+"""The certificates in use: read at the start, read again on SIGHUP and when a file changes, chosen for each client by its name.
+
+A new table of contexts takes the place of the old one in one assignment, so a handshake meets the old certificates or the new
+ones, never some of both; open connections keep what they have. A table that can't be made changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Callable, Optional, Sequence, Tuple
+
+from OpenSSL import SSL
+from twisted.application.service import Service
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from .. import config as cfg
+from ..startup import StartupError
+from .certificates import CertificateError, Pair, fingerprint, read_pair
+from .contexts import NameTable, TLSPolicy
+
+POLL_INTERVAL_S = 5.0
+"""How late a changed file may be noticed. A few calls of stat; a deploy hook that sends SIGHUP need not wait."""
+
+EXPIRY_WARNING = timedelta(days=14)
+"""From when on the log warns. ACME clients renew 30 days before the end, so at 14 days renewing has failed for two weeks."""
+
+EXPIRY_REPEAT = timedelta(days=1)
+"""How often it warns of the same certificate."""
+
+TICKET_LIFETIME = timedelta(hours=12)
+"""How long the keys of session tickets are used: a stolen one opens no more than the sessions of this time. OpenSSL makes them
+with a context, so a new context has new ones; a session that was to be resumed right then takes a whole handshake."""
+
+
+def utc_now() -> datetime:
+    """The wall clock, which certificates are about."""
+    return datetime.now(timezone.utc)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class CertificateStore(Service):
+    """Makes the TLS connections of a server.
+
+    :param reactor: for the polling.
+    :param files: what the configuration names, the default first.
+    :param policy: what every context has.
+    :param made: further pairs, which come from no file.
+    :param now: the wall clock, aware of its time zone.
+    :raises StartupError: a certificate can't be used, or there is none.
+    :ivar front: the context that all connections begin with.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        files: Sequence[cfg.CertificateConfig],
+        policy: TLSPolicy,
+        made: Sequence[Pair] = (),
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        if not files and not made:
+            raise StartupError("https needs a certificate: [[proxy.certificates]], or --self-signed to try it out")
+        self._files = tuple(files)
+        self._policy = policy
+        self._made = tuple(made)
+        self._now = now
+        self._seen = self._fingerprints()
+        self._warned: dict[str, datetime] = {}
+        try:
+            self._table = self._read()
+            self.front = self._new_front(self._table)
+        except CertificateError as error:
+            raise StartupError(str(error)) from error
+        self._polling = LoopingCall(self.poll)
+        self._polling.clock = reactor
+
+    @property
+    def asks_clients(self) -> bool:
+        """Whether clients are asked for a certificate."""
+        return bool(self._policy.client_ca)
+
+    @property
+    def pairs(self) -> Tuple[Pair, ...]:
+        """The certificates in use."""
+        return self._table.pairs
+
+    # -- what Twisted asks for
+
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        """See IOpenSSLServerConnectionCreator.
+
+        The protocol keeps the first context alive, whose callback OpenSSL may still call after the certificate was chosen: when
+        it has asked the client for another hello.
+        """
+        protocol.first_context = self.front
+        return SSL.Connection(self.front, None)
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        connection.set_context(self._table.find(connection.get_servername()))
+
+    def _new_front(self, table: NameTable) -> SSL.Context:
+        """The context that all connections begin with: its ticket keys serve every name.
+
+        Where every client is shown the same it has the certificates itself; else they come by the name, with another context.
+        """
+        front = self._policy.context(table.only)
+        if not table.only:
+            front.set_tlsext_servername_callback(self._choose)
+        self._front_until = self._now() + TICKET_LIFETIME
+        return front
+
+    # -- reading
+
+    def _fingerprints(self) -> Tuple[Any, ...]:
+        return (
+            *map(fingerprint, self._files),
+            fingerprint(cfg.CertificateConfig(self._policy.client_ca, self._policy.client_ca)),
+        )
+
+    def _read(self) -> NameTable:
+        now = self._now()
+        return NameTable([*(read_pair(files, now) for files in self._files), *self._made], self._policy.context)
+
+    def reload(self) -> bool:
+        """Read everything again; False, and a line in the log, when that can't be used and the old certificates stay."""
+        self._seen = self._fingerprints()
+        try:
+            table = self._read()
+            front = self._new_front(table)
+        except CertificateError as error:
+            self._log.error("{error}; the certificates in use stay", error=error)
+            return False
+        self._table, self.front = table, front
+        self._log.info("certificates read again: {names}", names=", ".join(pair.label for pair in table.pairs))
+        return True
+
+    # -- now and then
+
+    def startService(self) -> None:
+        """Begin to look at the files now and then."""
+        super().startService()
+        self._polling.start(POLL_INTERVAL_S).addErrback(lambda failure: self._log.failure("cannot watch certificates", failure))
+
+    def stopService(self) -> None:
+        """End."""
+        if self._polling.running:
+            self._polling.stop()
+        super().stopService()
+
+    def poll(self) -> None:
+        """Look whether a file has changed, a certificate is about to expire, or the ticket keys are old."""
+        if self._fingerprints() != self._seen:
+            self.reload()
+        now = self._now()
+        if now >= self._front_until:
+            self._renew_front()
+        for pair in self.pairs:
+            self._check_expiry(pair, now)
+
+    def _renew_front(self) -> None:
+        try:
+            self.front = self._new_front(self._table)
+        except CertificateError as error:  # The client CA's file was broken meanwhile, which poll or SIGHUP has told.
+            self._front_until = self._now() + TICKET_LIFETIME
+            self._log.error("{error}; the session tickets keep their keys", error=error)
+
+    def _check_expiry(self, pair: Pair, now: datetime) -> None:
+        warned: Optional[datetime] = self._warned.get(pair.source)
+        if pair.not_after - now > EXPIRY_WARNING or (warned is not None and now - warned < EXPIRY_REPEAT):
+            return
+        self._warned[pair.source] = now
+        verb = "expires" if now <= pair.not_after else "has expired"
+        self._log.warn(
+            "certificate {source} ({name}) {verb} on {date:%Y-%m-%d %H:%M} UTC",
+            source=pair.source,
+            name=pair.label,
+            verb=verb,
+            date=pair.not_after,
+        )
