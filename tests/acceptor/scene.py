@@ -8,7 +8,7 @@ from typing import Dict, List
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.acceptor.doubles import RecordingHolder, SlotTransport, descriptors
+from tests.doubles.holders import RecordingHolder, SlotTransport, descriptors
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.local import LocalSource
 from xproxy.acceptor.registering import SlotFactory

@@ -7,8 +7,8 @@ import os
 
 from zope.interface.verify import verifyObject
 
-from tests.acceptor.doubles import RecordingSharer
 from tests.acceptor.scene import POLITE, SceneTestCase
+from tests.doubles.holders import RecordingSharer
 from xproxy.acceptor import holding, parked
 from xproxy.acceptor.acceptor import UnknownPool
 from xproxy.acceptor.local import LocalSource

@@ -9,8 +9,8 @@ from typing import Any, List
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 
-from tests.acceptor.doubles import RecordingHolder
-from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, until
+from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, until
+from tests.doubles.holders import RecordingHolder
 from xproxy.acceptor import acceptor_service as service_module
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.acceptor.admission import check_exposure

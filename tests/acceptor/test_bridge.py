@@ -8,9 +8,9 @@ from typing import Any, Tuple
 
 from twisted.internet.defer import Deferred
 
-from tests.acceptor.doubles import RecordingHolder
-from tests.acceptor.tls import TLSService, TLSTestCase
-from tests.handoff.doubles import ended, readable, soon, until
+from tests.doubles.handoff import ended, readable, soon, until
+from tests.doubles.holders import RecordingHolder
+from tests.doubles.tls_services import TLSService, TLSTestCase
 from xproxy.acceptor import tls_slots
 from xproxy.acceptor.bridge import State
 from xproxy.slots.goodbye import CLOSING_RESPONSE

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.acceptor.doubles import RecordingSharer, descriptors
 from tests.acceptor.scene import POLITE, Scene
+from tests.doubles.holders import RecordingSharer, descriptors
 from xproxy.acceptor.local import LocalSource
 from xproxy.acceptor.parked import SlotState
 

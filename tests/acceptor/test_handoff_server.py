@@ -9,8 +9,8 @@ import stat
 import struct
 from typing import Any, List
 
-from tests.acceptor.doubles import descriptors
-from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, soon, until
+from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
+from tests.doubles.holders import descriptors
 from xproxy.acceptor import handoff_server as server_module
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.handoff_server import HandoffFactory, HandoffServer

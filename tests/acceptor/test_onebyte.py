@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.handoff.doubles import HandoffTestCase, ended, readable, receive_slot, until
+from tests.doubles.handoff import HandoffTestCase, ended, readable, receive_slot, until
 from xproxy.config import PoolConfig
 
 

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.acceptor.doubles import SlotTransport
+from tests.doubles.holders import SlotTransport
 from xproxy.acceptor import registering as registration
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.registering import SlotFactory

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from OpenSSL.crypto import X509
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import DAY, Authority, now, subject
+from tests.doubles.certificates import DAY, Authority, now, subject
 from xproxy.acceptor.service_names import SHOWN_CHARACTERS, NotNamed, ServiceNames
 from xproxy.config import PoolConfig
 

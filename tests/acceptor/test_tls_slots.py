@@ -10,10 +10,10 @@ from typing import Any, List, Optional
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.acceptor.doubles import RecordingHolder
-from tests.acceptor.tls import LOCAL, TLSTestCase
-from tests.certificates import DAY, Authority, Issued
-from tests.handoff.doubles import ended, reactor, readable, receive_slot, until
+from tests.doubles.certificates import DAY, Authority, Issued
+from tests.doubles.handoff import ended, reactor, readable, receive_slot, until
+from tests.doubles.holders import RecordingHolder
+from tests.doubles.tls_services import LOCAL, TLSTestCase
 from xproxy.acceptor import tls_slots
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, Config, PoolConfig, networks

@@ -20,13 +20,13 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.doubles.pki import DAY, NOW, Authority, Issued, rsa_key
 from tests.e2e.clients import PATIENCE_S, ask
 from tests.e2e.played import ProxyCase, Recorder, wait_for
 from tests.e2e.processes import Xproxy, configuration
 from tests.e2e.services import respond
 from tests.e2e.test_upgrade import ServerProtocol, websocket
 from tests.e2e.wire import Message
-from tests.proxy.pki import DAY, NOW, Authority, Issued, rsa_key
 
 AUTHORITY = Authority()
 

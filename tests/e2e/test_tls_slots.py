@@ -12,7 +12,7 @@ from typing import Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import Authority, Issued
+from tests.doubles.certificates import Authority, Issued
 from tests.e2e.clients import ask, together
 from tests.e2e.processes import Answering, Program, Xacceptor, Xproxy, configuration, twist
 

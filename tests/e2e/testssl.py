@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.proxy.pki import Authority
+from tests.doubles.pki import Authority
 
 BAD = re.compile(r"NOT ok|VULNERABLE|not ok|deprecated", re.IGNORECASE)
 """What no line may say, but for those that are about the certificate's CA, which is a test's."""

@@ -10,7 +10,7 @@ import time
 
 from twisted.internet import reactor
 
-from tests.acceptor.doubles import RecordingHolder
+from tests.doubles.holders import RecordingHolder
 from xproxy.handoff.client import HandoffClient
 
 

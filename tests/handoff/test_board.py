@@ -9,7 +9,7 @@ import tempfile
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.acceptor.doubles import descriptors
+from tests.doubles.holders import descriptors
 from xproxy.handoff.board import ReceivedBoard, make_board
 from xproxy.interfaces import BOARD_BYTES
 

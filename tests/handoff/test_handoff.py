@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from tests.acceptor.doubles import RecordingHolder, descriptors
-from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, soon, until
+from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
+from tests.doubles.holders import RecordingHolder, descriptors
 from xproxy.acceptor.remote_holder import RemoteHolder
 from xproxy.handoff import client as client_module
 from xproxy.handoff.board import make_board

@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.handoff.doubles import HandoffTestCase, ended, reactor, readable, soon, until
+from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
 from xproxy.handoff import outbox as outbox_module
 from xproxy.handoff.outbox import Outbox
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from tests.proxy.memory import CAPACITY, KERNEL, MEMORY, LoopReactor, Peer, make_pair
+from tests.world.memory import CAPACITY, KERNEL, MEMORY, LoopReactor, Peer, make_pair
 from xproxy.net import spool
 from xproxy.net.outlet import Outlet
 from xproxy.net.spool import Spool

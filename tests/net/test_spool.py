@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.proxy.rig import unlinked_files
+from tests.world.rig import unlinked_files
 from xproxy.net import spool as spool_module
 from xproxy.net.blocks import BLOCK_BYTES, Blocks
 from xproxy.net.spool import READ_BYTES, Spool

@@ -7,7 +7,7 @@ from typing import Any, List
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
-from tests.service.doubles import GET, SLOW, HalfRecorder, MemoryAcceptor, PortTestCase, Recorders
+from tests.doubles.dialling import GET, SLOW, HalfRecorder, MemoryAcceptor, PortTestCase, Recorders
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.served_slot import LINGER_S
 from xproxy.slots.goodbye import CLOSING_RESPONSE

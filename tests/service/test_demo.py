@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
-from tests.service.doubles import Wire
+from tests.doubles.dialling import Wire
 from xproxy.service.demo import MAX_BYTES, MAX_SLOW_S, Root, demo_service
 
 

@@ -20,8 +20,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.certificates import DAY, Authority, Issued
-from tests.service.doubles import Recorders
+from tests.doubles.certificates import DAY, Authority, Issued
+from tests.doubles.dialling import Recorders
 from xproxy.service import served_slot
 from xproxy.service.dialler import INITIAL_DELAY_S
 from xproxy.service.handshake import EndedByTLS, HandshakeFailed, why_lost

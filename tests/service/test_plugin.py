@@ -19,8 +19,8 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from tests.certificates import Authority
-from tests.service.doubles import Recorders
+from tests.doubles.certificates import Authority
+from tests.doubles.dialling import Recorders
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.plugin import SlotsParser, client_description
 

@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from zope.interface.verify import verifyObject
 
-from tests.service.doubles import ACCEPTOR, GET, HERE, HalfRecorder, PortTestCase, Recorder, Recorders
+from tests.doubles.dialling import ACCEPTOR, GET, HERE, HalfRecorder, PortTestCase, Recorder, Recorders
 from xproxy.service.endpoint import MAX_COUNT, SlotsServerEndpoint
 from xproxy.service.served_slot import LINGER_S
 from xproxy.slots.registration import RegistrationParser

@@ -13,8 +13,8 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import gatherResults, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 
-from tests.service.parking import ParkedSlot, Parking
-from tests.service.processes import Program, ProgramTestCase
+from tests.doubles.parking import ParkedSlot, Parking
+from tests.doubles.programs import Program, ProgramTestCase
 
 reactor: Any = _reactor
 

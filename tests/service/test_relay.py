@@ -16,9 +16,9 @@ from twisted.web.server import Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.service.doubles import GET, Hello, MemoryAcceptor, Wire
-from tests.service.parking import Parking
-from tests.service.processes import ProgramTestCase
+from tests.doubles.dialling import GET, Hello, MemoryAcceptor, Wire
+from tests.doubles.parking import Parking
+from tests.doubles.programs import ProgramTestCase
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.relay import HALF_CLOSED_S, BackendSide, RelayFactory
 from xproxy.service.relay_service import RelayService

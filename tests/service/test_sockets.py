@@ -22,8 +22,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 
-from tests.service.doubles import GET, SLOW, Hello
-from tests.service.parking import ParkedSlot, Parking
+from tests.doubles.dialling import GET, SLOW, Hello
+from tests.doubles.parking import ParkedSlot, Parking
 from xproxy.service.endpoint import SlotsServerEndpoint
 
 reactor: Any = _reactor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.tap.doubles import CommandTestCase
+from tests.doubles.commands import CommandTestCase
 from xproxy.config import LOOPBACK, Config, networks
 from xproxy.tap import xacceptor, xproxy
 

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 
-from tests.tap.doubles import CommandTestCase, FakeReactor, TwistdOptions
+from tests.doubles.commands import CommandTestCase, FakeReactor, TwistdOptions
 from xproxy.startup import StartupError
 from xproxy.tap.options import StrictOptions
 from xproxy.tap.tree import ServiceTree

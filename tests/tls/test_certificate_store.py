@@ -14,7 +14,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.proxy.pki import DAY, NOW, POLICY, Authority
+from tests.doubles.pki import DAY, NOW, POLICY, Authority
 from tests.tls.test_contexts import shake_hands
 from xproxy.startup import StartupError
 from xproxy.tls.certificate_store import POLL_INTERVAL_S, TICKET_LIFETIME, CertificateStore

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.proxy.pki import DAY, NOW, Authority, ec_key, key_pem, rsa_key
+from tests.doubles.pki import DAY, NOW, Authority, ec_key, key_pem, rsa_key
 from xproxy.config import CertificateConfig
 from xproxy.tls.certificates import MAX_PEM_BYTES, CertificateError, checked_pair, fingerprint, names_of, read_pair
 from xproxy.tls.self_signed import LIFETIME, self_signed_pair

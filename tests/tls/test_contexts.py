@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.proxy.pki import DAY, NOW, Authority, rsa_key
+from tests.doubles.pki import DAY, NOW, Authority, rsa_key
 from xproxy.tls.certificates import CertificateError, Pair, checked_pair
 from xproxy.tls.contexts import NameTable, TLSPolicy, openssl_reason
 

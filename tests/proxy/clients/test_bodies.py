@@ -6,8 +6,8 @@ import errno
 from typing import Any, Iterator, List
 from unittest import mock
 
-from tests.proxy.memory import KERNEL, Peer
-from tests.proxy.rig import GET, OK, RigCase, post, request_head, responses, statuses, unlinked_files
+from tests.world.memory import KERNEL, Peer
+from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses, unlinked_files
 from xproxy import config as cfg
 from xproxy.net.blocks import BLOCK_BYTES
 from xproxy.net.sweep import NEVER

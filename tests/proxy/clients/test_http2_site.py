@@ -6,8 +6,8 @@ import twisted.internet
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.server import Site
 
-from tests.proxy.rig import OK
-from tests.proxy.secure import HTTP2Client, SecureCase, SecureRig
+from tests.world.rig import OK
+from tests.world.secure import HTTP2Client, SecureCase, SecureRig
 from xproxy.proxy.clients.resource import SlotProxyResource
 
 

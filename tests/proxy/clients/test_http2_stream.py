@@ -19,9 +19,9 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.memory import KERNEL, MEMORY, Peer
-from tests.proxy.rig import OK
-from tests.proxy.secure import HTTP2Client, SecureCase, SecureRig
+from tests.world.memory import KERNEL, MEMORY, Peer
+from tests.world.rig import OK
+from tests.world.secure import HTTP2Client, SecureCase, SecureRig
 from xproxy import config as cfg
 from xproxy.http2.allowance import IDLE_FRAMES, RESETS
 from xproxy.http2.windows import MAX_STREAMS

@@ -12,10 +12,10 @@ from OpenSSL import SSL
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 
-from tests.proxy.memory import KERNEL, MEMORY
-from tests.proxy.pki import NOW, POLICY, Authority
-from tests.proxy.rig import GET, OK, post
-from tests.proxy.secure import SecureCase, SecureClient, SecureRig, authority, client_context
+from tests.doubles.pki import NOW, POLICY, Authority
+from tests.world.memory import KERNEL, MEMORY
+from tests.world.rig import GET, OK, post
+from tests.world.secure import SecureCase, SecureClient, SecureRig, authority, client_context
 from xproxy import config as cfg
 from xproxy.proxy.clients.connection import LINGER_S, PIPELINE_BYTES
 from xproxy.proxy.clients.https import NOT_TLS_TEXT, HTTPSFront, outcome_of, subject_of

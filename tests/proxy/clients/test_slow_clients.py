@@ -7,8 +7,8 @@ import os
 from typing import Any, Tuple
 from unittest import mock
 
-from tests.proxy.memory import KERNEL, Peer
-from tests.proxy.rig import GET, OK, Rig, RigCase, post, responses, statuses
+from tests.world.memory import KERNEL, Peer
+from tests.world.rig import GET, OK, Rig, RigCase, post, responses, statuses
 from xproxy import config as cfg
 from xproxy.proxy.clients.connection import State
 from xproxy.proxy.clients.request import STREAM_BYTES

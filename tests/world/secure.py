@@ -13,9 +13,9 @@ from hyperframe.frame import GoAwayFrame
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 
-from tests.proxy.memory import CAPACITY, MEMORY, Peer, kernel_pair
-from tests.proxy.pki import NOW, POLICY, Authority
-from tests.proxy.rig import Rig, RigCase, make_config
+from tests.doubles.pki import NOW, POLICY, Authority
+from tests.world.memory import CAPACITY, MEMORY, Peer, kernel_pair
+from tests.world.rig import Rig, RigCase, make_config
 from xproxy import config as cfg
 from xproxy.proxy.clients.https import HTTPSFront
 from xproxy.tls.certificate_store import CertificateStore

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from tests.acceptor.doubles import RecordingHolder, descriptors
+from tests.doubles.holders import RecordingHolder, descriptors
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, Config, PoolConfig
 from xproxy.handoff.client import HandoffClient

@@ -6,8 +6,8 @@ import socket
 import ssl
 from typing import Any, List, Optional
 
-from tests.certificates import Authority, Issued
-from tests.handoff.doubles import HandoffTestCase, reactor, soon, until
+from tests.doubles.certificates import Authority, Issued
+from tests.doubles.handoff import HandoffTestCase, reactor, soon, until
 from xproxy.acceptor import bridge
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, CertificateConfig, Config, PoolConfig, TimeoutsConfig

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer, providedBy
 
-from tests.proxy.memory import CAPACITY, MEMORY, LoopReactor, Peer, make_pair
+from tests.world.memory import CAPACITY, MEMORY, LoopReactor, Peer, make_pair
 from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource
