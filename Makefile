@@ -22,7 +22,7 @@ SEED ?= 1
 
 # exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
 run: $(VENV)/.run
-	@exec $(BIN)/twistd -n --pidfile= xproxy --demo $(ARGS)
+	@exec $(BIN)/twistd -n xproxy --demo $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TESTS)

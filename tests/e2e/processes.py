@@ -167,7 +167,7 @@ class Program:
 
 def twistd(test: SynchronousTestCase, *arguments: str) -> Program:
     """``twistd -n ...``"""
-    return Program(test, [PYTHON, "-c", _TWISTD, "-n", "--pidfile=", *arguments])
+    return Program(test, [PYTHON, "-c", _TWISTD, "-n", *arguments])
 
 
 def twist(test: SynchronousTestCase, *arguments: str, environment: Optional[Dict[str, str]] = None) -> Program:
@@ -181,7 +181,7 @@ class Answering(Program):
     _said_admin = r"admin (?:at )?http://([\d.]+):(\d+)/"
 
     def __init__(self, test: SynchronousTestCase, command: str, *arguments: str, started_by: Sequence[str] = ()) -> None:
-        super().__init__(test, [*started_by, PYTHON, "-c", _TWISTD, "-n", "--pidfile=", command, *arguments])
+        super().__init__(test, [*started_by, PYTHON, "-c", _TWISTD, "-n", command, *arguments])
         self.admin: Address = ("", 0)
         self.slots: Address = ("", 0)
 

@@ -113,7 +113,7 @@ class DemoTests(SynchronousTestCase):
     def test_make_run(self) -> None:
         """The Makefile starts exactly that, in the foreground, and Ctrl-C reaches it."""
         makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
-        self.assertRegex(makefile, r"exec \$\(BIN\)/twistd -n --pidfile= xproxy --demo \$\(ARGS\)")
+        self.assertRegex(makefile, r"exec \$\(BIN\)/twistd -n xproxy --demo \$\(ARGS\)")
 
 
 class AcceptorStopTests(SynchronousTestCase):

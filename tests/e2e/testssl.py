@@ -36,7 +36,7 @@ def main() -> int:
             encoding="utf-8",
         )
         twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
-        command = [*twistd, "-n", "--pidfile=", "xproxy", "--demo", "--config", "xproxy.toml"]
+        command = [*twistd, "-n", "xproxy", "--demo", "--config", "xproxy.toml"]
         with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as proxy:
             try:
                 return _examine(tool, proxy, os.path.join(directory, "ca.pem"))

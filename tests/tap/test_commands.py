@@ -115,11 +115,12 @@ class CommandsTestCase(TestCase):
 
     timeout = TIMEOUT_S
 
-    def twistd(self, *words: str, cwd: Optional[str] = None) -> Command:
-        """``twistd`` with these words."""
+    def twistd(self, *words: str, cwd: Optional[str] = None, begin: str = "pass") -> Command:
+        """``twistd`` with these words, in a process that does ``begin`` first."""
         command = Command()
         environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": "1"}
-        start = [sys.executable, "-c", "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"]
+        begin += "; import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+        start = [sys.executable, "-c", begin]
         pipes = {0: "w", 1: "r", 2: "r", LIFETIME_FD: "r"}
         command.process = reactor.spawnProcess(command, sys.executable, [*start, *words], environment, cwd, childFDs=pipes)
 
@@ -133,7 +134,7 @@ class CommandsTestCase(TestCase):
 
     def run_twistd(self, *words: str) -> Command:
         """In the foreground, with no pid file."""
-        return self.twistd("--nodaemon", "--pidfile=", *words)
+        return self.twistd("--nodaemon", *words)
 
     def kill_daemon(self, pid_file: str) -> None:
         """A daemon that a failing test has left behind."""
@@ -208,6 +209,45 @@ class RunningTests(CommandsTestCase):
             log = file.read()
         self.assertIn("Server Shut Down", log)
         self.assertNotIn("Traceback", log)
+
+
+class PidFileTests(CommandsTestCase):
+    """Nobody asked for a pid file: what lies there is nobody's business."""
+
+    PROXY = ("xproxy", "--http", ANY_PORT, "--slots", ANY_PORT, "--admin", "none")
+
+    async def test_two_in_one_directory(self) -> None:
+        """And a ``twistd.pid`` there whose process lives."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        name = f"{directory}/twistd.pid"
+        with open(name, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}")
+        both = [self.twistd("--nodaemon", *self.PROXY, cwd=directory) for _ in range(2)]
+        for command in both:
+            await command.said(" proxy at ")
+            command.process.signalProcess("TERM")
+            self.assertEqual(await command.exited, 0)
+        with open(name, encoding="ascii") as file:
+            self.assertEqual(file.read(), f"{os.getpid()}")
+
+    async def test_asked_for(self) -> None:
+        """One that names this very process, as in a container that is started again, is stale; one of a living one is not."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        name = f"{directory}/own.pid"
+        begin = f"import os; open({name!r}, 'w').write(str(os.getpid()))"
+        first = self.twistd("--nodaemon", f"--pidfile={name}", *self.PROXY, begin=begin)
+        await first.said(" proxy at ")
+        with open(name, encoding="ascii") as file:
+            self.assertEqual(file.read(), f"{first.process.pid}")
+        second = self.twistd("--nodaemon", f"--pidfile={name}", *self.PROXY)
+        self.assertEqual(await second.exited, 1)
+        await second.gone
+        self.assertIn("Another twistd server is running", second.errors)
+        first.process.signalProcess("TERM")
+        self.assertEqual(await first.exited, 0)
+        self.assertEqual(os.listdir(directory), [])
 
 
 class RefusedTests(CommandsTestCase):

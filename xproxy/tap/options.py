@@ -20,6 +20,7 @@ from .. import __version__
 from ..config import DEFAULT_POOL, Config, checks
 from ..config.reading import ConfigError, load
 from ..startup import StartupError
+from . import pid_file
 
 
 def refuse(program: str, message: str) -> NoReturn:
@@ -40,12 +41,13 @@ class StrictOptions(Options):
     """The name of the command, as twistd knows it."""
 
     def parseOptions(self, options: Optional[list[str]] = None) -> None:
-        """Parse, or exit with status 1."""
+        """Parse, or exit with status 1. The pid file of the twistd above is seen to."""
         try:
             super().parseOptions(options)
         except UsageError as mistake:
             unknown = isinstance(mistake.__context__, GetoptError)
             refuse(self.program, f"{mistake} (twistd {self.program} --help lists the options)" if unknown else str(mistake))
+        pid_file.settle(self.parent)
 
     def parseArgs(self, *words: str) -> None:
         """Nothing but options is understood."""

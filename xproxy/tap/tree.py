@@ -9,7 +9,6 @@ are ours from the moment the reactor runs.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +20,7 @@ from twisted.logger import Logger
 
 from ..net.listening import use_all_descriptors
 from ..startup import StartupError
+from . import pid_file
 from .options import StrictOptions, refuse
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -108,7 +108,7 @@ class ServiceTree(MultiService):
         if not twistd.get("nodaemon", True):
             self._log.critical("{program}: {error}", program=self._options.program, error=error)
             raise error
-        _remove_pid_file(twistd.get("pidfile"))
+        pid_file.remove_own(twistd.get("pidfile"))
         refuse(self._options.program, str(error))
 
     def _hung_up(self, number: int, frame: object) -> None:
@@ -178,16 +178,3 @@ class ServiceTree(MultiService):
         if self._hurried:
             end(None)
         return ended
-
-
-def _remove_pid_file(path: Optional[str]) -> None:
-    """twistd removes its pid file after a failed start, except when the failure is an exit."""
-    if not path:
-        return
-    try:
-        with open(path, "rb") as file:
-            ours = file.read(32).strip() == b"%d" % os.getpid()
-        if ours:
-            os.unlink(path)
-    except OSError:
-        pass  # It was never written, or is not ours to remove; the next start looks at it again.
