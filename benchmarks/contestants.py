@@ -42,6 +42,8 @@ class Places:
     """The interpreter that has xproxy and Twisted."""
     pypy: str
     """The same with PyPy; need not be there."""
+    before: Sequence[str]
+    """Interpreters that have another xproxy, such as that of an older checkout, to be measured in the same rounds."""
     envoy: str
     descriptors: int
     tls: Optional[Tls]
@@ -274,6 +276,10 @@ def everybody(places: Places) -> List[Contestant]:
         ReverseProxy("twisted", "Twisted ReverseProxyResource", places),
         Xproxy("xproxy", "xproxy, CPython", places, places.python),
         Xproxy("xproxy-pypy", "xproxy, PyPy", places, places.pypy),
+        *(
+            Xproxy(f"xproxy-before-{number}", f"xproxy of {python}", places, python)
+            for number, python in enumerate(places.before, 1)
+        ),
     ]
 
 

@@ -47,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contestants", default="", help="only these, by name, with commas")
     parser.add_argument("--python", default=_interpreter(), help="an interpreter that has xproxy; default: .venv's")
     parser.add_argument("--pypy", default=os.path.join(TOP, ".venv-pypy3/bin/python"), help="a PyPy that has it")
+    parser.add_argument("--before", action="append", default=[], help="an interpreter that has another xproxy; repeatable")
     parser.add_argument("--envoy", default="", help="where Envoy is, if neither in the PATH nor beside --python")
     parser.add_argument("--proxy-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1, help="of the service and the load generator")
@@ -70,4 +71,6 @@ def places(given: argparse.Namespace) -> Iterator[Places]:
     with tempfile.TemporaryDirectory(prefix="xproxy-bench-") as directory:
         tls = make_certificate(directory)
         descriptors = raise_descriptor_limit()
-        yield Places(directory, given.proxy_core, given.load_core, given.python, given.pypy, given.envoy, descriptors, tls)
+        yield Places(
+            directory, given.proxy_core, given.load_core, given.python, given.pypy, given.before, given.envoy, descriptors, tls
+        )
