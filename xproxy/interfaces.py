@@ -1,14 +1,19 @@
-"""The two seams of xproxy: an acceptor as a proxy sees it, and a proxy as an acceptor sees it.
+"""The seams of xproxy.
 
-In one process both are plain objects that call each other; over the handoff socket the same calls are AMP messages. Calls may
-come back before the call that caused them returns (``ask`` may call ``lease_granted`` at once): make them last.
+Between its parts: an acceptor as a proxy sees it (ISlotSource), and a proxy as an acceptor sees it (ILeaseHolder). In one
+process both are plain objects that call each other; over the handoff socket the same calls are AMP messages. Calls may come
+back before the call that caused them returns (``ask`` may call ``lease_granted`` at once): make them last.
+
+For others to provide, as Twisted plugins that the configuration names: guards (IGuardMaker, IGuard).
 """
 
 from __future__ import annotations
 
-from typing import Any, MutableSequence, Sequence
+from typing import Any, Mapping, MutableSequence, Sequence, Tuple, Union
 
+import attr
 from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 BOARD_BYTES = 65536
@@ -61,3 +66,71 @@ class ISlotSource(Interface):
 
     def census() -> Deferred[dict[str, Any]]:
         """The acceptor's counts of each pool, for ``/status``; fails when no acceptor answers."""
+
+
+@attr.frozen
+class GuardedRequest:
+    """A request as its guards see it: the head, after every check of ours and before any of its body is read."""
+
+    method: bytes
+    scheme: bytes
+    """``http`` or ``https``, as the client came; a trusted balancer's word counts."""
+    host: bytes
+    """The effective authority (RFC 9112 section 3.3)."""
+    target: bytes
+    """Path and query as received, or ``*``."""
+    fields: bytes
+    """The end-to-end header lines, each ended by CRLF."""
+    peer: str
+    """The client's address, without a port; empty for a UNIX socket."""
+    pool: str
+    """Where its route leads."""
+
+
+@attr.frozen
+class Admitted:
+    """A verdict: the request goes on, with these changes to its end-to-end header fields."""
+
+    removed: Tuple[bytes, ...] = ()
+    """Names of fields that go no further, and of those that services may take for them (``X_User`` for ``X-User``)."""
+    added: Tuple[Tuple[bytes, bytes], ...] = ()
+    """Fields that are added; one of the same name that the client sent goes no further."""
+
+
+@attr.frozen
+class Denied:
+    """A verdict: the request gets an answer of ours."""
+
+    status: int = 403
+    """400 to 599."""
+    reason: str = "denied"
+    """The short label for the error page, the access log and the metrics: letters, digits and ``-``."""
+    added: Tuple[Tuple[bytes, bytes], ...] = ()
+    """Fields of the answer, such as WWW-Authenticate."""
+
+
+Verdict = Union[Admitted, Denied]
+
+
+class IGuard(Interface):
+    """Decides whether requests may pass. One for each entry of ``[guards]``, for all requests of the routes that name it."""
+
+    def judge(request: GuardedRequest) -> Union[Verdict, Deferred[Verdict]]:  # noqa: N805
+        """Say whether a request may pass.
+
+        :return: the verdict, or a Deferred of it. The Deferred is cancelled when the client leaves and when the guard's timeout
+            is over; then, and when ``judge`` or the Deferred fails, the request is refused.
+        """
+
+
+class IGuardMaker(IPlugin):
+    """A kind of guard, found as a Twisted plugin (a module in ``twisted/plugins``) and named in the configuration."""
+
+    name: str = Attribute("What ``[guards.NAME] kind`` calls it.")
+
+    def make(reactor: Any, options: Mapping[str, object]) -> IGuard:  # noqa: N805
+        """A guard.
+
+        :param options: the keys of the guard's table that are not ours, as TOML gave them.
+        :raises ValueError: an option is missing, unknown or wrong; the text goes behind the guard's name in the message.
+        """
