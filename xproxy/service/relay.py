@@ -38,7 +38,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from xproxy.service.tracker import Phase
+from xproxy.slots.tracker import Phase
 
 if TYPE_CHECKING:
     from xproxy.service.served_slot import ServedSlot

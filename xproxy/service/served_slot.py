@@ -32,8 +32,8 @@ from zope.interface import alsoProvides, directlyProvides
 
 from xproxy.net.keepalive import watch_peer
 from xproxy.service.handshake import HANDSHAKE_TIMEOUT_S, why_lost
-from xproxy.service.tracker import ExchangeTracker, Phase
 from xproxy.slots.goodbye import CLOSING_RESPONSE
+from xproxy.slots.tracker import ExchangeTracker, Phase
 
 if TYPE_CHECKING:
     from xproxy.service.port import ServedSlotFactory

@@ -1,8 +1,9 @@
 """Whether a request is running on a slot, told from outside: from the bytes that pass, not from the protocol that serves them.
 
-The ``slots:`` endpoint drives protocols it knows nothing of, and has to know when one of them may be closed without hurting
-anybody. So each slot shows its tracker what it received and what it sent, and the tracker follows the boundaries of messages
-with the parsers that the proxy uses. A slot carries one exchange at a time, so there is no pipelining to follow.
+Two have to know that of messages they do not make: the ``slots:`` endpoint, which may close a protocol only when that hurts
+nobody, and the acceptor, which lends slots to clients that give nothing back (``acceptor/loan.py``). Each shows the tracker
+what a slot's service received and what it sent, and the tracker follows the boundaries of messages with the parsers that the
+proxy uses. A slot carries one exchange at a time, so there is no pipelining to follow. Pure.
 
 ==========  =======================================================  ===========================================================
 phase       meaning                                                  left by
