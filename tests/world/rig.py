@@ -251,7 +251,7 @@ class RigCase(SynchronousTestCase):
                 self.assertIn(slot.transport, rig.reactor.readers)
         self.assertEqual(set(rig.source.board), {0})
         blocks = rig.gateway.blocks
-        self.assertEqual(blocks.free, rig.gateway.limits.bodies_memory // BLOCK_BYTES)
+        self.assertEqual(blocks.free, rig.gateway.policy.limits.bodies_memory // BLOCK_BYTES)
 
 
 def unlinked_files() -> int:

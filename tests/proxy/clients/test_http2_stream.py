@@ -297,7 +297,9 @@ class MeaningTests(HTTP2Case):
     def test_nobody_is_named_by_a_trailer(self) -> None:
         """Who a client is, by its certificate, is ours to say."""
         rig = self.make_secure_rig()
-        rig.gateway.marks = attr.evolve(rig.gateway.marks, subject_field=b"X-Client-Subject")
+        rig.gateway.policy = attr.evolve(
+            rig.gateway.policy, marks=attr.evolve(rig.gateway.policy.marks, subject_field=b"X-Client-Subject")
+        )
         service = rig.slot()
         client = rig.http2_client()
         stream = client.ask(method=b"POST", fields=[(b"x-client-subject", b"root")], body=b"x", end=False)

@@ -332,7 +332,7 @@ class HandshakeTests(LoggedCase):
             peer.send(garbage)
             rig.settle()
             if not peer.over:  # It could still become a hello.
-                rig.pass_time(rig.gateway.timeouts.handshake + 1)
+                rig.pass_time(rig.gateway.policy.timeouts.handshake + 1)
             self.assertTrue(peer.over, garbage)
             self.assertEqual(sum(rig.gateway.counts.handshakes.values()), 1)
             self.assertEqual(rig.proxy.front.clients, set())
@@ -346,7 +346,7 @@ class HandshakeTests(LoggedCase):
         for start in range(0, len(data), 7):
             peer.send((b"\x16\x03\x01\x00\xc8" if record and not start else b"") + data[start : start + 7])
             rig.settle()
-        rig.pass_time(rig.gateway.timeouts.handshake + LINGER_S)
+        rig.pass_time(rig.gateway.policy.timeouts.handshake + LINGER_S)
         self.assertEqual(rig.proxy.front.clients, set())
         self.assertEqual(sum(rig.gateway.counts.handshakes.values()), 1)
         self.said()

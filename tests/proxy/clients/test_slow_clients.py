@@ -11,9 +11,9 @@ from tests.world.memory import KERNEL, Peer
 from tests.world.rig import GET, OK, Rig, RigCase, post, responses, statuses
 from xproxy import config as cfg
 from xproxy.proxy.clients.connection import State
-from xproxy.proxy.clients.request import STREAM_BYTES
 from xproxy.proxy.exchanges.bypass import GRACE_S
 from xproxy.proxy.exchanges.leased_slot import LeasedSlot
+from xproxy.proxy.requests.reply import STREAM_BYTES
 
 CONTENT = b"".join(b"%07d\n" % number for number in range(100_000))
 LONG = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)

@@ -54,7 +54,7 @@ class Balanced(Protocol):
         self._address = address
         self._parser = ProxyHeaderParser()
         self._over = False
-        self.deadline = front.gateway.monotonic() + front.gateway.timeouts.handshake
+        self.deadline = front.gateway.monotonic() + front.gateway.policy.timeouts.handshake
 
     def connectionMade(self) -> None:
         """A balancer is here."""
@@ -144,7 +144,7 @@ class BalancedFront(Factory):
     def buildProtocol(self, addr: Optional[IAddress]) -> Any:
         """A client; None, which closes it, when there are too many."""
         address = addr or UNIXAddress(None)
-        if not self.front.gateway.trusts(peer_host(address)):
+        if not self.front.gateway.policy.trusts(peer_host(address)):
             return self.inner.buildProtocol(address)
         return Balanced(self, address) if self.front.admits() else None
 

@@ -35,14 +35,14 @@ from zope.interface import implementer
 
 from ...http1.errors import BadMessage
 from ...http1.fields import Fields
-from ...http1.forward import forwarding_block
 from ...http1.phrases import phrase
-from ...http1.request import RequestHead, head_end, parse_request_head
+from ...http1.request import head_end, parse_request_head
 from ...net.inlet import MAX_READ_BYTES, Inlet
 from ...net.outlet import Outlet
 from ...net.sweep import NEVER
 from ...tls.secure_socket import SecureInlet
 from ..requests.answers import Answer
+from ..requests.provenance import Provenance
 from .request import ClientRequest
 from .tunnel import Tunnel
 
@@ -88,8 +88,6 @@ class ClientConnection(Protocol):
     outlet_class = Outlet
     half_closes = True
     """Whether a client can end its side, and we ours, and the other go on."""
-    subject = b""
-    """Of the client's certificate."""
 
     # How every connection begins. Set here and not in __init__, which would cost each one microseconds.
     _state = State.HEAD
@@ -99,25 +97,22 @@ class ClientConnection(Protocol):
     _ended = False  # The client has ended its side.
     _request: Optional[ClientRequest] = None
     _tunnel: Optional[Tunnel] = None
-    # Clients repeat themselves: the last request's fields, those last passed on (mostly the same), the block made of them.
-    _previous: Optional[Fields] = None
-    _fields: Optional[Fields] = None
-    _host = _set_host = _block = b""
-    _minor = 1
+    _previous: Optional[Fields] = None  # The last request's: clients repeat themselves.
 
     def __init__(self, front: HTTPFront, peer: str) -> None:
         gateway = front.gateway
         self.front = front
         self.gateway = gateway
-        self.peer = peer
-        self.trusted = gateway.trusts(peer)
-        self.deadline = gateway.monotonic() + gateway.timeouts.head
+        self.policy = policy = gateway.policy
+        """Of the request that is there, or comes next."""
+        self.provenance = Provenance(policy, peer, self.scheme)
+        self.deadline = gateway.monotonic() + policy.timeouts.head
 
     def connectionMade(self) -> None:
         """A client is here."""
         self.transport: Any = self.transport
         self._inlet = self.inlet_class(self.transport, self.dataReceived, HEAD_READ_BYTES)
-        self.outlet = self.outlet_class(self.transport, self, self.gateway.limits.response_memory)
+        self.outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
         self.front.clients.add(self)
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")
@@ -166,12 +161,14 @@ class ClientConnection(Protocol):
     def _next_head(self) -> bool:
         data = self._buffer
         gateway = self.gateway
-        limits = gateway.head_limits
+        if gateway.policy is not self.policy:
+            self._take_policy()
+        limits = self.policy.head_limits
         try:
             end = head_end(data, limits, 0, self._searched)
             if not end:
                 if not self._searched:
-                    self.deadline = gateway.monotonic() + gateway.timeouts.head
+                    self.deadline = gateway.monotonic() + self.policy.timeouts.head
                 self._searched = len(data)
                 return False
             self._searched = 0
@@ -194,10 +191,16 @@ class ClientConnection(Protocol):
             request.refuse(error)
         return True
 
+    def _take_policy(self) -> None:
+        """There is a new policy, and it is in force for what comes now."""
+        self.policy = policy = self.gateway.policy
+        self.provenance = self.provenance.under(policy)
+        self._previous = None  # Checked under other limits.
+
     def _body_received(self, data: bytes) -> None:
         request = self._request
         assert request is not None
-        self.deadline = self.gateway.monotonic() + self.gateway.timeouts.body
+        self.deadline = self.gateway.monotonic() + self.policy.timeouts.body
         try:
             request.body_received(data)
         except BadMessage as error:
@@ -206,35 +209,19 @@ class ClientConnection(Protocol):
     def _refuse(self, error: BadMessage) -> None:
         """Answer what is no request; nothing that follows on this connection could be trusted."""
         self._request = None
-        self.gateway.counts.answered(error.status)
-        self.send_answer(self.gateway.pages.error(error.status, error.reason, b""), 1, False, True)
-        if self.gateway.access_log is not None:
-            self.gateway.access_log.add(self.peer, None, error.status, 0, 0.0, "", b"")
+        self.policy.nowhere.counts.answered(error.status)
+        self.send_answer(self.policy.pages.error(error.status, error.reason, b""), 1, False, True)
+        gateway, nowhere = self.gateway, self.policy.nowhere
+        gateway.log(self.provenance, nowhere, None, error.status, 0, gateway.monotonic(), b"")
         self.answered(False, True)
 
     # -- what a request asks of its connection
-
-    def came_with_tls(self, head: RequestHead) -> bool:
-        """Whether a request came with TLS: to us, or, as a trusted proxy says, to it."""
-        if self.scheme == b"https":
-            return True
-        first = head.fields.special.get(b"x-forwarded-proto", b"").partition(b",")[0]
-        return self.trusted and first.strip().lower() == b"https"
-
-    def forwarding_block(self, fields: Fields, host: bytes, minor: int, set_host: bytes) -> bytes:
-        """The outgoing header block, worked out once for requests that repeat their fields."""
-        if fields is not self._fields or host != self._host or minor != self._minor or set_host != self._set_host:
-            peer = self.peer.encode()
-            marks = self.gateway.marks
-            self._block = forwarding_block(fields, peer, self.scheme, host, minor, self.trusted, marks, set_host, self.subject)
-            self._fields, self._host, self._minor, self._set_host = fields, host, minor, set_host
-        return self._block
 
     def await_body(self) -> bytes:
         """The request has a body: what of it is here already."""
         self._state = _BODY
         self._inlet.size = BODY_READ_BYTES
-        self.deadline = self.gateway.monotonic() + self.gateway.timeouts.body
+        self.deadline = self.gateway.monotonic() + self.policy.timeouts.body
         data, self._buffer = self._buffer, b""
         return data
 
@@ -248,7 +235,7 @@ class ClientConnection(Protocol):
 
     def await_more(self) -> None:
         """More of a streamed body can be taken."""
-        self.deadline = self.gateway.monotonic() + self.gateway.timeouts.body
+        self.deadline = self.gateway.monotonic() + self.policy.timeouts.body
         self.resume()
 
     def body_ended(self, rest: bytes) -> None:
@@ -296,7 +283,7 @@ class ClientConnection(Protocol):
         """Take the next request."""
         self._request = None
         self._state = _HEAD
-        self.deadline = self.gateway.monotonic() + self.gateway.timeouts.keep_alive
+        self.deadline = self.gateway.monotonic() + self.policy.timeouts.keep_alive
         if self._buffer or self._ended:
             self._advance()
         elif self.gateway.draining:
@@ -328,7 +315,7 @@ class ClientConnection(Protocol):
             self.transport.abortConnection()
             return
         if self.outlet.draining and (self.deadline == NEVER or self._ended):
-            self.deadline = self.gateway.monotonic() + self.gateway.timeouts.write
+            self.deadline = self.gateway.monotonic() + self.policy.timeouts.write
 
     def send_answer(self, answer: Answer, minor: int, keep_alive: bool, with_content: bool) -> None:
         """Write an answer of our own as HTTP/1.1."""
@@ -345,7 +332,7 @@ class ClientConnection(Protocol):
 
     def outlet_progress(self) -> None:
         """The client took something."""
-        self.deadline = self.gateway.monotonic() + self.gateway.timeouts.write
+        self.deadline = self.gateway.monotonic() + self.policy.timeouts.write
         if self._tunnel is not None:
             self._tunnel.client_took()
         elif self._request is not None:
@@ -406,7 +393,7 @@ class ClientConnection(Protocol):
         self._buffer = b""
         self._lingering = lingering
         if self.outlet.draining:
-            self.deadline = self.gateway.monotonic() + self.gateway.timeouts.write
+            self.deadline = self.gateway.monotonic() + self.policy.timeouts.write
         else:
             self._close_now()
 

@@ -39,7 +39,7 @@ class HTTPFront(Factory):
 
     def admits(self) -> bool:
         """Whether there is room for one more client; counted when not."""
-        if len(self.clients) < self.gateway.limits.connections:
+        if len(self.clients) < self.gateway.policy.limits.connections:
             return True
         self.gateway.counts.refuse("too-many-connections")
         return False

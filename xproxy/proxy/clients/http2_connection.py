@@ -16,8 +16,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...http1.errors import BadMessage
-from ...http1.fields import Fields
-from ...http1.forward import forwarding_block
 from ...http2.connection import Connection
 from ...http2.errors import ConnectionFault, ErrorCode, Flood
 from ...http2.fields import FieldLines
@@ -25,6 +23,7 @@ from ...http2.heads import Request, read_request, same_for_path
 from ...http2.streams import StreamState
 from ...net.outlet import unacknowledged_bytes
 from ...net.sweep import NEVER
+from ..requests.provenance import Provenance
 from .connection import LINGER_S
 from .front import HTTPFront
 from .http2_stream import Stream
@@ -47,21 +46,19 @@ RECORD_BYTES = 16 * 1024
 class HTTP2Connection(Protocol):
     """One client and its streams: the owner of a Connection."""
 
-    scheme = b"https"
-    subject = b""
-    """Of the client's certificate."""
-
     def __init__(self, front: HTTPFront, peer: str) -> None:
         self.front = front
         self.gateway = gateway = front.gateway
-        self.peer = peer
-        self.trusted = gateway.trusts(peer)
+        self.policy = policy = gateway.policy
+        """Of the connection. A stream has the one that it began with."""
+        self.provenance = Provenance(policy, peer, b"https", version=b"2.0")
+        """Of the next request."""
         now = gateway.monotonic()
-        self.h2: Connection[Stream, Union[Request, BadMessage]] = Connection(self, gateway.limits.head, now)
+        self.h2: Connection[Stream, Union[Request, BadMessage]] = Connection(self, policy.limits.head, now)
         self.streams = self.h2.streams
         self.blocked = False
         """The transport is full."""
-        self.deadline = self._idle_until = now + gateway.timeouts.head
+        self.deadline = self._idle_until = now + policy.timeouts.head
         self._block_until = self._write_until = self._leave_until = NEVER
         self._ready: Deque[Stream] = deque()
         self._sending = False
@@ -73,10 +70,6 @@ class HTTP2Connection(Protocol):
         """What was below us at the last look while the transport was full."""
         self._registering = False
         self._over = False
-        # Clients repeat themselves: the fields last passed on, and the block made of them.
-        self._fields: Optional[Fields] = None
-        self._host = self._set_host = b""
-        self._block = b""
 
     def connectionMade(self) -> None:
         """A client is here, and its handshake is over."""
@@ -108,7 +101,7 @@ class HTTP2Connection(Protocol):
         self, fields: FieldLines, before: Optional[Union[Request, BadMessage]], path: bytes
     ) -> Union[Request, BadMessage]:
         """See Owner: what is wrong with a request is remembered like what is right."""
-        limits = self.gateway.head_limits
+        limits = self.policy.head_limits
         try:
             return same_for_path(before, path, limits) if isinstance(before, Request) else read_request(fields, limits)
         except BadMessage as error:
@@ -116,6 +109,8 @@ class HTTP2Connection(Protocol):
 
     def open_stream(self, stream_id: int, state: StreamState, send_window: int, receive_window: int, length: int) -> Stream:
         """See Owner."""
+        if self.gateway.policy is not self.provenance.policy:
+            self.provenance = self.provenance.under(self.gateway.policy)
         return Stream(self, stream_id, state, send_window, receive_window, length)
 
     def request_began(self, stream: Stream, request: Union[Request, BadMessage], whole: bool) -> None:
@@ -160,16 +155,6 @@ class HTTP2Connection(Protocol):
             self._end()
 
     # -- what a request asks of its connection
-
-    def forwarding_block(self, fields: Fields, host: bytes, set_host: bytes) -> bytes:
-        """The outgoing header block, worked out once for requests that repeat their fields."""
-        if fields is not self._fields or host != self._host or set_host != self._set_host:
-            peer, marks = self.peer.encode(), self.gateway.marks
-            self._block = forwarding_block(
-                fields, peer, self.scheme, host, 1, self.trusted, marks, set_host, self.subject, version=b"2.0"
-            )
-            self._fields, self._host, self._set_host = fields, host, set_host
-        return self._block
 
     def send_hint(self, stream: Stream, block: bytes) -> None:
         """Send an interim response, unless it would come late, when nobody misses it."""
@@ -299,7 +284,7 @@ class HTTP2Connection(Protocol):
     def _client_took(self) -> None:
         """It took something of what is below us, and has to take more."""
         self._below_bytes = unacknowledged_bytes(self.transport)
-        self._write_until = self.gateway.monotonic() + self.gateway.timeouts.write
+        self._write_until = self.gateway.monotonic() + self.policy.timeouts.write
         self._set_deadline()
 
     # -- time
@@ -314,11 +299,11 @@ class HTTP2Connection(Protocol):
             self._end()
             return
         elif self._idle_until == NEVER:
-            self._idle_until = self.gateway.monotonic() + self.gateway.timeouts.keep_alive
+            self._idle_until = self.gateway.monotonic() + self.policy.timeouts.keep_alive
         if not self.h2.in_block:
             self._block_until = NEVER
         elif self._block_until == NEVER:
-            self._block_until = self.gateway.monotonic() + self.gateway.timeouts.head
+            self._block_until = self.gateway.monotonic() + self.policy.timeouts.head
         self._set_deadline()
 
     def _set_deadline(self) -> None:

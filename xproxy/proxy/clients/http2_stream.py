@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
-from ...http1.body import BodyReader, ChunkedBody, LengthBody, encode_chunk, last_chunk
+from ...http1.body import BodyReader, ChunkedBody, encode_chunk, last_chunk
 from ...http1.errors import BadMessage
-from ...http1.forward import received_request_id, request_head, without_field
 from ...http1.response import ResponseHead
 from ...http2.errors import ErrorCode
 from ...http2.fields import FieldLines
-from ...http2.heads import CONTINUE, VERSION, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
+from ...http2.heads import CONTINUE, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
 from ...http2.streams import OpenStream, StreamState
 from ...net.spool import Backlog, Spool
 from ...net.sweep import NEVER
@@ -31,9 +30,11 @@ from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange
 from ..requests import answers
 from ..requests.answers import Answer
-from ..requests.gateway import Destination
-from ..requests.routes import strip_prefix
-from .request import CLIENT_LEFT, STREAM_BYTES
+from ..requests.decide import decide
+from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
+from ..requests.policy import Destination
+from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
+from ..requests.request_body import RequestBody
 
 if TYPE_CHECKING:
     from .http2_connection import HTTP2Connection
@@ -53,14 +54,13 @@ class Stream(OpenStream):
     queued = False
     answered = False
     _request: Optional[Request] = None
-    _destination: Optional[Destination] = None
+    _destination: Destination
     _exchange: Optional[Exchange] = None
     _status = 0
     _sent_bytes = 0
     _request_id = b""
-    _spool: Optional[Spool] = None
-    _body_bytes = -1
-    """-1: the request has none."""
+    _request_body: Optional[RequestBody] = None
+    """None: the request has none."""
     _reading = True
     _unacknowledged = 0
     """Bytes of a streamed body that the client's window has not been opened for again."""
@@ -88,6 +88,8 @@ class Stream(OpenStream):
     ) -> None:
         super().__init__(stream_id, state, send_window, receive_window, length)
         self.connection = connection
+        self.provenance = connection.provenance
+        self._destination = self.provenance.policy.nowhere
         self._began_at = connection.gateway.monotonic()
 
     # -- the request
@@ -97,53 +99,46 @@ class Stream(OpenStream):
 
         :param whole: no body follows.
         """
-        connection = self.connection
-        gateway = connection.gateway
         self._reading = not whole
         self._request = request
-        head = request.head
-        if head.method == b"TRACE":
-            raise BadMessage(405, "method-not-allowed")
-        to = self._destination = gateway.router.find(head.host, head.path, head.method)
-        if to is None:
-            raise BadMessage(404, "no-route")
-        if to.answers or head.method == b"OPTIONS":
-            own = answers.without_service(to.route, head, True)
-            if own is not None:
-                self.answer(own)
-                return
+        to, own = decide(request.head, self.provenance)
+        self._destination = to
+        if own is not None:
+            self.answer(own)
+            return
+        announced = request.content_length
         if whole:
-            self._submit(b"")
-        elif request.content_length > to.body_limit:
-            raise BadMessage(413, "body-too-large")
-        else:
-            if request.expect_continue:
-                connection.send_hint(self, CONTINUE)
-            self._body_bytes = 0
-            self._expect(gateway.timeouts.body)
-            if not to.buffering:
-                self._submit(b"")
+            self._submit(announced)
+            return
+        connection = self.connection
+        self._request_body = connection.gateway.request_body(self.provenance.policy, to, announced)
+        if request.expect_continue:
+            connection.send_hint(self, CONTINUE)
+        self._expect(self.provenance.policy.timeouts.body)
+        if not to.buffering:
+            self._submit(announced)
 
     def body_received(self, data: bytes, flow_bytes: int) -> None:
         """Some of the body. Raises BadMessage.
 
         :param flow_bytes: what it took of the client's window, padding included.
         """
-        connection, to = self.connection, self._destination
-        if self.answered or to is None:
+        connection, to, body = self.connection, self._destination, self._request_body
+        if self.answered or body is None:
             connection.acknowledge(self, flow_bytes)
             return
-        self._body_bytes += len(data)
-        if self._body_bytes > to.body_limit:
-            connection.acknowledge(self, flow_bytes)
-            raise BadMessage(413, "body-too-large")
-        self._expect(connection.gateway.timeouts.body)
-        if to.buffering:
-            self._keep(data)
-            connection.acknowledge(self, flow_bytes)
-        elif self._pass_on(data):
-            connection.acknowledge(self, flow_bytes)
-        else:
+        self._expect(self.provenance.policy.timeouts.body)
+        used = True
+        try:
+            if to.buffering:
+                body.keep(data)
+            else:
+                body.count(len(data))
+                used = self._pass_on(data)
+        finally:
+            if used:
+                connection.acknowledge(self, flow_bytes)
+        if not used:
             self._unacknowledged += flow_bytes
             self.deadline = NEVER  # A client that is not read is not late.
 
@@ -153,28 +148,15 @@ class Stream(OpenStream):
             return
         self._reading = False
         self.deadline = NEVER
-        if self.answered or self._destination is None:
+        body, policy = self._request_body, self.provenance.policy
+        if self.answered or body is None:
             return
-        trailers = self._trailers(fields) if fields else b""
+        trailers = passed_trailers(read_trailers(fields, policy.head_limits), policy.marks) if fields else b""
         if self._destination.buffering:
-            self._submit(trailers)
+            self._submit_whole(body, trailers)
         elif self._exchange is not None:
             ending = last_chunk(trailers) if self._is_chunked() else b""
             self._exchange.request_more(ending, True)
-
-    def _trailers(self, fields: FieldLines) -> bytes:
-        """Those that go on: who a client is can't be said by a trailer any more than by a header. Raises BadMessage."""
-        gateway = self.connection.gateway
-        trailers, subject_field = read_trailers(fields, gateway.head_limits), gateway.marks.subject_field
-        return without_field(trailers, subject_field) if subject_field else trailers
-
-    def _keep(self, data: bytes) -> None:
-        if self._spool is None:
-            self._spool = Spool(self.connection.gateway.limits.request_memory)
-        try:
-            self._spool.put(data)
-        except OSError:
-            raise BadMessage(507, "no-space") from None
 
     def _is_chunked(self) -> bool:
         return self._request is not None and self._request.content_length < 0
@@ -189,42 +171,32 @@ class Stream(OpenStream):
         """See Caller."""
         size, self._unacknowledged = self._unacknowledged, 0
         if size and self._reading:
-            self._expect(self.connection.gateway.timeouts.body)
+            self._expect(self.provenance.policy.timeouts.body)
             self.connection.acknowledge(self, size)
 
-    def _submit(self, trailers: bytes) -> None:
-        """Put the request on its way to a slot: whole, or (``_reading``) as it comes."""
-        connection, to, request = self.connection, self._destination, self._request
-        assert to is not None and to.pool is not None and request is not None
-        head, gateway = request.head, connection.gateway
-        fields = head.fields
-        if head.method == b"OPTIONS" and fields.max_forwards > 0:
-            fields = fields.with_max_forwards(fields.max_forwards - 1)
-        block = connection.forwarding_block(fields, head.host, to.set_host)
-        self._request_id = received_request_id(fields) or gateway.new_request_id()
-        path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
-        spool, self._spool = self._spool, None
-        content = b""
-        if self._reading:
-            message = request_head(head.method, path, block, request.content_length, self._is_chunked(), self._request_id)
-        elif trailers:
-            # A body with trailers has to go on in the chunked coding (RFC 9110 section 6.5): as one chunk.
-            message = request_head(head.method, path, block, -1, True, self._request_id)
-            ending = last_chunk(trailers)
-            if spool is not None:
-                message += b"%x\r\n" % self._body_bytes
-                spool.put(b"\r\n" + ending)
-            else:
-                content = ending
-        else:
-            length = request.content_length if self._body_bytes < 0 else self._body_bytes
-            message = request_head(head.method, path, block, length, False, self._request_id)
-        if spool is not None and not spool.in_file:
-            pieces = list(iter(spool.take, b""))
-            content, spool = b"".join(pieces), None
-        now = self._began_at if self._body_bytes < 0 else gateway.monotonic()
+    def _submit(self, length: int) -> None:
+        """Put a request without a body, or (``_reading``) one whose body is streamed, on its way to a slot."""
+        request, to = self._request, self._destination
+        assert request is not None
+        gateway, reading = self.connection.gateway, self._reading
+        self._request_id = gateway.request_id(request.head.fields)
+        chunked = reading and length < 0
+        message = outgoing(request.head, to, self.provenance, self._request_id, length, chunked)
+        self._give_to_pool(message, gateway.monotonic() if reading else self._began_at, None)
+
+    def _submit_whole(self, body: RequestBody, trailers: bytes) -> None:
+        """Put a request with its whole body on its way to a slot. Raises BadMessage."""
+        request, gateway = self._request, self.connection.gateway
+        assert request is not None
+        self._request_id = gateway.request_id(request.head.fields)
+        message, spool = outgoing_whole(request.head, self._destination, self.provenance, self._request_id, body, trailers)
+        self._give_to_pool(message, gateway.monotonic(), spool)
+
+    def _give_to_pool(self, message: bytes, now: float, spool: Optional[Spool]) -> None:
+        to, request = self._destination, self._request
+        assert to.pool is not None and request is not None
         self._exchange = exchange = Exchange(
-            self, to.pool, head.method, message + content, now, spool, self._reading, False, to.response_timeout
+            self, to.pool, request.head.method, message, now, spool, self._reading, response_timeout=to.response_timeout
         )
         to.pool.submit(exchange)
 
@@ -236,22 +208,13 @@ class Stream(OpenStream):
 
     def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
         """See Caller."""
-        to, status = self._destination, head.status
-        assert to is not None and self._request is not None
+        to, request, provenance = self._destination, self._request, self.provenance
+        assert request is not None
         connection = self.connection
-        gateway = connection.gateway
-        length = -1
-        if body is None:
-            if self._request.head.method == b"HEAD" or status == 304:
-                length = head.fields.content_length
-            elif status != 204:
-                length = 0
-        elif isinstance(body, LengthBody):
-            length = head.fields.content_length
-        elif complete and not (isinstance(body, ChunkedBody) and body.trailers):
-            length = len(content)
-        block = response_block(head, length, gateway.date, gateway.marks.via, to.hsts)
-        self._status = status
+        length = response_length(head, request.head.method, content, body, complete)
+        hsts = provenance.hsts(request.head, to) if to.hsts else b""
+        block = response_block(head, length, connection.gateway.date, provenance.policy.marks.via, hsts)
+        self._status = head.status
         if complete and (length >= 0 or not body) and connection.send_answer(self, block, content):
             self._sent_bytes = len(content)
             self._complete = self.answered = True
@@ -259,9 +222,7 @@ class Stream(OpenStream):
             self._finished()
             self._left()
             return
-        limits = gateway.limits
-        streamed = head.unbuffered or not to.buffering
-        self._backlog_bytes = STREAM_BYTES if streamed else limits.response_memory + limits.response_file
+        self._backlog_bytes = backlog_bytes(head, to, provenance.policy.limits)
         self._body = body
         self._begin(block)
         self.response_more(content, complete)
@@ -296,7 +257,7 @@ class Stream(OpenStream):
     def _keep_for_client(self, content: bytes) -> None:
         """Raises OSError."""
         if self._backlog is None:
-            self._backlog = Backlog(self.connection.gateway.limits.response_memory)
+            self._backlog = Backlog(self.provenance.policy.limits.response_memory)
         self._backlog.put(content)
 
     def _give(self, content: bytes) -> None:
@@ -352,7 +313,7 @@ class Stream(OpenStream):
             return self._send_end()
         room = h2.room(self)
         if room <= 0:
-            self._expect(connection.gateway.timeouts.write)
+            self._expect(self.provenance.policy.timeouts.write)
             return False
         self.deadline = NEVER
         data = self._piece[self._at : self._at + room]
@@ -396,14 +357,15 @@ class Stream(OpenStream):
     def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
         """Answer with an error."""
         accept = (self._request.head.fields.get(b"accept") if self._request is not None else None) or b""
-        self.answer(self.connection.gateway.pages.error(status, reason, accept, retry_after_s))
+        self.answer(self.provenance.policy.pages.error(status, reason, accept, retry_after_s))
 
     def answer(self, answer: Answer) -> None:
         """Answer without a service."""
         self._status = answer.status
         fields = list(answer.fields)
-        if self._destination is not None and self._destination.hsts:
-            fields.append((answers.HSTS, self._destination.hsts))
+        hsts = self.provenance.hsts(self._request.head, self._destination) if self._request is not None else b""
+        if hsts:
+            fields.append((answers.HSTS, hsts))
         if answer.has_content:
             fields.append((b"content-length", b"%d" % len(answer.content)))
         self._begin(answer_block(answer.status, fields, self.connection.gateway.date))
@@ -430,13 +392,11 @@ class Stream(OpenStream):
 
     def _finished(self) -> None:
         """The answer is whole, though perhaps not sent."""
-        to = self._destination
-        gateway = self.connection.gateway
-        (to.counts if to is not None and to.counts is not None else gateway.counts).answered(self._status)
-        if gateway.access_log is not None:
+        self._destination.counts.answered(self._status)
+        if self.connection.gateway.access_log is not None:
             self._log()
-        if self._spool is not None:
-            self._spool.clear()
+        if self._request_body is not None:
+            self._request_body.clear()
 
     def _left(self) -> None:
         """The last frame was sent."""
@@ -449,8 +409,8 @@ class Stream(OpenStream):
         if self._backlog is not None:
             self._backlog.clear()
         self._piece = b""
-        if self._spool is not None:
-            self._spool.clear()
+        if self._request_body is not None:
+            self._request_body.clear()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
@@ -459,12 +419,9 @@ class Stream(OpenStream):
             self._log()
 
     def _log(self) -> None:
-        log = self.connection.gateway.access_log
-        if log is None or self._logged:
-            return
-        self._logged = True
-        to, request = self._destination, self._request
-        pool = to.pool.config.name if to is not None and to.pool is not None else ""
-        seconds = self.connection.gateway.monotonic() - self._began_at
-        head = request.head if request is not None else None
-        log.add(self.connection.peer, head, self._status, self._sent_bytes, seconds, pool, self._request_id, VERSION)
+        if not self._logged:
+            self._logged = True
+            head = self._request.head if self._request is not None else None
+            self.connection.gateway.log(
+                self.provenance, self._destination, head, self._status, self._sent_bytes, self._began_at, self._request_id
+            )

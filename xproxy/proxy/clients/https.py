@@ -99,7 +99,7 @@ class Handshake(Protocol):
         self._front = secure.front
         self._gateway = gateway = secure.front.gateway
         self.peer = peer_host(address)
-        self.deadline = gateway.monotonic() + gateway.timeouts.handshake
+        self.deadline = gateway.monotonic() + gateway.policy.timeouts.handshake
         self._socket: Optional[SecureSocket] = None
         self._outcome = ""
         self._said = ""
@@ -150,7 +150,7 @@ class Handshake(Protocol):
         else:
             successor = SecureConnection(self._front, self.peer)
         if self._secure.certificates.asks_clients:
-            successor.subject = subject_of(connection.tls)
+            successor.provenance.subject = subject_of(connection.tls)
         transport.protocol = successor
         successor.makeConnection(transport)
         self._end("done")

@@ -11,24 +11,23 @@ import attr
 
 from ...http1.body import BodyReader, ChunkedBody, LengthBody, encode_chunk, last_chunk
 from ...http1.errors import BadMessage
-from ...http1.forward import client_head, received_request_id, request_head, without_field
+from ...http1.forward import client_head
 from ...http1.request import RequestHead, request_body
 from ...http1.response import ResponseHead
 from ...net.splice import MIN_BYTES
-from ...net.spool import Spool
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange
 from ..requests import answers
 from ..requests.answers import Answer
-from ..requests.gateway import Destination
-from ..requests.routes import strip_prefix
+from ..requests.decide import decide
+from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
+from ..requests.policy import Destination
+from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
+from ..requests.request_body import RequestBody
 from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
-
-STREAM_BYTES = 64 * 1024
-"""How much of a streamed response may wait for a slow client."""
 
 
 class ClientRequest:
@@ -36,24 +35,22 @@ class ClientRequest:
 
     __slots__ = (
         "connection", "head", "destination", "exchange", "keep_alive", "began_at", "status", "sent_bytes", "request_id",
-        "_reader", "_spool", "_body_bytes", "_reading", "_chunked", "_response_body", "_backlog_bytes", "_began",
+        "_reader", "_body", "_reading", "_chunked", "_response_body", "_backlog_bytes", "_began",
     )  # fmt: skip
 
     def __init__(self, connection: ClientConnection, head: RequestHead, now: float) -> None:
-        gateway = connection.gateway
         self.connection = connection
         self.head = head
-        self.destination: Optional[Destination] = gateway.router.find(head.host, head.path, head.method)
+        self.destination: Destination = connection.policy.nowhere
         self.exchange: Optional[Exchange] = None
-        self.keep_alive = head.keep_alive and not gateway.draining
+        self.keep_alive = head.keep_alive and not connection.gateway.draining
         self.began_at = now
         self.status = 0
         self.sent_bytes = 0
         """Content bytes given to the outlet."""
         self.request_id = b""
         self._reader: Optional[BodyReader] = None
-        self._spool: Optional[Spool] = None
-        self._body_bytes = 0
+        self._body: Optional[RequestBody] = None
         self._reading = False
         """More of the body is to come: what follows on the connection is not the next request."""
         self._chunked = False
@@ -62,77 +59,68 @@ class ClientRequest:
         self._began = False
 
     def start(self) -> None:
-        """Decide what becomes of the request. Raises BadMessage."""
+        """Begin what was decided of the request. Raises BadMessage."""
         head, connection = self.head, self.connection
-        gateway = connection.gateway
-        reader = self._reader = request_body(head, gateway.head_limits)
+        reader = self._reader = request_body(head, connection.policy.head_limits)
         self._reading = reader is not None
-        to = self.destination
-        if head.method == b"CONNECT" or head.method == b"TRACE":
-            # RFC 9110 sections 9.3.6 and 9.3.8: no tunnel to elsewhere is offered, and TRACE would show what we add.
-            raise BadMessage(405, "method-not-allowed")
-        if to is None:
-            self.fail(404, "no-route")
-            return
-        if to.answers or head.method == b"OPTIONS":
-            own = answers.without_service(to.route, head, connection.came_with_tls(head))
-            if own is not None:
-                self.answer(own)
-                return
-        if reader is None:
-            self._submit(to, b"", None)
-        elif head.fields.content_length > to.body_limit:
-            raise BadMessage(413, "body-too-large")
+        self.destination, own = decide(head, connection.provenance)
+        if own is not None:
+            self.answer(own)
+        elif reader is None:
+            # No body, which some services want to be told where they expect one: a length of 0 goes on.
+            self._submit(head.fields.content_length, False, head.upgrade, self.began_at)
         else:
-            data = connection.await_body()
-            if head.expect_continue and not data:
-                connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-            if not to.buffering:
-                self._submit(to, b"", None)
-            if data and not self.status:  # Nothing was answered meanwhile.
-                self.body_received(data)
-            if self._reading and not self.status and to.buffering:
-                connection.resume()  # It may have been stopped when it had sent far ahead; streamed, the service sets the pace.
-                self._receive_past_us()
+            self._begin_body(head.fields.content_length)
 
     # -- the body
 
+    def _begin_body(self, announced: int) -> None:
+        """Take what is there of the body. Raises BadMessage."""
+        head, connection, to = self.head, self.connection, self.destination
+        gateway = connection.gateway
+        self._body = gateway.request_body(connection.policy, to, announced)
+        data = connection.await_body()
+        if head.expect_continue and not data:
+            connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not to.buffering:
+            self._submit(announced, head.fields.chunked, b"", gateway.monotonic())
+        if data and not self.status:  # Nothing was answered meanwhile.
+            self.body_received(data)
+        if self._reading and not self.status and to.buffering:
+            connection.resume()  # It may have been stopped when it had sent far ahead; streamed, the service sets the pace.
+            self._receive_past_us()
+
     def body_received(self, data: bytes) -> None:
         """Some of the body. Raises BadMessage."""
-        to = self.destination
-        assert self._reader is not None and to is not None
+        to, body = self.destination, self._body
+        assert self._reader is not None and body is not None
         content, rest = self._reader.feed(data)
-        self._body_bytes += len(content)
-        if self._body_bytes > to.body_limit:
-            raise BadMessage(413, "body-too-large")
+        if to.buffering:
+            body.keep(content)
+        else:
+            body.count(len(content))
         if rest is not None:
             self._reading = False
             self.connection.body_ended(rest)
         if not to.buffering:
             self._pass_on(content)
-        elif rest is None:
-            if self._spool is None:
-                self._spool = self._new_spool()
-            self._keep(content)
-        else:
-            if self._spool is not None:
-                self._keep(content)
-                content = b""
-            self._submit(to, content, self._spool)
+        elif rest is not None:
+            self._submit_whole(body)
 
     def _receive_past_us(self) -> None:
-        """Let what is missing of a long body of known length be received where it will stay, without a look at it."""
-        reader, connection = self._reader, self.connection
+        """Receive what is missing of a long body of known length straight into its spool, without a look at it."""
+        reader, connection, body = self._reader, self.connection, self._body
         if isinstance(reader, LengthBody) and reader.remaining >= MIN_BYTES and connection.lend_body(self._receive):
-            self._spool = self._spool or self._new_spool()
+            assert body is not None
+            body.spool()
 
     def _receive(self) -> Any:
         """Stands in for the ``doRead`` of the client's transport: what is there of the body goes to the spool."""
-        connection, to, body, spool = self.connection, self.destination, self._reader, self._spool
-        assert to is not None and isinstance(body, LengthBody) and spool is not None
-        transport, room = connection.transport, spool.room()
+        connection, body, reader = self.connection, self._body, self._reader
+        assert isinstance(reader, LengthBody) and body is not None
+        transport, room = connection.transport, body.spool().room()
         try:
-            size = transport.getHandle().recv_into(room, min(body.remaining, len(room)))
+            size = transport.getHandle().recv_into(room, min(reader.remaining, len(room)))
         except BlockingIOError:
             return None
         except OSError:
@@ -141,31 +129,18 @@ class ClientRequest:
             connection.read_on()
             return transport.doRead()  # It knows what to make of an end or an error.
         try:
-            spool.received(size)
-        except OSError:
-            self.refuse(BadMessage(507, "no-space"))
-            return None
-        self._body_bytes += size
-        body.remaining -= size
-        if body.remaining:
-            connection.deadline = connection.gateway.monotonic() + connection.gateway.timeouts.body
-        else:
-            self._reading = False
-            connection.read_on()
-            connection.body_ended(b"")
-            self._submit(to, b"", spool)
+            body.received(size)
+            reader.remaining -= size
+            if reader.remaining:
+                connection.deadline = connection.gateway.monotonic() + connection.policy.timeouts.body
+            else:
+                self._reading = False
+                connection.read_on()
+                connection.body_ended(b"")
+                self._submit_whole(body)
+        except BadMessage as error:
+            self.refuse(error)
         return None
-
-    def _new_spool(self) -> Spool:
-        gateway = self.connection.gateway
-        return Spool(gateway.limits.request_memory, gateway.blocks)
-
-    def _keep(self, content: bytes) -> None:
-        assert self._spool is not None
-        try:
-            self._spool.put(content)
-        except OSError:
-            raise BadMessage(507, "no-space") from None
 
     def _pass_on(self, content: bytes) -> None:
         """Stream: the slot is held for as long as the client takes."""
@@ -176,10 +151,14 @@ class ClientRequest:
         if self.head.fields.chunked:
             content = encode_chunk(content)
             if complete:
-                assert isinstance(self._reader, ChunkedBody)
-                content += last_chunk(self._trailers(self._reader))
+                content += last_chunk(self._trailers())
         if not exchange.request_more(content, complete) and not complete:
             self.connection.pause()
+
+    def _trailers(self) -> bytes:
+        """Those that go on."""
+        reader = self._reader
+        return passed_trailers(reader.trailers, self.connection.policy.marks) if isinstance(reader, ChunkedBody) else b""
 
     def request_drained(self) -> None:
         """See Caller."""
@@ -188,55 +167,29 @@ class ClientRequest:
 
     # -- the exchange
 
-    def _submit(self, to: Destination, content: bytes, spool: Optional[Spool]) -> None:
-        """Put the request on its way to a slot: whole, or (``_reading``) as it comes."""
-        head, connection = self.head, self.connection
-        fields = head.fields
-        if head.method == b"OPTIONS" and fields.max_forwards > 0:
-            fields = fields.with_max_forwards(fields.max_forwards - 1)
-        block = connection.forwarding_block(fields, head.host, head.minor, to.set_host)
-        self.request_id = received_request_id(fields) or connection.gateway.new_request_id()
-        path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
-        reader = self._reader
-        upgrade = b""
-        now = self.began_at
-        if reader is None:
-            upgrade = head.upgrade
-            # No body, which some services want to be told where they expect one: a length of 0 goes on.
-            message = request_head(head.method, path, block, fields.content_length, False, self.request_id, upgrade)
-        elif self._reading:
-            message = request_head(head.method, path, block, fields.content_length, fields.chunked, self.request_id)
-        elif isinstance(reader, ChunkedBody) and reader.trailers:
-            message, content = self._with_trailers(self._trailers(reader), path, block, content, spool)
-        else:
-            message = request_head(head.method, path, block, self._body_bytes, False, self.request_id) + content
-        if reader is not None:
-            now = connection.gateway.monotonic()
+    def _submit(self, length: int, chunked: bool, upgrade: bytes, now: float) -> None:
+        """Put a request without a body, or (``_reading``) one whose body is streamed, on its way to a slot."""
+        connection, to = self.connection, self.destination
+        request_id = self.request_id = connection.gateway.request_id(self.head.fields)
+        message = outgoing(self.head, to, connection.provenance, request_id, length, chunked, upgrade)
         if not self._reading:
             connection.await_answer()
-        self._spool = None
-        assert to.pool is not None
+        pool = to.pool
+        assert pool is not None
         self.exchange = exchange = Exchange(
-            self, to.pool, head.method, message, now, spool, self._reading, upgrade != b"", to.response_timeout
+            self, pool, self.head.method, message, now, None, self._reading, upgrade != b"", to.response_timeout
         )
-        to.pool.submit(exchange)
+        pool.submit(exchange)
 
-    def _trailers(self, body: ChunkedBody) -> bytes:
-        """Those that go on: who a client is can't be said by a trailer any more than by a header."""
-        subject_field = self.connection.gateway.marks.subject_field
-        return without_field(body.trailers, subject_field) if subject_field else body.trailers
-
-    def _with_trailers(self, trailers: bytes, path: bytes, block: bytes, content: bytes, spool: Optional[Spool]) -> Any:
-        """A body with trailers has to go on in the chunked coding (RFC 9110 section 6.5): as one chunk."""
-        message = request_head(self.head.method, path, block, -1, True, self.request_id)
-        ending = last_chunk(trailers)
-        if self._body_bytes:
-            message += b"%x\r\n" % self._body_bytes
-            ending = b"\r\n" + ending
-        if spool is not None:
-            self._keep(ending)
-            return message, b""
-        return message + content + ending, b""
+    def _submit_whole(self, body: RequestBody) -> None:
+        """Put a request with its whole body on its way to a slot. Raises BadMessage."""
+        connection, to, head = self.connection, self.destination, self.head
+        self.request_id = connection.gateway.request_id(head.fields)
+        message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, self._trailers())
+        pool, now = to.pool, connection.gateway.monotonic()
+        assert pool is not None
+        self.exchange = exchange = Exchange(self, pool, head.method, message, now, spool, response_timeout=to.response_timeout)
+        pool.submit(exchange)
 
     @property
     def waits(self) -> bool:
@@ -256,35 +209,24 @@ class ClientRequest:
         gateway = connection.gateway
         self.status = status
         self._began = True
-        length = -1
-        if body is None:
-            if self.head.method == b"HEAD" or status == 304:
-                length = head.fields.content_length
-            elif status != 204:
-                length = 0
-        elif isinstance(body, LengthBody):
-            length = head.fields.content_length
-        elif complete and not (isinstance(body, ChunkedBody) and body.trailers):
-            length = len(content)
-        elif self.head.minor:
-            self._chunked = True
-        else:
-            self.keep_alive = False  # HTTP/1.0 knows only the end of the connection.
+        length = response_length(head, self.head.method, content, body, complete)
+        if length < 0 and body is not None:
+            if self.head.minor:
+                self._chunked = True
+            else:
+                self.keep_alive = False  # HTTP/1.0 knows only the end of the connection.
         # Answered before the request was read: what is left of it can't be told from the next one.
         keep_alive = self.keep_alive = self.keep_alive and not self._reading and not gateway.draining
-        out = client_head(head, self.head.minor, keep_alive, length, self._chunked, gateway.date, gateway.marks.via)
+        out = client_head(head, self.head.minor, keep_alive, length, self._chunked, gateway.date, connection.policy.marks.via)
         to = self.destination
-        assert to is not None
-        if to.hsts and connection.came_with_tls(self.head):
-            out = answers.add_hsts(out, to.hsts)
+        if to.hsts:
+            out = answers.add_hsts(out, connection.provenance.hsts(self.head, to))
         if complete and not self._chunked:
             self.sent_bytes = len(content)
             connection.send(out + content if content else out)
             self.finished()
             return
-        streamed = head.unbuffered or not to.buffering
-        limits = gateway.limits
-        self._backlog_bytes = STREAM_BYTES if streamed else limits.response_memory + limits.response_file
+        self._backlog_bytes = backlog_bytes(head, to, connection.policy.limits)
         self._response_body = body
         self._more(out, content, complete)
 
@@ -333,14 +275,14 @@ class ClientRequest:
 
     def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
         """See Caller: a Tunnel takes our place."""
-        gateway = self.connection.gateway
+        connection = self.connection
         self.status = 101
         self.keep_alive = False
         assert self.exchange is not None
-        tunnel = Tunnel(self.connection, self)
+        tunnel = Tunnel(connection, self)
         self.exchange.tunnel = tunnel
-        self.connection.send(client_head(head, 1, True, -1, False, gateway.date, gateway.marks.via) + content)
-        self.connection.begin_tunnel(tunnel)
+        connection.send(client_head(head, 1, True, -1, False, connection.gateway.date, connection.policy.marks.via) + content)
+        connection.begin_tunnel(tunnel)
 
     # -- answers of our own
 
@@ -361,14 +303,14 @@ class ClientRequest:
     def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
         """Answer with an error."""
         accept = self.head.fields.get(b"accept") or b""
-        self.answer(self.connection.gateway.pages.error(status, reason, accept, retry_after_s))
+        self.answer(self.connection.policy.pages.error(status, reason, accept, retry_after_s))
 
     def answer(self, answer: Answer) -> None:
         """Answer without a service."""
         self.keep_alive = self.keep_alive and not self._reading and not self.connection.gateway.draining
-        to = self.destination
-        if to is not None and to.hsts and self.connection.came_with_tls(self.head):
-            answer = attr.evolve(answer, fields=(*answer.fields, (answers.HSTS, to.hsts)))
+        hsts = self.connection.provenance.hsts(self.head, self.destination)
+        if hsts:
+            answer = attr.evolve(answer, fields=(*answer.fields, (answers.HSTS, hsts)))
         self.status = answer.status
         with_content = answer.has_content and self.head.method != b"HEAD"
         self.sent_bytes = len(answer.content) if with_content else 0
@@ -380,21 +322,17 @@ class ClientRequest:
     def finished(self) -> None:
         """The whole answer is given to the outlet."""
         self.exchange = None
-        to, gateway = self.destination, self.connection.gateway
-        if to is not None and to.counts is not None:
-            to.counts.answered(self.status)
-        else:
-            gateway.counts.answered(self.status)
-        if gateway.access_log is not None:
+        self.destination.counts.answered(self.status)
+        if self.connection.gateway.access_log is not None:
             self._log()
-        if self._spool is not None:
-            self._spool.clear()
+        if self._body is not None:
+            self._body.clear()
         self.connection.answered(self.keep_alive, self._reading)
 
     def abandon(self) -> None:
         """The client has left."""
-        if self._spool is not None:
-            self._spool.clear()
+        if self._body is not None:
+            self._body.clear()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
@@ -402,13 +340,7 @@ class ClientRequest:
             self._log()
 
     def _log(self) -> None:
-        log = self.connection.gateway.access_log
-        if log is not None:
-            to = self.destination
-            pool = to.pool.config.name if to is not None and to.pool is not None else ""
-            seconds = self.connection.gateway.monotonic() - self.began_at
-            log.add(self.connection.peer, self.head, self.status, self.sent_bytes, seconds, pool, self.request_id)
-
-
-CLIENT_LEFT = 499
-"""What the access log says of a client that left without an answer, as nginx's."""
+        connection = self.connection
+        connection.gateway.log(
+            connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
+        )

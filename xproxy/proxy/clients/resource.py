@@ -6,7 +6,7 @@ checks, marks, routes, line and slots.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Dict, List, Optional
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
@@ -14,21 +14,26 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from ...http1.body import BodyReader, LengthBody
+from ...http1.body import BodyReader
 from ...http1.errors import BadMessage
-from ...http1.forward import client_head, forwarding_block, received_request_id, request_head
+from ...http1.forward import client_head
+from ...http1.limits import HeadLimits
 from ...http1.phrases import phrase
 from ...http1.request import RequestHead, parse_request_head
 from ...http1.response import ResponseHead
 from ...net.peers import peer_host
-from ...net.spool import READ_BYTES, Spool
+from ...net.spool import READ_BYTES
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange
 from ..requests import answers
 from ..requests.answers import Answer
-from ..requests.gateway import Destination, Gateway
-from ..requests.routes import strip_prefix
-from .request import CLIENT_LEFT
+from ..requests.decide import decide
+from ..requests.gateway import Gateway
+from ..requests.outgoing import outgoing, outgoing_whole
+from ..requests.policy import Destination
+from ..requests.provenance import Provenance
+from ..requests.reply import CLIENT_LEFT, response_length
+from ..requests.request_body import RequestBody
 
 NOT_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"te", b"upgrade", b"expect"))
 """Of one connection, or of the message framing that twisted.web has taken off already."""
@@ -46,8 +51,10 @@ class SlotProxyResource(Resource):
 
     def __init__(self, gateway: Gateway, pool: Optional[str] = None) -> None:
         super().__init__()
+        if pool is not None:
+            gateway.policy.by_pool[pool]
         self._gateway = gateway
-        self._to = None if pool is None else gateway.destination(pool)
+        self._pool = pool
 
     def render(self, request: Request) -> int:
         """Begin the exchange; the answer follows."""
@@ -55,15 +62,16 @@ class SlotProxyResource(Resource):
         request.responseHeaders.removeHeader(b"server")  # The service's to say.
         caller = WebCaller(self._gateway, request)
         try:
-            caller.start(self._to)
+            caller.start(self._pool)
         except BadMessage as error:
             caller.fail(error.status, error.reason)
         return NOT_DONE_YET
 
 
-def read_head(request: Request, gateway: Gateway) -> RequestHead:
+def read_head(request: Request, limits: HeadLimits) -> RequestHead:
     """A twisted.web request as one of ours, with every check of ours. Raises BadMessage."""
-    lines = [b"%b %b HTTP/1.1\r\n" % (request.method, request.uri)]
+    version = b"HTTP/1.0" if request.clientproto == b"HTTP/1.0" else b"HTTP/1.1"
+    lines = [b"%b %b %b\r\n" % (request.method, request.uri, version)]
     host = False
     for name, values in request.requestHeaders.getAllRawHeaders():
         lowered = name.lower()
@@ -74,7 +82,7 @@ def read_head(request: Request, gateway: Gateway) -> RequestHead:
     if not host:
         lines.append(b"Host: %b\r\n" % (request.getRequestHostname() or b"localhost"))
     lines.append(b"\r\n")
-    return parse_request_head(b"".join(lines), gateway.head_limits)
+    return parse_request_head(b"".join(lines), limits)
 
 
 @implementer(IPushProducer)
@@ -84,10 +92,12 @@ class WebCaller:
     def __init__(self, gateway: Gateway, request: Request) -> None:
         self._gateway = gateway
         self._request = request
+        self._provenance = Provenance(
+            gateway.policy, peer_host(request.getClientAddress()), b"https" if request.isSecure() else b"http"
+        )
+        self._destination: Destination = gateway.policy.nowhere
         self._head: Optional[RequestHead] = None
-        self._counts: Any = gateway.counts
         self._exchange: Optional[Exchange] = None
-        self._pool = ""
         self._request_id = b""
         self._began_at = gateway.monotonic()
         self._sent_bytes = 0
@@ -95,65 +105,42 @@ class WebCaller:
         self._producing = False
         request.notifyFinish().addErrback(self._left)
 
-    def start(self, to: Optional[Destination]) -> None:
-        """Route the request and put it on its way. Raises BadMessage."""
-        gateway, request = self._gateway, self._request
-        head = self._head = read_head(request, gateway)
-        if head.method in (b"CONNECT", b"TRACE"):
-            raise BadMessage(405, "method-not-allowed")
-        to = to or gateway.router.find(head.host, head.path, head.method)
-        if to is None:
-            raise BadMessage(404, "no-route")
-        own = answers.without_service(to.route, head, request.isSecure())
+    def start(self, pool: Optional[str]) -> None:
+        """Begin what was decided of the request. Raises BadMessage."""
+        gateway, request, provenance = self._gateway, self._request, self._provenance
+        head = self._head = read_head(request, provenance.policy.head_limits)
+        self._destination, own = decide(head, provenance, pool)
         if own is not None:
             self._answer(own)
             return
-        assert to.pool is not None and to.counts is not None
-        self._counts = to.counts
-        self._pool = to.pool.config.name
-        body = self._spooled_body(to)
-        message = self._message(head, to, body.size)
-        content = b""
-        small: Optional[Spool] = body
-        if body.size <= min(READ_BYTES, gateway.limits.request_memory):  # One piece.
-            content, small = body.take(), None
-        arrival = gateway.monotonic()
+        to = self._destination
+        body = self._whole_body(to)
+        request_id = self._request_id = gateway.request_id(head.fields)
+        if body.size:
+            message, spool = outgoing_whole(head, to, provenance, request_id, body)
+        else:
+            length = 0 if request.requestHeaders.hasHeader(b"content-length") else -1
+            message, spool = outgoing(head, to, provenance, request_id, length), None
+        assert to.pool is not None
         self._exchange = exchange = Exchange(
-            self, to.pool, head.method, message + content, arrival, small, response_timeout=to.response_timeout
+            self, to.pool, head.method, message, gateway.monotonic(), spool, response_timeout=to.response_timeout
         )
         to.pool.submit(exchange)
 
-    def _spooled_body(self, to: Destination) -> Spool:
-        """The body, which twisted.web has in memory or in a file of its own."""
-        body = Spool(self._gateway.limits.request_memory)
+    def _whole_body(self, to: Destination) -> RequestBody:
+        """The body, which twisted.web has in memory or in a file of its own. Raises BadMessage."""
         content = self._request.content
+        body = self._gateway.request_body(self._provenance.policy, to, -1)
         if content is None:
             return body
         content.seek(0)
-        while True:
-            data = content.read(READ_BYTES)
-            if not data:
-                return body
-            if body.size + len(data) > to.body_limit:
-                body.clear()
-                raise BadMessage(413, "body-too-large")
-            try:
-                body.put(data)
-            except OSError:
-                body.clear()
-                raise BadMessage(507, "no-space") from None
-
-    def _message(self, head: RequestHead, to: Destination, length: int) -> bytes:
-        gateway, request = self._gateway, self._request
-        peer = peer_host(request.getClientAddress())
-        trusted = gateway.trusts(peer)
-        scheme = b"https" if request.isSecure() else b"http"
-        minor = 0 if request.clientproto == b"HTTP/1.0" else 1
-        block = forwarding_block(head.fields, peer.encode(), scheme, head.host, minor, trusted, gateway.marks, to.set_host)
-        self._request_id = received_request_id(head.fields) or gateway.new_request_id()
-        has_body = length > 0 or request.requestHeaders.hasHeader(b"content-length")
-        path = strip_prefix(head.path, to.strip_prefix)
-        return request_head(head.method, path, block, length if has_body else -1, False, self._request_id)
+        try:
+            for data in iter(lambda: content.read(READ_BYTES), b""):
+                body.keep(data)
+        except BadMessage:
+            body.clear()
+            raise
+        return body
 
     # -- the answer
 
@@ -166,16 +153,13 @@ class WebCaller:
     def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
         """See Caller."""
         assert self._head is not None
-        request = self._request
-        length = -1
-        if (body is None and self._head.method == b"HEAD") or isinstance(body, LengthBody):
-            length = head.fields.content_length
-        elif complete and head.status not in (204, 304):
-            length = len(content)
+        request, provenance, to = self._request, self._provenance, self._destination
+        length = response_length(head, self._head.method, content, body, complete)
         request.setResponseCode(head.status, head.reason)
         request.responseHeaders.removeHeader(b"content-type")
-        lines = client_head(head, 1, True, length, False, self._gateway.date, self._gateway.marks.via).split(b"\r\n")[1:-2]
-        fields: dict[bytes, list[bytes]] = {}
+        out = client_head(head, 1, True, length, False, self._gateway.date, provenance.policy.marks.via)
+        lines = answers.add_hsts(out, provenance.hsts(self._head, to)).split(b"\r\n")[1:-2]
+        fields: Dict[bytes, List[bytes]] = {}
         for line in lines:
             name, _, value = line.partition(b":")
             fields.setdefault(name.lower(), []).append(value.strip(b" \t"))
@@ -212,9 +196,15 @@ class WebCaller:
     def response_cut_off(self, reason: str) -> None:
         """See Caller: the client must see that something is missing."""
         self._exchange = None
-        self._log(self._request.code)
         self._over = True
-        self._request.loseConnection()
+        self._destination.counts.answered(self._request.code)
+        self._log(self._request.code)
+        request = self._request
+        channel: Any = request.channel
+        if request.chunked or request.responseHeaders.hasHeader(b"content-length"):
+            request.loseConnection()
+        else:  # Where the end of the connection is the end of the answer (RFC 9112 section 8).
+            (getattr(channel, "abortConnection", None) or channel.transport.abortConnection)()
 
     def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
         """See Caller: never, because no Upgrade is passed on."""
@@ -223,7 +213,7 @@ class WebCaller:
     def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
         """Answer with an error."""
         accept = self._request.requestHeaders.getRawHeaders(b"accept") or [b""]
-        self._answer(self._gateway.pages.error(status, reason, b",".join(accept), retry_after_s))
+        self._answer(self._provenance.policy.pages.error(status, reason, b",".join(accept), retry_after_s))
 
     def _answer(self, answer: Answer) -> None:
         request = self._request
@@ -231,6 +221,9 @@ class WebCaller:
         request.responseHeaders.removeHeader(b"content-type")
         for name, value in answer.fields:
             request.setHeader(name, value)
+        hsts = self._provenance.hsts(self._head, self._destination) if self._head is not None else b""
+        if hsts:
+            request.setHeader(answers.HSTS, hsts)
         if answer.has_content:
             request.setHeader(b"content-length", b"%d" % len(answer.content))
             if request.method != b"HEAD":
@@ -242,18 +235,16 @@ class WebCaller:
             return
         self._over = True
         self._exchange = None
-        self._counts.answered(self._request.code)
+        self._destination.counts.answered(self._request.code)
         self._log(self._request.code)
         if self._producing:
             self._request.unregisterProducer()
         self._request.finish()
 
     def _log(self, status: int) -> None:
-        log = self._gateway.access_log
-        if log is not None:
-            peer = peer_host(self._request.getClientAddress())
-            seconds = self._gateway.monotonic() - self._began_at
-            log.add(peer, self._head, status, self._sent_bytes, seconds, self._pool, self._request_id)
+        self._gateway.log(
+            self._provenance, self._destination, self._head, status, self._sent_bytes, self._began_at, self._request_id
+        )
 
     def _left(self, reason: Failure) -> None:
         """The client has left before its answer was whole."""

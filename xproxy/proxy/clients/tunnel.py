@@ -31,7 +31,7 @@ class Tunnel:
     def _touch(self) -> None:
         """Something moved: the idle timeout begins anew."""
         gateway = self._connection.gateway
-        self._connection.deadline = gateway.monotonic() + gateway.timeouts.tunnel
+        self._connection.deadline = gateway.monotonic() + self._connection.policy.timeouts.tunnel
 
     def client_sent(self, data: bytes) -> None:
         """Bytes for the service."""

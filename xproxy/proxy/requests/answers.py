@@ -142,8 +142,8 @@ def to_https(port: int, head: RequestHead) -> Answer:
 
 
 def add_hsts(head: bytes, hsts: bytes) -> bytes:
-    """A finished head with Strict-Transport-Security, unless the service has one of its own (RFC 6797 section 8.1)."""
-    if b"\r\n" + HSTS.lower() + b":" in head.lower():
+    """A finished head with Strict-Transport-Security (empty: without), unless the service has one (RFC 6797 section 8.1)."""
+    if not hsts or b"\r\n" + HSTS.lower() + b":" in head.lower():
         return head
     return b"%b%b: %b\r\n\r\n" % (head[:-2], HSTS, hsts)
 

@@ -1,0 +1,60 @@
+"""The message that goes to the service for a request: its head, and how its body is framed. Pure."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+from ...http1.body import last_chunk
+from ...http1.forward import Marks, request_head, without_field
+from ...http1.request import RequestHead
+from ...net.spool import Spool
+from .policy import Destination
+from .provenance import Provenance
+from .request_body import RequestBody
+from .routes import strip_prefix
+
+
+def outgoing(
+    head: RequestHead,
+    to: Destination,
+    provenance: Provenance,
+    request_id: bytes,
+    length: int = -1,
+    chunked: bool = False,
+    upgrade: bytes = b"",
+) -> bytes:
+    """The head for the service.
+
+    :param request_id: for X-Request-ID.
+    :param length: of the body; -1: there is none, or it is chunked. 0 goes on: some services want it where they expect a body.
+    :param upgrade: the protocols that the client would switch to, empty: none that go on.
+    """
+    fields = head.fields
+    if head.method == b"OPTIONS" and fields.max_forwards > 0:  # RFC 9110 section 7.6.2.
+        fields = fields.with_max_forwards(fields.max_forwards - 1)
+    block = provenance.block(fields, head.host, head.minor, to.set_host)
+    path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
+    return request_head(head.method, path, block, length, chunked, request_id, upgrade)
+
+
+def outgoing_whole(
+    head: RequestHead, to: Destination, provenance: Provenance, request_id: bytes, body: RequestBody, trailers: bytes = b""
+) -> Tuple[bytes, Optional[Spool]]:
+    """The head and as much of a whole body as goes with it, and the rest of the body. Raises BadMessage: 507.
+
+    A body with trailers has to go on in the chunked coding (RFC 9110 section 6.5): as one chunk.
+
+    :param trailers: from ``passed_trailers``.
+    """
+    if not trailers:
+        size = body.size
+        content, spool = body.take()
+        return outgoing(head, to, provenance, request_id, size) + content, spool
+    begin, end = (b"%x\r\n" % body.size, b"\r\n") if body.size else (b"", b"")
+    content, spool = body.take(end + last_chunk(trailers))
+    return outgoing(head, to, provenance, request_id, chunked=True) + begin + content, spool
+
+
+def passed_trailers(trailers: bytes, marks: Marks) -> bytes:
+    """The trailer lines that go on: who a client is can't be said by a trailer any more than by a header."""
+    return without_field(trailers, marks.subject_field) if trailers and marks.subject_field else trailers
