@@ -9,10 +9,24 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from xproxy.service.dialler import DIALS_AT_ONCE, MAX_DELAY_S, SETTLED_S, Dialler, jittered_backoff
+from xproxy.service.dialler import (
+    DIALS_AT_ONCE,
+    MAX_DELAY_S,
+    MAX_REASONS,
+    RECENT_DELAY_S,
+    RECENT_S,
+    RECENTLY_SETTLED_S,
+    SETTLED_S,
+    Dialler,
+    bounded_delay,
+    jittered_backoff,
+)
+from xproxy.service.refusal import SlotRefused
 
 DONE = Failure(ConnectionDone())
 
@@ -243,6 +257,92 @@ class BackoffTests(TestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
 
+class RestartTests(TestCase):
+    """An acceptor that was there a moment ago."""
+
+    def setUp(self) -> None:
+        self.field = Field(100)
+        self.field.dialler.start()
+        self.field.answer()
+        self.field.clock.advance(1000)
+        self.field.refusing = True
+        for _ in range(100):
+            self.field.lose(worked=True)
+        self.field.attempts.clear()
+
+    def test_back_soon(self) -> None:
+        """However long it takes, the slots are back less than a second after it is."""
+        field = self.field
+        field.clock.pump([0.1] * 200)
+        self.assertEqual(len(field.attempts), 40)
+        field.refusing = False
+        field.clock.advance(RECENT_DELAY_S)
+        field.answer()
+        field.clock.advance(RECENTLY_SETTLED_S)
+        field.answer()
+        self.assertEqual((field.dialler.parked, field.dialler.failures), (100, 0))
+
+    def test_not_for_ever(self) -> None:
+        field = self.field
+        field.clock.pump([0.1] * 700)
+        field.attempts.clear()
+        field.clock.pump([1.0] * 1000)
+        self.assertEqual(field.attempts, [])
+
+    def test_refused_by_the_new_one(self) -> None:
+        """That is another matter than being away."""
+        field = self.field
+        field.refusing = False
+        for _ in range(121):
+            while field.pending:
+                field.dialler.slot_parked()
+                field.pending.pop(0).callback(object())
+                field.lose(worked=False)
+            field.clock.advance(0.5)
+        self.assertLess(len(field.attempts), 10)
+
+
+class ReasonTests(TestCase):
+    """What the log says of failures."""
+
+    def setUp(self) -> None:
+        self.field = Field(2, lambda attempt: 1.0)
+        self.events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.field.dialler.start()
+
+    def refused(self, why: str) -> None:
+        """Each attempt of the next second is refused for this reason."""
+        field = self.field
+        while field.pending:
+            field.dialler.slot_parked()
+            field.pending.pop(0).callback(object())
+            field.dialler.slot_lost(False, Failure(SlotRefused(why)))
+        field.clock.advance(1)
+
+    def warned(self) -> List[str]:
+        return [event["why"] for event in self.events if event["log_level"].name == "warn"]
+
+    def test_each_once(self) -> None:
+        for why in ("a", "a", "b", "a", "b"):
+            self.refused(why)
+        self.assertEqual(self.warned(), ["a", "b"])
+
+    def test_again_after_a_time_without(self) -> None:
+        self.refused("a")
+        self.field.answer()
+        self.field.clock.advance(SETTLED_S)
+        self.field.answer()
+        self.field.lose(worked=False)
+        self.field.clock.advance(1)
+        self.refused("a")
+        self.assertEqual([why[:6] for why in self.warned()], ["a", "closed", "a"])
+
+    def test_bounded(self) -> None:
+        for number in range(3 * MAX_REASONS):
+            self.refused(str(number))
+        self.assertEqual(len(self.warned()), MAX_REASONS)
+
+
 class PolicyTests(TestCase):
     """How long to wait."""
 
@@ -252,6 +352,11 @@ class PolicyTests(TestCase):
         self.assertEqual(delays[0], 0.5)
         self.assertEqual(delays, sorted(delays))
         self.assertEqual(delays[-1], MAX_DELAY_S)
+
+    def test_bounded_for_who_was_there(self) -> None:
+        self.assertEqual(bounded_delay(30.0, RECENT_S - 1), RECENT_DELAY_S)
+        self.assertEqual(bounded_delay(0.1, RECENT_S - 1), 0.1)
+        self.assertEqual(bounded_delay(30.0, RECENT_S), 30.0)
 
     @settings(max_examples=50, deadline=None, derandomize=True)
     @given(st.integers(1, 500), st.floats(0, 1, exclude_max=True))

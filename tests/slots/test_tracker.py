@@ -117,6 +117,17 @@ class EarlyResponseTests(TestCase):
         self.assertIs(tracker.phase, Phase.IDLE)
         self.assertEqual(tracker.requests, 1)
 
+    def test_the_next_request_right_behind_the_rest(self) -> None:
+        """For the proxy the exchange is over with its response; it does not wait until the service has read the rest."""
+        tracker = ExchangeTracker()
+        tracker.received(POST[:-3])
+        tracker.sent(OK)
+        tracker.received(POST[-3:] + GET)
+        self.assertIs(tracker.phase, Phase.RUNNING)
+        tracker.sent(OK)
+        self.assertIs(tracker.phase, Phase.IDLE)
+        self.assertEqual(tracker.requests, 2)
+
     def test_before_the_head_is_complete(self) -> None:
         tracker = ExchangeTracker()
         tracker.received(GET[:-2])

@@ -15,6 +15,9 @@ from xproxy.http1.target import split_target
 MAX_METHOD_BYTES = 32
 """The longest registered method has 18 (IANA: BASELINE-CONTROL 16, UPDATEREDIRECTREF 17, VERSION-CONTROL 15)."""
 
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH"))
+"""RFC 9110 section 9.2.2, and those safe methods of the IANA registry that clients use."""
+
 _METHOD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32})"
 _common_line = re.compile(_METHOD + rb" (/[!\"$->@-\[\]-~]*(?:\?[!\"$-~]*)?) HTTP/1\.([01])\r\n").match
 """The origin-form, in one go. No fragment, as no server agrees on what it is in a target (CVE-2023-45539); no backslash in the

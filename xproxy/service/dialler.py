@@ -20,18 +20,30 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xproxy.service.handshake import HandshakeFailed
+from xproxy.service.refusal import SlotRefused
 
 DIALS_AT_ONCE = 32
 """Connections being made at once. Below the backlog of a Twisted port (50), so that a thousand slots are not dropped there."""
 
 SETTLED_S = 1.0
 """A slot that lived for so long, in seconds, was not refused."""
+RECENTLY_SETTLED_S = 0.1
+"""The same for the first slot at an acceptor that took our slots a moment ago, and was only away: it will take them again."""
 
 INITIAL_DELAY_S = 0.5
 MAX_DELAY_S = 30.0
 """Half of ClientService's: a service that is ready should not be missed for a minute."""
 DELAY_FACTOR = 1.6
 """As gRPC's connection backoff."""
+
+RECENT_S = 60.0
+"""Whoever could be reached this long ago, in seconds, is probably only being restarted."""
+RECENT_DELAY_S = 0.5
+"""The longest wait, in seconds, for somebody who is: a restart takes seconds, and what comes on top of it is felt."""
+
+
+MAX_REASONS = 8
+"""How many different reasons are logged before slots stay again. There are few; whoever makes up more is not worth a line."""
 
 
 def jittered_backoff(random: Callable[[], float], max_delay_s: float = MAX_DELAY_S) -> Callable[[int], float]:
@@ -41,6 +53,11 @@ def jittered_backoff(random: Callable[[], float], max_delay_s: float = MAX_DELAY
     """
     steps = backoffPolicy(INITIAL_DELAY_S / DELAY_FACTOR, max_delay_s, DELAY_FACTOR, jitter=lambda: 0.0)
     return lambda attempt: steps(attempt) * (0.5 + random() / 2)
+
+
+def bounded_delay(delay_s: float, away_s: float) -> float:
+    """The wait in seconds before the next attempt to reach somebody who went away ``away_s`` seconds ago."""
+    return min(delay_s, RECENT_DELAY_S) if away_s < RECENT_S else delay_s
 
 
 def short_reason(failure: Failure) -> str:
@@ -79,6 +96,10 @@ class Dialler:
         """Slots that ended after they had worked and are still to be dialled again."""
         self._reachable = True
         """Whether the last attempt connected. While nobody is there, those that had worked wait like all the others."""
+        self._alive_at = -RECENT_S
+        """When a slot that had worked ended last: up to then the acceptor took them."""
+        self._said: Set[str] = set()
+        """The reasons for these failures that were logged; each is logged once, the attempts in between at debug level."""
         self._probe_due = False
         self._retry: Optional[IDelayedCall] = None
         self._settle: Optional[IDelayedCall] = None
@@ -87,6 +108,7 @@ class Dialler:
         """Dial from now on."""
         self._running = True
         self._worked = self.failures = 0
+        self._said.clear()
         self._reachable = True
         self._fill()
 
@@ -109,9 +131,11 @@ class Dialler:
         self.parked -= 1
         if not worked:
             said = short_reason(reason)
-            self._failed(said if reason.check(HandshakeFailed) else f"closed at once, registration refused? ({said})")
-        elif self._reachable:
-            self._worked += 1
+            told = reason.check(HandshakeFailed, SlotRefused)
+            self._failed(said if told else f"closed at once, registration refused? ({said})", self._delay(self.failures + 1))
+        else:
+            self._alive_at = self._clock.seconds()
+            self._worked += self._reachable
         self._fill()
 
     @property
@@ -148,7 +172,8 @@ class Dialler:
         self._dials.discard(dial)
         self._reachable = True
         if probe and self._running and self._retry is None:
-            self._settle = self._clock.callLater(SETTLED_S, self._settled)
+            recent = self._away_s() < RECENT_S
+            self._settle = self._clock.callLater(RECENTLY_SETTLED_S if recent else SETTLED_S, self._settled)
         self._fill()
 
     def _not_connected(self, failure: Failure, dial: Deferred[Any]) -> None:
@@ -156,17 +181,20 @@ class Dialler:
         if self._running:
             self._reachable = False
             self._worked = 0
-            self._failed(short_reason(failure))
+            self._failed(short_reason(failure), bounded_delay(self._delay(self.failures + 1), self._away_s()))
             self._fill()
 
-    def _failed(self, why: str) -> None:
+    def _away_s(self) -> float:
+        return float(self._clock.seconds()) - self._alive_at
+
+    def _failed(self, why: str, delay: float) -> None:
         if not self._running or self._retry is not None:
             return  # The others fail for the same reason, and the wait has begun.
         self._cancel_timers()
         self._probe_due = False
         self.failures += 1
-        delay = self._delay(self.failures)
-        if self.failures == 1:
+        if why not in self._said and len(self._said) < MAX_REASONS:
+            self._said.add(why)
             self._log.warn("slots at {target}: {why}; trying again until they stay", target=self._target, why=why)
         else:
             self._log.debug(
@@ -185,6 +213,7 @@ class Dialler:
     def _settled(self) -> None:
         self._settle = None
         self.failures = 0
+        self._said.clear()
         self._log.info("slots at {target}: accepted again", target=self._target)
         self._fill()
 

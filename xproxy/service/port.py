@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from xproxy.service.dialler import SETTLED_S, Dialler
 from xproxy.service.introduction import Introduction
+from xproxy.service.refusal import SlotRefused
 from xproxy.service.served_slot import ServedSlot
 
 
@@ -174,7 +175,7 @@ class SlotsPort:
         self.slots.discard(slot)
         # Requests, not bytes: what answers every connection with an error at once is not an acceptor.
         lived_s = 0.0 if slot.parked_at is None else self.reactor.seconds() - slot.parked_at
-        worked = slot.tracker.requests > 0 or lived_s >= SETTLED_S
+        worked = not reason.check(SlotRefused) and (slot.tracker.requests > 0 or lived_s >= SETTLED_S)
         self._dialler.slot_lost(worked, reason)
         if slot in self._going:
             self._going.discard(slot)

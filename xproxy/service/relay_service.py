@@ -16,13 +16,15 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from xproxy.service.dialler import jittered_backoff, short_reason
+from xproxy.service.backend import BackendConnections, connect_quietly
+from xproxy.service.dialler import RECENT_S, bounded_delay, jittered_backoff, short_reason
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.port import SlotsPort
-from xproxy.service.relay import RelayFactory, connect_quietly
+from xproxy.service.relay import RelayFactory
 
 MAX_PROBE_DELAY_S = 5.0
-"""Between two probes, in seconds. Shorter than for slots: there is one prober, and the backend is usually on the same host."""
+"""Between two probes, in seconds. Shorter than for slots: there is one prober, and the backend is usually on the same host.
+See ``bounded_delay`` for one that was there a moment ago."""
 
 
 class RelayService(Service):
@@ -50,9 +52,12 @@ class RelayService(Service):
         self._backend = backend
         self._description = description
         self._delay = delay or jittered_backoff(random, MAX_PROBE_DELAY_S)
-        factory = RelayFactory(reactor, backend, self._unreachable)
+        self._connections = BackendConnections(reactor, backend)
+        factory = RelayFactory(reactor, self._connections, self._unreachable)
         self._ports: List[SlotsPort] = [endpoint.make_port(factory) for endpoint in slots]
         self._failures = 0
+        self._alive_at = -RECENT_S
+        """When the backend was not known to be dead last."""
         self._probing: Optional[Deferred[Any]] = None
         self._retry: Optional[IDelayedCall] = None
 
@@ -70,7 +75,11 @@ class RelayService(Service):
             self._retry = None
         if self._probing is not None:
             self._probing.cancel()
-        return gatherResults([port.stopListening() for port in self._ports])
+        stopped = gatherResults([port.stopListening() for port in self._ports])
+        return stopped.addCallback(self._stopped)
+
+    def _stopped(self, ports: List[None]) -> None:
+        self._connections.close()
 
     def _probe(self) -> None:
         self._retry = None
@@ -100,13 +109,14 @@ class RelayService(Service):
         """A relay could not connect."""
         if self.serving:
             self.serving = False
+            self._alive_at = self._reactor.seconds()
             for port in self._ports:
                 port.withdraw()
             self._wait(failure)
 
     def _wait(self, failure: Failure) -> None:
         self._failures += 1
-        delay = self._delay(self._failures)
+        delay = bounded_delay(self._delay(self._failures), self._reactor.seconds() - self._alive_at)
         report = self._log.warn if self._failures == 1 else self._log.debug
         report(
             "backend {backend} can't be reached: {why}; no slots until it answers, next attempt in {delay:.1f} s",

@@ -28,10 +28,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
-from zope.interface import alsoProvides, directlyProvides
+from zope.interface import Attribute, Interface, alsoProvides, directlyProvides
 
 from xproxy.net.keepalive import watch_peer
+from xproxy.net.outlet import unacknowledged_bytes
+from xproxy.net.plain import write_at_once
 from xproxy.service.handshake import HANDSHAKE_TIMEOUT_S, why_lost
+from xproxy.service.refusal import MAX_REFUSAL_BYTES, RESPONSE_BEGINS, SlotRefused, refusal_reason
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 from xproxy.slots.tracker import ExchangeTracker, Phase
 
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
     from xproxy.service.port import ServedSlotFactory
 
 LINGER_S = 5.0
-"""How long the other end may take to close after our last words, in seconds; nginx lingering_timeout 5s."""
+"""How long the other end may take to close after our last words, or to take some more of them, in seconds; nginx
+lingering_timeout 5s."""
 
 _last_words = {
     Phase.IDLE: CLOSING_RESPONSE,
@@ -49,6 +53,12 @@ _last_words = {
 }
 """The phases in which closing hurts nobody, and what is said then: only where a new request may be on its way, and never to
 somebody who does not speak HTTP."""
+
+
+class ITracksExchanges(Interface):
+    """A protocol that follows the exchanges of its slot itself, and so spares the slot from doing it a second time."""
+
+    tracker = Attribute("An ExchangeTracker.")
 
 
 class ServedSlot(ProtocolWrapper):
@@ -66,7 +76,7 @@ class ServedSlot(ProtocolWrapper):
 
     def __init__(self, factory: ServedSlotFactory, wrapped: IProtocol) -> None:
         super().__init__(factory, wrapped)  # type: ignore[arg-type]  # WrappingFactory is generic in newer Twisted only.
-        self.tracker = ExchangeTracker()
+        self.tracker: ExchangeTracker = wrapped.tracker if ITracksExchanges.providedBy(wrapped) else ExchangeTracker()
         self.parked_at: Optional[float] = None
         self.closing = False
         self._port = factory.port
@@ -78,6 +88,11 @@ class ServedSlot(ProtocolWrapper):
         self._handshake: Optional[IDelayedCall] = None
         self._secure = False
         self._late = False
+        self._begun = b""
+        """What may become a response, which nobody asked for, or a request."""
+        self._refusal: Optional[bytes] = None
+        """Such a response, as far as it is there."""
+        self._unsent = 0
         # Whoever connects us asks once, here, whether we want to hear of half-closed connections.
         if IHalfCloseableProtocol.providedBy(wrapped):
             directlyProvides(self, IHalfCloseableProtocol)
@@ -100,7 +115,7 @@ class ServedSlot(ProtocolWrapper):
                 watch_peer(connection)
             introduction = self._port.introduction(transport)
             if introduction:
-                transport.write(introduction)
+                write_at_once(transport, introduction)  # In this very moment: whoever is silent at first may be taken for raw.
             super().makeConnection(transport)
             if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
                 alsoProvides(self, IHalfCloseableProtocol)
@@ -133,7 +148,18 @@ class ServedSlot(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the proxy."""
         if self.closing:
+            if self._refusal is not None:
+                self._refusal = (self._refusal + data)[:MAX_REFUSAL_BYTES]
             return
+        if self._begun or (data[:1] == b"H" and self.tracker.phase is Phase.IDLE):
+            data = self._begun + data
+            self._begun = b""
+            if data.startswith(RESPONSE_BEGINS):
+                self._refused(data)
+                return
+            if RESPONSE_BEGINS.startswith(data):
+                self._begun = data
+                return
         if not self._heard:
             self._heard = True
             if self._early_producer is not None:
@@ -142,6 +168,11 @@ class ServedSlot(ProtocolWrapper):
         self.wrappedProtocol.dataReceived(data)
         if self._draining:
             self._close_soon()
+
+    def _refused(self, data: bytes) -> None:
+        """No request begins so: the acceptor says why it will not have this slot, or is none."""
+        self._refusal = data[:MAX_REFUSAL_BYTES]
+        self._close(b"")
 
     def readConnectionLost(self) -> None:
         """The other end closed its side; only heard where the protocol wants to hear it."""
@@ -165,8 +196,11 @@ class ServedSlot(ProtocolWrapper):
         try:
             self._take_protocol_off(reason)
         finally:
-            told = why_lost(reason, self.parked_at is not None, self._late) if self._secure else reason
-            self._port.slot_lost(self, told)
+            if self._refusal is not None:
+                reason = Failure(SlotRefused(refusal_reason(self._refusal)))
+            elif self._secure:
+                reason = why_lost(reason, self.parked_at is not None, self._late)
+            self._port.slot_lost(self, reason)
 
     def _take_protocol_off(self, reason: Failure) -> None:
         wrapped, self.wrappedProtocol = self.wrappedProtocol, None
@@ -181,6 +215,15 @@ class ServedSlot(ProtocolWrapper):
             return
         self.tracker.sent(data)
         self.transport.write(data)
+        if self._draining:
+            self._close_soon()
+
+    def write_at_once(self, data: bytes) -> None:
+        """As ``write``, without waiting for the next turn of the reactor."""
+        if self.closing:
+            return
+        self.tracker.sent(data)
+        write_at_once(self.transport, data)
         if self._draining:
             self._close_soon()
 
@@ -234,6 +277,14 @@ class ServedSlot(ProtocolWrapper):
         if not self.closing:
             self._close(CLOSING_RESPONSE)
 
+    def finish(self) -> None:
+        """Close when what was written has left.
+
+        What still arrives is read and thrown away: unread, it would make the close a reset, which overtakes what was written.
+        """
+        if not self.closing:
+            self._close(b"")
+
     def cut(self) -> None:
         """Close at once, whatever runs. A reset, so that nobody takes what was sent for a whole response."""
         self.transport.abortConnection()
@@ -260,12 +311,17 @@ class ServedSlot(ProtocolWrapper):
             transport.write(last_words)
         if self._closes_by_halves():
             transport.loseWriteConnection()
+        self._unsent = unacknowledged_bytes(transport)
         self._linger = self._port.reactor.callLater(LINGER_S, self._linger_over)
         self._take_protocol_off(Failure(ConnectionDone("the slot was closed by its endpoint")))
 
     def _linger_over(self) -> None:
         self._linger = None
-        self.transport.abortConnection()
+        before, self._unsent = self._unsent, unacknowledged_bytes(self.transport)
+        if 0 < self._unsent < before:
+            self._linger = self._port.reactor.callLater(LINGER_S, self._linger_over)  # A slow reader, but it reads.
+        else:
+            self.transport.abortConnection()
 
     def _closes_by_halves(self) -> bool:
         # Twisted's TLS transport claims the interfaces of the TCP transport below it.

@@ -37,7 +37,7 @@ from xproxy.http1.response import ResponseHead, parse_response_head, response_bo
 TRACKER_LIMITS = HeadLimits(request_line=65536, header=65536, head=131072, header_count=1000, trailers=65536, chunk_line=16384)
 """Far above what a proxy lets pass (32 kB and 100 headers by default, and what it adds): we watch here, others judge."""
 
-_HTTP = b"HTTP/1."
+HTTP = b"HTTP/1."
 
 
 class Phase(Enum):
@@ -96,7 +96,7 @@ class ExchangeTracker:
     :ivar requests: how many request heads were seen: above zero, the other end really uses this slot.
     """
 
-    __slots__ = ("phase", "requests", "_request", "_response", "_method", "_status", "_last")
+    __slots__ = ("phase", "requests", "_request", "_response", "_method", "_minor", "_status", "_last")
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
@@ -105,38 +105,57 @@ class ExchangeTracker:
         """None when no request is being read."""
         self._response: Optional[_MessageEnd] = None
         self._method = b""
+        self._minor = 0
+        """The version of the request is HTTP/1.x."""
         self._status = 0
         self._last = False
         """One of the two said that the connection ends with this exchange."""
 
     def received(self, data: bytes) -> None:
-        """The slot received ``data`` (not empty)."""
+        """The slot received ``data``."""
+        while data:
+            data = self.follow_request(data)
+
+    def follow_request(self, data: bytes) -> bytes:
+        """Follow the request that runs, or that begins with ``data`` (not empty).
+
+        :returns: what belongs to the next request. Only where the response was complete before its request was may one come in
+            the same piece: the proxy, for which the exchange is over, does not wait.
+        """
         phase = self.phase
         if phase is Phase.IDLE:
-            self.phase = Phase.RUNNING
+            self.phase = phase = Phase.RUNNING
             self._request = _MessageEnd(self._request_head)
-            self._response = _MessageEnd(self._response_head)
+            self._begin_response()
             self._method = b""
+            self._minor = 0
             self._last = False
         elif phase is Phase.RAW_QUIET:
             self.phase = Phase.RAW_OWED
-            return
+            return b""
         elif phase is not Phase.RUNNING and phase is not Phase.ANSWERED:
-            return
+            return b""
         if self._request is None:
             self.phase = Phase.UNCLEAR  # More than one request: against the rules of a slot.
-            return
+            return b""
         try:
             rest = self._request.feed(data)
         except BadMessage:
             self._strange(Phase.RAW_OWED)
-            return
-        if rest is not None:
-            self._request = None
-            if rest:
-                self.phase = Phase.UNCLEAR
-            elif self.phase is Phase.ANSWERED:
-                self.phase = Phase.IDLE
+            return b""
+        if rest is None:
+            return b""
+        self._request = None
+        if phase is Phase.ANSWERED:
+            self.phase = Phase.IDLE
+            return rest
+        if rest:
+            self.phase = Phase.UNCLEAR
+        return b""
+
+    def _begin_response(self) -> None:
+        """A response is to come."""
+        self._response = _MessageEnd(self._response_head)
 
     def sent(self, data: bytes) -> None:
         """The protocol that serves the slot wrote ``data``."""
@@ -156,7 +175,7 @@ class ExchangeTracker:
             assert self._response is not None
             rest = self._response.feed(data)
             if rest is None:
-                if not _HTTP.startswith(self._response.begun[:7]):
+                if not HTTP.startswith(self._response.begun[:7]):
                     raise BadMessage(400, "status-line")
                 return
             data = rest
@@ -180,6 +199,7 @@ class ExchangeTracker:
         parsed: RequestHead = parse_request_head(head, TRACKER_LIMITS)
         self.requests += 1
         self._method = parsed.method
+        self._minor = parsed.minor
         self._last = self._last or not parsed.keep_alive
         return request_body(parsed, TRACKER_LIMITS)
 

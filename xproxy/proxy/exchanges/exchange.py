@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional, Protocol
 
 from ...http1.body import BodyReader
+from ...http1.request import IDEMPOTENT
 from ...http1.response import ResponseHead
 from ...net.spool import Spool
 from .errors import Busy, ExchangeError, ServiceFailed
@@ -15,9 +16,6 @@ from .errors import Busy, ExchangeError, ServiceFailed
 if TYPE_CHECKING:
     from .leased_slot import LeasedSlot
     from .pool import Pool
-
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH"))
-"""RFC 9110 section 9.2.2, and those safe methods of the IANA registry that clients use."""
 
 
 class Caller(Protocol):

@@ -32,7 +32,7 @@ from zope.interface import implementer
 
 from ...http1.body import BodyReader, CloseBody
 from ...http1.errors import BadMessage
-from ...http1.request import head_end
+from ...http1.request import IDEMPOTENT, head_end
 from ...http1.response import ResponseHead, parse_response_head, response_body
 from ...net.descriptors import unread
 from ...net.inlet import Inlet
@@ -40,7 +40,7 @@ from ...net.outlet import Outlet
 from ...net.sweep import NEVER
 from .bypass import Bypass
 from .errors import Busy, ExchangeError, ServiceFailed, ServiceSilent
-from .exchange import IDEMPOTENT, Exchange
+from .exchange import Exchange
 
 if TYPE_CHECKING:
     from .pool import Pool

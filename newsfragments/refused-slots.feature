@@ -1,0 +1,1 @@
+The `slots:` endpoint and `xrelay` log why an acceptor refuses their slots.
