@@ -20,6 +20,13 @@ BOARD_BYTES = 65536
 """The size of a board: one byte for each lease a proxy can have. More than descriptors a process has by default (Linux: 1,024,
 systemd: 524,288 at most), and one round number of pages."""
 
+MAX_MORE = BOARD_BYTES
+"""How many more may wait than an ask lists: no holder can have more leases."""
+
+ANSWER_S = 1.0
+"""How long a holder waits for the answer to a question before it takes it that there is none: many round trips of any other
+holder that has to give a lease back first."""
+
 
 class ILeaseHolder(Interface):
     """A proxy, as its acceptor sees it."""
@@ -39,6 +46,21 @@ class ILeaseHolder(Interface):
         Replaces what was said before; an empty list takes it back.
         """
 
+    def ask_answered(pool: str, question: int) -> None:  # noqa: N805
+        """Everything that an ask with this ``question`` could bring has been granted: no slot of ``pool`` is idle anywhere that
+        could still come, or all that it was about have theirs. Comes after those grants.
+
+        Requests past ``queue_limit`` wait for it; so it comes soon, within ``ANSWER_S`` whatever other holders do.
+        """
+
+    def service_registered(pool: str, registered: bool) -> None:  # noqa: N805
+        """Whether any slot of ``pool`` is registered, idle or leased, with whomever.
+
+        Said for each pool when the holder comes (after ``acceptor_found``), and when it changes; that nobody is registered any
+        more may be said up to a second late, so that a service of one slot that dials again is no news. A holder that was told
+        nothing takes it that somebody is.
+        """
+
     def acceptor_lost() -> None:
         """The acceptor is gone: every lease is an orphan from here on, its number means nothing any more."""
 
@@ -51,11 +73,15 @@ class ISlotSource(Interface):
 
     board: MutableSequence[int] = Attribute("One byte for each lease, set to 1 while an exchange is on it.")
 
-    def ask(pool: str, arrivals: Sequence[float], seen: int) -> None:  # noqa: N805
+    def ask(pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:  # noqa: N805
         """Replace the holder's standing ask.
 
         :param arrivals: when the waiting requests arrived (monotonic seconds, oldest first), at most ``ASK_WINDOW`` of them.
         :param seen: how many grants of this pool the holder has received since the acceptor was found.
+        :param more: how many wait beyond ``arrivals``, at most ``MAX_MORE``. They came later than the last of them, and want a
+            slot only while one is idle that nobody older waits for.
+        :param question: not 0: the holder wants ``ask_answered`` with this number. The numbers of a pool rise; a question
+            stands in each ask until it is answered, and a newer one takes the place of an older one.
         """
 
     def give_back(lease: int) -> None:  # noqa: N805

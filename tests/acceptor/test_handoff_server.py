@@ -19,11 +19,11 @@ from xproxy.handoff import outbox
 from xproxy.handoff import path as path_module
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import encode_box
-from xproxy.handoff.messages import Ask, Census, GiveBack, Grant, Hello, LeaseClosed, Recall, encode
+from xproxy.handoff.messages import VERSION, Ask, Census, GiveBack, Grant, Hello, LeaseClosed, Recall, encode
 from xproxy.handoff.path import MAX_PATH_BYTES, check_acceptor
 from xproxy.startup import StartupError
 
-HELLO = encode_box(encode(Hello(1, 0), b"1"))
+HELLO = encode_box(encode(Hello(VERSION, 0), b"1"))
 CENSUS = encode_box(encode(Census(), b"2"))
 
 
@@ -269,10 +269,10 @@ class StrangerTests(HandoffTestCase):
         stranger = self.plain()
         descriptor, board = make_board()
         board.close()
-        socket.send_fds(stranger, [encode_box(encode(Hello(2, 0), b"1"))], [descriptor])
+        socket.send_fds(stranger, [encode_box(encode(Hello(VERSION + 1, 0), b"1"))], [descriptor])
         os.close(descriptor)
         await until(lambda: readable(stranger))
-        self.assertIn(b"speaks version 1, not 2", stranger.recv(65536))
+        self.assertIn(f"speaks version {VERSION}, not {VERSION + 1}".encode(), stranger.recv(65536))
         await until(lambda: ended(stranger))
         await self.check(holder)
 

@@ -33,6 +33,8 @@ class RecordingHolder:
         self.sockets: Dict[int, socket.socket] = {}
         self.grants: List[Tuple[str, int, str]] = []
         self.recalls: List[Tuple[str, Tuple[float, ...]]] = []
+        self.answers: List[Tuple[str, int]] = []
+        self.registered: Dict[str, bool] = {}
         self.events: List[str] = []
         self.seen: Dict[str, int] = {}
         self.on_grant: Callable[[str, int], Any] = lambda pool, lease: None
@@ -48,6 +50,14 @@ class RecordingHolder:
 
     def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
         self.recalls.append((pool, tuple(arrivals)))
+        self._tell()
+
+    def ask_answered(self, pool: str, question: int) -> None:
+        self.answers.append((pool, question))
+        self._tell()
+
+    def service_registered(self, pool: str, registered: bool) -> None:
+        self.registered[pool] = registered
         self._tell()
 
     def acceptor_lost(self) -> None:

@@ -21,7 +21,7 @@ from xproxy.handoff import client as client_module
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import encode_box
 from xproxy.handoff.client import HandoffClient
-from xproxy.handoff.messages import Ask, GiveBack, Grant, Hello, Recall, encode, encode_answer, encode_error
+from xproxy.handoff.messages import VERSION, Ask, GiveBack, Grant, Hello, Recall, encode, encode_answer, encode_error
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.startup import StartupError
 
@@ -53,6 +53,35 @@ class LeaseTests(HandoffTestCase):
         holder.give_back(0)
         await until(lambda: acceptor.census()["default"]["idle"])
         self.assertFalse(readable(service))
+
+    async def test_question(self) -> None:
+        """It is answered after the grants that it could bring."""
+        acceptor = self.start_acceptor()
+        await self.slots(acceptor, 2)
+        holder, client = await self.proxy()
+        client.ask("default", (1.0, 2.0, 3.0), 0, 5, 9)
+        await holder.until(lambda: holder.answers)
+        self.assertEqual((len(holder.grants), holder.answers), (2, [("default", 9)]))
+        client.ask("default", (3.0,), 2, 5)
+        client.ask("default", (3.0,), 2, 5, 10)
+        await holder.until(lambda: len(holder.answers) == 2)
+        self.assertEqual(holder.answers[1:], [("default", 10)])
+
+    async def test_whether_anybody_is_registered(self) -> None:
+        """Said when a proxy comes, when the first slot registers and when the last one is gone."""
+        acceptor = self.start_acceptor()
+        holder, _ = await self.proxy()
+        await holder.until(lambda: holder.registered == {"default": False})
+        first, second = await self.slots(acceptor, 2)
+        await holder.until(lambda: holder.registered["default"])
+        late, _ = await self.proxy()
+        await late.until(lambda: late.registered == {"default": True})
+        first.close()
+        await until(lambda: acceptor.census()["default"]["slots"] == 1)
+        self.assertTrue(holder.registered["default"])
+        second.close()
+        await holder.until(lambda: not holder.registered["default"])
+        await late.until(lambda: not late.registered["default"])
 
     async def test_who_waits_is_recalled_for(self) -> None:
         acceptor = self.start_acceptor()
@@ -273,7 +302,7 @@ class DeathTests(HandoffTestCase):
         stranger = self.plain()
         descriptor, board = make_board()
         board.close()
-        hello_and_ask = encode_box(encode(Hello(1, 0), b"1")) + encode_box(encode(Ask("default", (1.0,), 0)))
+        hello_and_ask = encode_box(encode(Hello(VERSION, 0), b"1")) + encode_box(encode(Ask("default", (1.0,), 0)))
         socket.send_fds(stranger, [hello_and_ask], [descriptor])
         os.close(descriptor)
         await until(lambda: acceptor.census()["default"]["leased"] == 1)
@@ -441,7 +470,7 @@ class TwistedPeerTests(HandoffTestCase):
         from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
         from twisted.protocols import amp
 
-        from tests.handoff.test_messages import TwistedAsk, TwistedGiveBack
+        from tests.handoff.test_messages import TwistedAsk, TwistedGiveBack, TwistedRegistered
 
         class TwistedHello(amp.Command):
             commandName = b"Hello"
@@ -466,15 +495,19 @@ class TwistedPeerTests(HandoffTestCase):
                 granted.callback((pool, lease, service, slot))
                 return {}
 
+            @TwistedRegistered.responder
+            def registered(self, pool: str, registered: int) -> Any:
+                return {}
+
         acceptor = self.start_acceptor()
         (service,) = await self.slots(acceptor, 1)
         peer: Any = await connectProtocol(UNIXClientEndpoint(reactor, self.path), Peer())
         descriptor, board = make_board()
         board.close()
-        answer = await peer.callRemote(TwistedHello, version=1, board=descriptor)
+        answer = await peer.callRemote(TwistedHello, version=VERSION, board=descriptor)
         os.close(descriptor)
         self.assertEqual(answer["json0"], b'{"pools":["default"]}')
-        peer.callRemote(TwistedAsk, pool="default", arrivals=(1.0,), seen=0)
+        peer.callRemote(TwistedAsk, pool="default", arrivals=(1.0,), seen=0, more=0, question=0)
         pool, lease, name, number = await granted
         self.assertEqual((pool, lease, name), ("default", 0, "127.0.0.1"))
         with socket.socket(fileno=number) as slot:

@@ -15,6 +15,7 @@ from xproxy.handoff.boxes import Box, BoxReader, encode_box
 from xproxy.handoff.messages import (
     COMMAND,
     QUESTION,
+    Answered,
     Ask,
     Census,
     GiveBack,
@@ -23,6 +24,7 @@ from xproxy.handoff.messages import (
     LeaseClosed,
     MalformedMessage,
     Recall,
+    Registered,
     decode,
     decode_answer,
     encode,
@@ -30,6 +32,7 @@ from xproxy.handoff.messages import (
     encode_error,
     error_text,
 )
+from xproxy.interfaces import MAX_MORE
 from xproxy.slots.book import ASK_WINDOW
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
@@ -39,13 +42,17 @@ numbers = st.integers(0, 10**18 - 1)
 arrivals = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=ASK_WINDOW).map(tuple)
 all_messages = st.one_of(
     st.builds(Hello, numbers, numbers),
-    st.builds(Ask, names, arrivals, numbers),
+    st.builds(Ask, names, arrivals, numbers, st.integers(0, MAX_MORE), numbers),
     st.builds(GiveBack, numbers),
     st.builds(LeaseClosed, numbers),
     st.builds(Census),
     st.builds(Grant, names, numbers, names, numbers),
     st.builds(Recall, names, arrivals),
+    st.builds(Answered, names, numbers),
+    st.builds(Registered, names, st.integers(0, 1)),
 )
+
+NEWS = (Answered("a", 1), Registered("a", 1))
 
 
 class MessageTests(SynchronousTestCase):
@@ -68,7 +75,7 @@ class MessageTests(SynchronousTestCase):
         self.refused({})
 
     def test_each_field_must_be_there(self) -> None:
-        for message in (Hello(1, 0), Ask("a", (1.0,), 0), GiveBack(1), Grant("a", 1, "b", 0), Recall("a", ())):
+        for message in (Hello(2, 0), Ask("a", (1.0,), 0), GiveBack(1), Grant("a", 1, "b", 0), Recall("a", ()), *NEWS):
             whole = encode(message, b"1" if isinstance(message, Hello) else b"")
             decode(whole)
             for key in set(whole) - {COMMAND}:
@@ -89,6 +96,12 @@ class MessageTests(SynchronousTestCase):
         ):
             self.refused({COMMAND: b"GiveBack", b"lease": value})
         self.assertEqual(decode({COMMAND: b"GiveBack", b"lease": b"007"}), GiveBack(7))
+
+    def test_bounded_numbers(self) -> None:
+        ask = encode(Ask("a", (), 0))
+        self.assertEqual(decode({**ask, b"more": b"%d" % MAX_MORE}), Ask("a", (), 0, MAX_MORE))
+        self.refused({**ask, b"more": b"%d" % (MAX_MORE + 1)})
+        self.refused({**encode(Registered("a", 1)), b"registered": b"2"})
 
     def test_names(self) -> None:
         for value in (b"\xff", b"a" * 256, b"\xed\xa0\x80"):
@@ -138,7 +151,13 @@ class TwistedGiveBack(amp.Command):
 
 class TwistedAsk(amp.Command):
     commandName = b"Ask"
-    arguments = [(b"pool", amp.Unicode()), (b"arrivals", _Doubles()), (b"seen", amp.Integer())]
+    arguments = [
+        (b"pool", amp.Unicode()),
+        (b"arrivals", _Doubles()),
+        (b"seen", amp.Integer()),
+        (b"more", amp.Integer()),
+        (b"question", amp.Integer()),
+    ]
     requiresAnswer = False
 
 
@@ -148,14 +167,25 @@ class TwistedRecall(amp.Command):
     requiresAnswer = False
 
 
+class TwistedRegistered(amp.Command):
+    commandName = b"Registered"
+    arguments = [(b"pool", amp.Unicode()), (b"registered", amp.Integer())]
+    requiresAnswer = False
+
+
 class AMPTests(SynchronousTestCase):
     """A peer that is written with ``twisted.protocols.amp``."""
 
     def test_both_ways(self) -> None:
         pairs: Tuple[Tuple[Type[amp.Command], Any, Any], ...] = (
             (TwistedGiveBack, GiveBack(7), {"lease": 7}),
-            (TwistedAsk, Ask("a", (1.5, 2.5), 3), {"pool": "a", "arrivals": (1.5, 2.5), "seen": 3}),
+            (
+                TwistedAsk,
+                Ask("a", (1.5, 2.5), 3, 4, 5),
+                {"pool": "a", "arrivals": (1.5, 2.5), "seen": 3, "more": 4, "question": 5},
+            ),
             (TwistedRecall, Recall("b", ()), {"pool": "b", "arrivals": ()}),
+            (TwistedRegistered, Registered("b", 1), {"pool": "b", "registered": 1}),
         )
         for command, message, arguments in pairs:
             box = amp.Box(encode(message))

@@ -85,7 +85,7 @@ class Source:
 
     # -- ISlotSource
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int) -> None:
+    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
         self.asks.append((pool, list(arrivals), seen))
         self.unmet[pool] = len(arrivals)
         while self.generous and self.unmet[pool] and any(parked.pool == pool for parked in self.ring):

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from ..config import PoolConfig
 from ..interfaces import ILeaseHolder
-from ..slots.book import Action, Close, Grant, NotWaiting, PoolBook, Recall, Share
+from ..slots.book import Action, Answer, Close, Grant, NotWaiting, PoolBook, Recall, Share
 from .holding import BusyLeases, Holding
 from .parked import ParkedSlot, SlotState
 
@@ -56,6 +56,9 @@ class Acceptor:
         self._sharers: Dict[Sharer, Tuple[PoolBook, float]] = {}
         self._actions: Deque[Tuple[PoolBook, Action, str]] = deque()
         self._carrying_out = False
+        self._touched: Dict[str, PoolBook] = {}
+        self._registered: Dict[str, bool] = {}
+        """What the holders were told of each pool; one that is not here has nobody registered."""
 
     def book(self, pool: str) -> PoolBook:
         """The book of a pool. Raises UnknownPool."""
@@ -145,6 +148,7 @@ class Acceptor:
         """
         queue = self._actions
         queue.extend((book, action, closing) for action in actions)
+        self._touched[book.name] = book
         if self._carrying_out:
             return
         self._carrying_out = True
@@ -153,6 +157,17 @@ class Acceptor:
                 self._carry_out_one(*queue.popleft())
         finally:
             self._carrying_out = False
+        self._say_registered()
+
+    def _say_registered(self) -> None:
+        """Tell the proxies of pools in which the first slot has registered, or of which the last one is gone."""
+        while self._touched:
+            name, book = self._touched.popitem()
+            registered = book.registered > 0
+            if registered is not self._registered.get(name, False):
+                self._registered[name] = registered
+                for holding in list(self._holdings):
+                    holding.holder.service_registered(name, registered)
 
     def _carry_out_one(self, book: PoolBook, action: Action, closing: str) -> None:
         # A proxy of our own process that raises must not take down whoever made the call that reached it.
@@ -165,6 +180,10 @@ class Acceptor:
                     holding.holder.leases_recalled(book.name, action.arrivals)
             elif isinstance(action, Share):
                 self._share(book, action)
+            elif isinstance(action, Answer):
+                asker: Any = action.holder
+                if not asker.left:
+                    asker.holder.ask_answered(book.name, action.question)
             else:
                 self._close(action, closing)
         except Exception:  # noqa: BLE001 - logged, and everybody else is served on

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Sequence, Se
 from twisted.logger import Logger
 
 from ..interfaces import BOARD_BYTES, ILeaseHolder
-from ..slots.book import NotLeased
+from ..slots.book import Answer, NotLeased
 from .parked import ParkedSlot, SlotState
 
 if TYPE_CHECKING:
@@ -44,10 +44,13 @@ class Holding:
 
     # -- from the proxy
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int) -> None:
+    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
         """Replace the standing ask. Raises UnknownPool, BadAsk."""
         book = self._acceptor.book(pool)
-        self._acceptor.carry_out(book, book.ask(self, arrivals, seen + self._undelivered.get(pool, 0)))
+        actions = book.ask(self, arrivals, seen + self._undelivered.get(pool, 0))
+        if question:
+            actions.append(Answer(self, question))
+        self._acceptor.carry_out(book, actions)
 
     def give_back(self, lease: int) -> None:
         """The slot is clean, says the proxy: back to the ring, unless something waits on it after all. Raises NotLeased."""
@@ -114,6 +117,11 @@ class Holding:
         self.leases[lease] = slot
         self.holder.lease_granted(slot.pool, lease, descriptor, slot.service)
         return True
+
+    def say_registered(self) -> None:
+        """Tell the proxy, which is new, for each pool whether anybody is registered."""
+        for name, book in self._acceptor.books.items():
+            self.holder.service_registered(name, book.registered > 0)
 
     def _miss(self, slot: ParkedSlot, reason: str) -> None:
         """The book has counted a grant that the proxy will never see: see it for the proxy."""

@@ -22,14 +22,15 @@ class LocalSource:
         self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
         self._acceptor = acceptor
         self._holding = acceptor.hold(holder, self._busy)
+        self._holding.say_registered()
 
     def _busy(self, leases: Collection[int]) -> Set[int]:
         board = self.board
         return {lease for lease in leases if board[lease]}
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int) -> None:
+    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
         """See ISlotSource. Raises UnknownPool, BadAsk."""
-        self._holding.ask(pool, arrivals, seen)
+        self._holding.ask(pool, arrivals, seen, more, question)
 
     def give_back(self, lease: int) -> None:
         """See ISlotSource. Raises NotLeased."""

@@ -15,6 +15,7 @@ from ..handoff.connection import BoxConnection, Refused
 from ..handoff.messages import (
     QUESTION,
     VERSION,
+    Answered,
     Ask,
     Census,
     GiveBack,
@@ -22,6 +23,7 @@ from ..handoff.messages import (
     Hello,
     LeaseClosed,
     Recall,
+    Registered,
     decode,
     encode,
     encode_answer,
@@ -74,7 +76,7 @@ class RemoteHolder(BoxConnection):
         else:
             try:
                 if isinstance(message, Ask):
-                    holding.ask(message.pool, message.arrivals, message.seen)
+                    holding.ask(message.pool, message.arrivals, message.seen, message.more, message.question)
                 elif isinstance(message, GiveBack):
                     holding.give_back(message.lease)
                 elif isinstance(message, LeaseClosed):
@@ -101,6 +103,7 @@ class RemoteHolder(BoxConnection):
         self._hello_tag = tag
         self._holding = self._acceptor.hold(self, self._busy)
         self.acceptor_found()
+        self._holding.say_registered()
 
     def _busy(self, leases: Collection[int]) -> Set[int]:
         assert self._board is not None
@@ -132,6 +135,14 @@ class RemoteHolder(BoxConnection):
 
     def _say_recall(self, pool: str, arrivals: Arrivals) -> None:
         self.send(encode(Recall(pool, arrivals)))
+
+    def ask_answered(self, pool: str, question: int) -> None:
+        """See ILeaseHolder."""
+        self.send(encode(Answered(pool, question)))
+
+    def service_registered(self, pool: str, registered: bool) -> None:
+        """See ILeaseHolder."""
+        self.send(encode(Registered(pool, int(registered))))
 
     def acceptor_found(self) -> None:
         """See ILeaseHolder: the answer to the proxy's Hello."""

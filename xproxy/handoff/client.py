@@ -31,6 +31,7 @@ from .messages import (
     ANSWER,
     ERROR,
     VERSION,
+    Answered,
     Ask,
     Census,
     GiveBack,
@@ -40,6 +41,7 @@ from .messages import (
     MalformedMessage,
     Message,
     Recall,
+    Registered,
     decode,
     decode_answer,
     encode,
@@ -58,10 +60,10 @@ HELLO_S = 10.0
 MAX_BOX_BYTES = 16 << 20
 """The longest answer taken: a census of 16,384 services (100 bytes each) in ten pools."""
 
-Standing = Tuple[Tuple[float, ...], int]
-"""A standing ask: the arrivals, and how many grants had been seen."""
+Standing = Tuple[Tuple[float, ...], int, int, int]
+"""A standing ask: the arrivals, how many grants had been seen, how many more wait, the question."""
 
-NOTHING_ASKED: Standing = ((), 0)
+NOTHING_ASKED: Standing = ((), 0, 0, 0)
 
 
 def redial_delay() -> Callable[[int], float]:
@@ -72,7 +74,7 @@ def redial_delay() -> Callable[[int], float]:
 def _ask_is_urgent(said: Standing, standing: Standing) -> bool:
     """Somebody more waits than the acceptor knows of, which has struck one for each grant: an idle slot may be there for it."""
     granted = standing[1] - said[1]
-    return len(standing[0]) > len(said[0]) - granted
+    return len(standing[0]) + standing[2] > len(said[0]) + said[2] - granted
 
 
 class AcceptorConnection(BoxConnection):
@@ -126,7 +128,7 @@ class AcceptorConnection(BoxConnection):
         pacer = self._asks.get(pool)
         if pacer is None:
             pacer = self._asks[pool] = Pacer(
-                self._clock, NOTHING_ASKED, lambda said: self.say(Ask(pool, said[0], said[1])), _ask_is_urgent
+                self._clock, NOTHING_ASKED, lambda said: self.say(Ask(pool, *said)), _ask_is_urgent
             )
         if standing != pacer.newest:
             pacer.say(standing)
@@ -153,6 +155,10 @@ class AcceptorConnection(BoxConnection):
             self._client.holder.lease_granted(message.pool, message.lease, descriptor, message.service)
         elif isinstance(message, Recall) and message.pool in self._asks:
             self._client.holder.leases_recalled(message.pool, message.arrivals)
+        elif isinstance(message, Answered) and message.pool in self._asks:
+            self._client.holder.ask_answered(message.pool, message.question)
+        elif isinstance(message, Registered):
+            self._client.holder.service_registered(message.pool, bool(message.registered))
         else:
             raise Refused("a message that no acceptor has to send now")
 
@@ -290,14 +296,14 @@ class HandoffClient(Service):
             self._connection = None
             self.board = bytearray(BOARD_BYTES)
             # What was seen was seen of that connection's grants.
-            self._asks = {pool: (arrivals, 0) for pool, (arrivals, _) in self._asks.items() if arrivals}
+            self._asks = {pool: (asked[0], 0, *asked[2:]) for pool, asked in self._asks.items() if asked[0]}
             self.holder.acceptor_lost()
 
     # -- ISlotSource
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int) -> None:
+    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
         """See ISlotSource. Without an acceptor it is remembered, until there is one."""
-        standing = (tuple(arrivals), seen)
+        standing = (tuple(arrivals), seen, more, question)
         self._asks[pool] = standing
         if self._connection is not None:
             self._connection.ask(pool, standing)

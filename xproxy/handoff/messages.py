@@ -15,10 +15,11 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 import attr
 
+from ..interfaces import MAX_MORE
 from ..slots.book import ASK_WINDOW
 from .boxes import MAX_VALUE_BYTES, Box
 
-VERSION = 1
+VERSION = 2
 """Of these messages. An acceptor answers another one with an error, and closes."""
 
 COMMAND = b"_command"
@@ -76,12 +77,20 @@ def _from_arrivals(value: Tuple[float, ...]) -> bytes:
     return struct.pack(f">{len(value)}d", *value)
 
 
-def _field(read: Callable[[bytes], Any], write: Callable[[Any], bytes]) -> Any:
-    return attr.field(metadata={"read": read, "write": write})
+def _field(read: Callable[[bytes], Any], write: Callable[[Any], bytes], default: Any = attr.NOTHING) -> Any:
+    return attr.field(metadata={"read": read, "write": write}, default=default)
 
 
-def _number_field() -> Any:
-    return _field(_number, _from_number)
+def _number_field(default: Any = attr.NOTHING, most: int = 10**MAX_NUMBER_DIGITS) -> Any:
+    """A number up to ``most``. The default is for whoever makes a message; on the wire each field is there."""
+
+    def read(value: bytes) -> int:
+        number = _number(value)
+        if number > most:
+            raise MalformedMessage("a number is too large")
+        return number
+
+    return _field(read, _from_number, default)
 
 
 def _name_field() -> Any:
@@ -107,6 +116,8 @@ class Ask:
     pool: str = _name_field()
     arrivals: Tuple[float, ...] = _arrivals_field()
     seen: int = _number_field()
+    more: int = _number_field(0, MAX_MORE)
+    question: int = _number_field(0)
 
 
 @attr.frozen
@@ -146,11 +157,27 @@ class Recall:
     arrivals: Tuple[float, ...] = _arrivals_field()
 
 
-Message = Union[Hello, Ask, GiveBack, LeaseClosed, Census, Grant, Recall]
+@attr.frozen
+class Answered:
+    """From the acceptor: all that the asks up to this question could bring was granted."""
+
+    pool: str = _name_field()
+    question: int = _number_field()
+
+
+@attr.frozen
+class Registered:
+    """From the acceptor: whether (1 or 0) any slot of a pool is registered."""
+
+    pool: str = _name_field()
+    registered: int = _number_field(most=1)
+
+
+Message = Union[Hello, Ask, GiveBack, LeaseClosed, Census, Grant, Recall, Answered, Registered]
 
 _FIELDS: Dict[Type[Any], Tuple[Tuple[str, bytes, Callable[[bytes], Any], Callable[[Any], bytes]], ...]] = {
     kind: tuple((f.name, f.name.encode(), f.metadata["read"], f.metadata["write"]) for f in attr.fields(kind))
-    for kind in (Hello, Ask, GiveBack, LeaseClosed, Census, Grant, Recall)
+    for kind in (Hello, Ask, GiveBack, LeaseClosed, Census, Grant, Recall, Answered, Registered)
 }
 
 _KINDS: Dict[bytes, Type[Any]] = {kind.__name__.encode(): kind for kind in _FIELDS}

@@ -137,6 +137,15 @@ class ProxyService(MultiService):
         """See ILeaseHolder."""
         self.gateway.pools[pool].leases_recalled(arrivals)
 
+    def ask_answered(self, pool: str, question: int) -> None:
+        """See ILeaseHolder."""
+        self.gateway.pools[pool].ask_answered(question)
+
+    def service_registered(self, pool: str, registered: bool) -> None:
+        """See ILeaseHolder. The acceptor may have pools that are not ours."""
+        if pool in self.gateway.pools:
+            self.gateway.pools[pool].service_registered(registered)
+
     def acceptor_lost(self) -> None:
         """See ILeaseHolder."""
         for pool in self.gateway.pools.values():

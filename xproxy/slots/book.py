@@ -83,7 +83,15 @@ class Close:
     slot: int
 
 
-Action = Union[Grant, Recall, Share, Close]
+@attr.frozen
+class Answer:
+    """Tell this holder that everything that its asks up to this question could bring was granted."""
+
+    holder: Hashable
+    question: int
+
+
+Action = Union[Grant, Recall, Share, Close, Answer]
 
 
 @attr.define(eq=False)

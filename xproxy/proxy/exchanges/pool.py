@@ -232,6 +232,12 @@ class Pool:
         if self._news:
             self._ask()
 
+    def ask_answered(self, question: int) -> None:
+        """See ILeaseHolder."""
+
+    def service_registered(self, registered: bool) -> None:
+        """See ILeaseHolder."""
+
     def leases_recalled(self, arrivals: Sequence[float]) -> None:
         """See ILeaseHolder."""
         for slot in self.line.recalled(arrivals):
