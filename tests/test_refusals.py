@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, List
-
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.doubles.logged import Logged
 from xproxy import refusals
 from xproxy.refusals import LINES_PER_PERIOD, REPEAT_S, RefusalLog
 
@@ -17,8 +16,9 @@ class RefusalLogTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.events: List[Any] = []
-        self.log = RefusalLog(Logger(observer=self.events.append), self.clock.seconds)
+        logged = Logged(self)
+        self.events = logged.events
+        self.log = RefusalLog(Logger("xproxy.test"), self.clock.seconds)
 
     def test_once_for_each_event(self) -> None:
         self.assertTrue(self.log.say("{peer}: {reason}", peer="a", reason="x"))

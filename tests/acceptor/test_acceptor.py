@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from tests.acceptor.scene import POLITE, SceneTestCase
 from tests.doubles.holders import RecordingSharer
-from xproxy.acceptor import holding, parked
+from xproxy.acceptor import holding
 from xproxy.acceptor.acceptor import UnknownPool
 from xproxy.acceptor.local import LocalSource
 from xproxy.interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
@@ -212,7 +212,7 @@ class LeaseTests(SceneTestCase):
         def none_left(descriptor: int) -> int:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        dup = self.patch(parked.os, "dup", none_left)
+        dup = self.patch(os, "dup", none_left)
         proxy.ask(1.0)
         dup.restore()
         self.assertTrue(slot.service_sees_end())
@@ -403,7 +403,7 @@ class ShareTests(SceneTestCase):
         def none_left(descriptor: int) -> int:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        dup = self.patch(parked.os, "dup", none_left)
+        dup = self.patch(os, "dup", none_left)
         sharer = self.share()
         dup.restore()
         self.assertEqual(sharer.unavailable, 1)

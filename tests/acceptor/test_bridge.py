@@ -23,10 +23,10 @@ class BridgeTestCase(TLSTestCase):
     """One slot over TLS, leased to a proxy in this process.
 
     :ivar service: the service's end, over TLS.
-    :ivar slot: the proxy's descriptor.
+    :ivar lent: the proxy's descriptor.
     """
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # Trial waits for it.
         await super().setUp()
         self.start_tls()
         self.holder = RecordingHolder()
@@ -38,16 +38,16 @@ class BridgeTestCase(TLSTestCase):
     def lease(self) -> socket.socket:
         """The proxy takes the slot."""
         self.holder.ask(1.0)
-        self.slot = self.holder.sockets[0]
-        self.slot.setblocking(False)
-        return self.slot
+        self.lent = self.holder.sockets[0]
+        self.lent.setblocking(False)
+        return self.lent
 
     async def read(self, count: int = 1 << 30) -> Tuple[bytes, str]:
         """What the proxy reads: so many bytes, or all until the end, and how that was."""
         data = b""
         while len(data) < count:
             try:
-                more = self.slot.recv(min(65536, count - len(data)))
+                more = self.lent.recv(min(65536, count - len(data)))
             except BlockingIOError:
                 await soon()
             except ConnectionResetError:
@@ -63,7 +63,7 @@ class BridgeTestCase(TLSTestCase):
         view = memoryview(data)
         while view:
             try:
-                view = view[self.slot.send(view) :]
+                view = view[self.lent.send(view) :]
             except BlockingIOError:
                 await soon()
 
@@ -145,7 +145,7 @@ class BytesTests(BridgeTestCase):
 
         def offer() -> int:
             try:
-                return self.slot.send(b"x" * 16384)
+                return self.lent.send(b"x" * 16384)
             except BlockingIOError:
                 return 0
 
@@ -169,7 +169,7 @@ class ServiceEndsTests(BridgeTestCase):
         self.assertEqual(await self.read(), (b"response" * 10000, "end of file"))
         await self.write(b"more")  # Nobody will read it, but an error now could hide the response from a slower reader.
         await self.over()
-        self.assertRaises(BrokenPipeError, self.slot.send, b"x")
+        self.assertRaises(BrokenPipeError, self.lent.send, b"x")
         self.holder.close_lease(0)
         self.assertEqual(self.counts(), (0, 0, 0))
 
@@ -262,7 +262,7 @@ class ServiceEndsTests(BridgeTestCase):
         await self.service.send(data)
         self.service.close_notify()
         self.service.close()
-        await until(lambda: readable(self.slot))
+        await until(lambda: readable(self.lent))
         arrived, how = await self.read()
         self.assertEqual((arrived == data, how), (True, "end of file"))
         await self.over()
@@ -292,7 +292,7 @@ class ProxyEndsTests(BridgeTestCase):
         taken = 1
         while taken:
             try:
-                taken = self.slot.send(b"x" * 65536)
+                taken = self.lent.send(b"x" * 65536)
             except BlockingIOError:
                 taken = 0
             await soon()
@@ -312,7 +312,7 @@ class ProxyEndsTests(BridgeTestCase):
         """``close_notify`` is passed on, and what the service still says comes through, as long as somebody listens."""
         self.lease()
         await self.write(b"all of it")
-        self.slot.shutdown(socket.SHUT_WR)
+        self.lent.shutdown(socket.SHUT_WR)
         self.assertEqual(await self.service.receive(9), b"all of it")
         await until(self.service.read)
         self.assertEqual(self.service.end, "in order")

@@ -9,17 +9,17 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.doubles.holders import SlotTransport
+from tests.doubles.logged import Logged
 from xproxy.acceptor import registering as registration
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.registering import SlotFactory
 from xproxy.config import PoolConfig, networks
 from xproxy.net.keepalive import USER_TIMEOUT_S
 from xproxy.slots.goodbye import is_goodbye
-from xproxy.slots.registration import AUTO_RAW_S, build_mxproxy, build_registration
+from xproxy.slots.registration import AUTO_RAW_S, Registration, build_mxproxy, build_registration
 
 HERE = IPv4Address("TCP", "127.0.0.1", 4711)
 TIMEOUT_S = 5.0
@@ -31,15 +31,9 @@ class RegistrationTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.transports: List[SlotTransport] = []
-        self.lines: List[str] = []
-        globalLogPublisher.addObserver(self._logged)
-        self.addCleanup(globalLogPublisher.removeObserver, self._logged)
+        self.lines = Logged(self).lines
         self.addCleanup(self._close)
         self.listen(PoolConfig("default"))
-
-    def _logged(self, event: Any) -> None:
-        if event["log_namespace"].startswith("xproxy."):
-            self.lines.append(event["log_format"].format(**event))
 
     def _close(self) -> None:
         self.factory.close()
@@ -258,8 +252,8 @@ class AdmissionTests(RegistrationTestCase):
         self.assertIn("192.0.2.1 was refused: its address is not allowed", self.lines[1])
 
     def test_a_long_name_is_cut(self) -> None:
-        found = registration.Registration("proxy", instance="\N{SNOWMAN}" * 128)
-        name = registration.service_name(found, None)
+        found = Registration("proxy", instance="\N{SNOWMAN}" * 128)
+        name = registration.service_name(found, "")
         self.assertEqual(name, "\N{SNOWMAN}" * 66)
 
 

@@ -26,6 +26,8 @@ def pool(name: str, *names: str) -> PoolConfig:
 class NamesTests(SynchronousTestCase):
     """Host names by service-identity, URIs to the letter."""
 
+    authority: Authority
+
     @classmethod
     def setUpClass(cls) -> None:
         cls.authority = Authority(tempfile.mkdtemp())

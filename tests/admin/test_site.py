@@ -328,7 +328,8 @@ class RefusalTests(AdminTestCase):
     def test_a_body_is_dropped(self) -> None:
         body = b"x" * 200_000  # More than twisted.web keeps in memory before it opens a file.
         transport = self.send(self.both(), b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n")
-        (request,) = transport.protocol.wrappedProtocol._channel.requests
+        channel: Any = transport.protocol
+        (request,) = channel.wrappedProtocol._channel.requests
         transport.protocol.dataReceived(body[:-1])
         self.assertEqual(request.content.tell(), 0)
         transport.protocol.dataReceived(body[-1:])

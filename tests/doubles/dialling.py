@@ -56,6 +56,12 @@ class Wire(StringTransport):
             self.lost = True
             self.protocol.connectionLost(Failure(error or ConnectionDone()))
 
+    def readConnectionLost(self, reason: Failure) -> None:
+        """Nothing tells it: see ``end``."""
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        """Nothing tells it."""
+
     def end(self) -> None:
         """The other end closes its side, as Twisted's transports tell it."""
         if IHalfCloseableProtocol.providedBy(self.protocol):

@@ -7,16 +7,15 @@ import os
 import shutil
 import socket
 import tempfile
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Tuple
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from tests.doubles.holders import RecordingHolder, descriptors
+from tests.doubles.logged import Logged
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, Config, PoolConfig
 from xproxy.handoff.client import HandoffClient
@@ -42,7 +41,7 @@ class HandoffTestCase(TestCase):
 
     timeout = 60  # A process of its own takes its time to start on a busy machine.
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # Trial waits for it.
         # The reactor itself opens a few when it runs and listens for the first time.
         await reactor.listenTCP(0, Factory(), interface="127.0.0.1").stopListening()
         gc.collect()
@@ -52,17 +51,11 @@ class HandoffTestCase(TestCase):
         self.services: List[Any] = []
         self.sockets: List[socket.socket] = []
         self.holders: List[RecordingHolder] = []
-        self.lines: List[str] = []
-        globalLogPublisher.addObserver(self._logged)
+        self.lines = Logged(self).lines
         self.addCleanup(self._check_descriptors)
         self.addCleanup(self._stop)
 
-    def _logged(self, event: Any) -> None:
-        if event["log_namespace"].startswith("xproxy."):
-            self.lines.append(event["log_format"].format(**event))
-
     async def _stop_all(self) -> None:
-        globalLogPublisher.removeObserver(self._logged)
         for service in reversed(self.services):
             await service.stopService()
         for holder in self.holders:
@@ -97,8 +90,7 @@ class HandoffTestCase(TestCase):
 
     def slot(self, acceptor: AcceptorService, listener: int = 0) -> socket.socket:
         """A service's end of a new slot."""
-        port: Optional[IListeningPort] = acceptor.listeners[listener].port
-        assert port is not None
+        port: Any = acceptor.listeners[listener].port
         service = socket.create_connection((port.getHost().host, port.getHost().port))
         service.setblocking(False)
         self.sockets.append(service)

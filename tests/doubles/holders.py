@@ -38,7 +38,7 @@ class RecordingHolder:
         self.events: List[str] = []
         self.seen: Dict[str, int] = {}
         self.on_grant: Callable[[str, int], Any] = lambda pool, lease: None
-        self._waiting: List[Tuple[Callable[[], bool], Deferred[None]]] = []
+        self._waiting: List[Tuple[Callable[[], object], Deferred[None]]] = []
 
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
         assert lease not in self.sockets
@@ -71,7 +71,7 @@ class RecordingHolder:
 
     # -- for tests
 
-    def until(self, holds: Callable[[], bool]) -> Deferred[None]:
+    def until(self, holds: Callable[[], object]) -> Deferred[None]:
         """Fires as soon as ``holds()`` after one of the calls above."""
         waiting: Deferred[None] = Deferred()
         self._waiting.append((holds, waiting))

@@ -101,7 +101,7 @@ class TLSService:
 class TLSTestCase(HandoffTestCase):
     """An acceptor, an authority whose certificates it takes, and one that it has never heard of."""
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]  # Trial waits for it.
         await super().setUp()
         self.patch(bridge, "LINGER_S", 0.3)
         self.authority = Authority(self.directory, "CA")

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.clients import PATIENCE_S, Address
-from tests.e2e.processes import Xproxy, configuration
+from tests.e2e.processes import TIMEOUT_S, Xproxy, configuration
 from tests.e2e.services import REDIAL_S, mxproxy_preamble, respond
 from tests.e2e.wire import Message, Wire, connect
 
@@ -41,6 +41,10 @@ class Recorder:
         self.seen.append(request)
         answer = self.answer
         wire.send(answer if isinstance(answer, bytes) else answer(request))
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many requests came in all."""
+        wait_for(lambda: len(self.seen) >= count, "the request")
 
     @property
     def last(self) -> Message:
@@ -88,6 +92,12 @@ class PlayedService:
             thread.join(PATIENCE_S)
         if self._wrong:
             raise self._wrong[0]
+
+    def wait_dialled(self, count: int) -> None:
+        """Wait until slots were dialled so often in all."""
+        wait_for(lambda: self.dialled >= count, "another slot")
+        if self.dialled != count:
+            raise AssertionError(f"dialled {self.dialled} times, not {count}")
 
     def _keep(self, number: int) -> None:
         while not self._stopped.is_set():
@@ -221,7 +231,7 @@ class ProxyCase(SynchronousTestCase):
 
     def at_rest(self, **numbers: int) -> None:
         """Wait until nothing runs and nothing waits."""
-        self.proxy.has(in_flight=0, queue_length=0, **numbers)
+        self.proxy.has("default", TIMEOUT_S, in_flight=0, queue_length=0, **numbers)
 
 
 def get(target: str = "/", *fields: str, method: str = "GET", version: str = "1.1") -> bytes:

@@ -58,6 +58,11 @@ def respond(body: bytes = b"ok\n", status: str = "200 OK", *headers: str) -> byt
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def answering(answer: bytes) -> Answer:
+    """Always the same answer."""
+    return lambda request: answer
+
+
 def describe(request: Request) -> bytes:
     """Say what was asked, and by which slot."""
     return respond(f"{request.method} {request.target} {len(request.body)} slot {request.slot}\n".encode())

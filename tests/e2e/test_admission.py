@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.clients import ask, connect_unix, exchange, receive_slot
 from tests.e2e.processes import Xacceptor, Xproxy, configuration, short_path, slots_description, twist
-from tests.e2e.services import SlotService, mxproxy_preamble
+from tests.e2e.services import SlotService, answering, mxproxy_preamble, respond
 
 MINUTE_S = 60
 
@@ -125,14 +125,8 @@ pool = "b"
 """
         self.proxy = Xproxy(self, "--config", configuration(self, text)).ready()
         for name in ("a", "b"):
-            answer = name.encode()
-            SlotService(
-                self,
-                self.proxy.slots,
-                1,
-                lambda request, answer=answer: b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + answer,
-                proxy_v2("127.0.0.1", pool=answer, instance=b"service-" + answer),
-            )
+            preamble = proxy_v2("127.0.0.1", pool=name.encode(), instance=b"service-" + name.encode())
+            SlotService(self, self.proxy.slots, 1, answering(respond(name.encode())), preamble)
             self.proxy.has(name, slots=1)
             self.assertEqual([f"service-{name}"], [service["name"] for service in self.proxy.pool(name)["services"]])
         self.assertEqual([b"a", b"b"], [ask(self.proxy.http, target).body for target in ("/a/x", "/b")])

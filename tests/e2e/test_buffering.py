@@ -9,6 +9,7 @@ import os
 import resource
 import tempfile
 import threading
+from functools import partial
 from typing import List
 
 from tests.e2e.clients import PATIENCE_S
@@ -26,6 +27,10 @@ LARGE = 12 * MEBIBYTE
 
 class BufferingCase(ProxyCase):
     """What the tests here look at."""
+
+    def has_files(self, count: int) -> bool:
+        """Whether the proxy has so many of them open."""
+        return len(self.temporary_files()) == count
 
     def temporary_files(self) -> List[int]:
         """The sizes of the unlinked files that the proxy has open."""
@@ -79,7 +84,7 @@ class SlowRequestTests(BufferingCase):
             client = self.connect()
             client.send(post(body, target="/slow")[:-1])
             self.assert_slot_is_free()
-            wait_for(lambda files=files: len(self.temporary_files()) == files, "the file")
+            wait_for(partial(self.has_files, files), "the file")
             client.send(body[-1:])
             self.assertEqual(200, client.response().status)
             self.assertEqual(body, recorder.last.body)
@@ -332,7 +337,7 @@ class StreamingTests(BufferingCase):
         client.send(get("/streamed", "Transfer-Encoding: chunked", method="POST"))
         for piece in (b"abc", b"de"):
             client.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-            wait_for(lambda piece=piece: piece in pieces, "a piece")
+            wait_for(partial(pieces.__contains__, piece), "a piece")
         client.send(b"0\r\nX-Sum: 1\r\n\r\n")
         self.assertEqual(200, client.response().status)
         self.assertEqual("chunked", heads[-1].headers["transfer-encoding"])

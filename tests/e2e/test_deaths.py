@@ -44,6 +44,11 @@ def fixed_slots() -> str:
         return f"tcp:{port}:interface=127.0.0.1"
 
 
+def was_back(proxy: Xproxy, times: int) -> bool:
+    """Whether a proxy has said so often that its acceptor is back."""
+    return sum("is back" in line for line in proxy.lines) >= times
+
+
 class ServiceDeathTests(SynchronousTestCase):
     """A service is killed while it works on a request; another one is there."""
 
@@ -256,9 +261,7 @@ class AcceptorDeathTests(SynchronousTestCase):
             end(acceptor)
             acceptor = self.restart()
             for proxy in self.proxies:
-                proxy.eventually(
-                    lambda p=proxy, n=number: sum("is back" in line for line in p.lines) > n, "the acceptor to be back"
-                )
+                proxy.eventually(partial(was_back, proxy, number + 1), "the acceptor to be back")
             self.go_on(loads)
         for load in loads:
             load.stop()

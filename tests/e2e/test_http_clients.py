@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from typing import Any, Iterator, List
 
 from tests.e2e.clients import PATIENCE_S, together
@@ -170,7 +171,7 @@ class RequestsTests(ClientCase):
                     target = f"/{number}/{turn}"
                     assert session.get(self.url + target).content == echoed("GET", target)
 
-        together(*[lambda number=number: one(number) for number in range(12)])
+        together(*[partial(one, number) for number in range(12)])
         self.at_rest(slots=4)
 
 

@@ -97,7 +97,7 @@ class SizeTests(ProxyCase):
             dialled = self.service.dialled
             self.recorder.answer = respond(b"", "200 OK", *fields)
             self.assertEqual(502, self.ask(get(method="POST")).status)
-            wait_for(lambda before=dialled: self.service.dialled == before + 1, "another slot")
+            self.service.wait_dialled(dialled + 1)
         self.recorder.answer = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 600
         self.assertEqual(502, self.ask(get(method="POST")).status)
 

@@ -7,7 +7,7 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.clients import talk
-from tests.e2e.played import PlayedService, ProxyCase, Recorder, get, post, wait_for
+from tests.e2e.played import PlayedService, ProxyCase, Recorder, get, post
 from tests.e2e.processes import Xacceptor, Xproxy
 from tests.e2e.services import respond
 from tests.e2e.wire import Message, Wire
@@ -207,4 +207,4 @@ class ClosingTests(ProxyCase):
             self.assertEqual(b"own", self.ask(get()).body)
             answered.release()
             sent.acquire()
-            wait_for(lambda expected=number + 1: service.dialled == expected, "another slot")
+            service.wait_dialled(number + 1)

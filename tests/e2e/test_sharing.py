@@ -44,9 +44,9 @@ class SharingTests(SynchronousTestCase):
         service = SlotService(self, self.acceptor.slots, SLOTS, answer)
         self.acceptor.has(slots=SLOTS)
         answers = together(*[partial(ask, self.proxies[number % 2].http, f"/{number}") for number in range(CLIENTS)])
-        self.assertEqual([200] * CLIENTS, [answer.status for answer in answers])
-        for number, answer in enumerate(answers):
-            self.assertTrue(answer.body.startswith(b"GET /%d 0 " % number), answer.body)
+        self.assertEqual([200] * CLIENTS, [answered.status for answered in answers])
+        for number, answered in enumerate(answers):
+            self.assertTrue(answered.body.startswith(b"GET /%d 0 " % number), answered.body)
         self.assertEqual(CLIENTS, len(service.requests))
         self.assertEqual((SLOTS, 0), (service.most, service.overlapping))
         self.assertEqual(SLOTS, service.dialled)

@@ -205,7 +205,7 @@ class OpenSSLTests(TLSCase):
                 client.stdin.write(b"K\n")
                 self.assertIn(b"KEYUPDATE\n", iter(client.stderr.readline, b""))
                 client.stdin.write(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
-                wait_for(lambda number=number: len(recorder.seen) > number, "the request")
+                recorder.wait_for(number + 1)
             client.stdin.close()
             patience.cancel()
         self.assertEqual(["/0", "/1", "/2"], recorder.targets)

@@ -14,6 +14,7 @@ from tests.e2e.wire import Message, Wire
 
 try:
     from websockets.exceptions import ConnectionClosed
+    from websockets.frames import Frame
     from websockets.http11 import Request
     from websockets.server import ServerProtocol
     from websockets.sync.client import connect
@@ -50,7 +51,7 @@ def websocket(wire: Wire) -> None:
         for event in protocol.events_received():
             if isinstance(event, Request):
                 protocol.send_response(protocol.accept(event))
-            elif event.opcode in (1, 2):
+            elif isinstance(event, Frame) and event.opcode in (1, 2):
                 (protocol.send_text if event.opcode == 1 else protocol.send_binary)(event.data)
         for data in protocol.data_to_send():
             if data:

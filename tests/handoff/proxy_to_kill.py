@@ -32,4 +32,4 @@ class Victim(RecordingHolder):
 victim = Victim()
 victim.source = client = HandoffClient(reactor, sys.argv[1], victim)
 client.startService()
-reactor.run()  # type: ignore[attr-defined]
+reactor.run()

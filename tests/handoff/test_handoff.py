@@ -351,15 +351,15 @@ class _Impostor(Protocol):
     """Something else that listens where the acceptor should."""
 
     def connectionMade(self) -> None:
-        self.factory.connections.append(self)  # type: ignore[union-attr]
+        self.factory.connections.append(self)
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
-        for part, fds in self.factory.says:  # type: ignore[union-attr]
+        for part, fds in self.factory.says:
             for number in fds:
                 transport.sendFileDescriptor(number)
             transport.write(part)
-        if self.factory.hangs_up:  # type: ignore[union-attr]
+        if self.factory.hangs_up:
             transport.loseConnection()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from importlib import import_module
+from typing import Any, List, Optional
 
 import attr
 import h11
 
+httptools: Any  # llhttp, the parser of Node.js
 try:
-    import httptools  # llhttp, the parser of Node.js
+    httptools = import_module("httptools")
 except ImportError:  # no wheel for this interpreter
     httptools = None
 

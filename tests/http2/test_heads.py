@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import hpack
 from hypothesis import given, settings
@@ -29,15 +29,16 @@ LIMITS = HeadLimits()
 
 def decoded(block: bytes) -> List[Tuple[bytes, bytes]]:
     """The fields of a header block."""
-    return [tuple(field) for field in hpack.Decoder().decode(block, raw=True)]
+    return [(name, value) for name, value in hpack.Decoder().decode(block, raw=True)]
 
 
 Fields = List[Tuple[bytes, bytes]]
 
 
-def fields(*more: Tuple[bytes, bytes], **pseudo: bytes) -> Fields:
+def fields(*more: Tuple[bytes, bytes], **pseudo: Optional[bytes]) -> Fields:
     """Those of a request."""
-    head = {"method": b"GET", "scheme": b"https", "authority": b"example.com", "path": b"/", **pseudo}
+    head: Dict[str, Optional[bytes]] = {"method": b"GET", "scheme": b"https", "authority": b"example.com", "path": b"/"}
+    head.update(pseudo)
     return [(b":" + name.encode(), value) for name, value in head.items() if value is not None] + list(more)
 
 

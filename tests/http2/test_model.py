@@ -260,7 +260,7 @@ class TwoEnds(RuleBasedStateMachine):
     def _happened(self, event: Any) -> None:
         stream_id = getattr(event, "stream_id", 0)
         if isinstance(event, h2.events.ResponseReceived):
-            self.heads[stream_id] = [tuple(field) for field in event.headers or ()]
+            self.heads[stream_id] = [(name, value) for name, value in event.headers or ()]
             self.got[stream_id] = b""
         elif isinstance(event, h2.events.DataReceived):
             self.got[stream_id] += event.data

@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, List, Optional
 from unittest import SkipTest, mock
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError, ConnectionAborted, ConnectionDone, ConnectionLost
@@ -24,6 +24,8 @@ from xproxy import config as cfg
 from xproxy.net import accepting
 from xproxy.net.accepting import ClientTransport, accept_plainly
 from xproxy.proxy.proxy_service import ProxyService
+
+reactor: Any = _reactor
 
 
 class Client(Protocol):
@@ -78,7 +80,7 @@ class Clients(Factory):
         for entry in list(self._waiting):
             if entry[0]():
                 self._waiting.remove(entry)
-                reactor.callLater(0, entry[1].callback, None)  # type: ignore[attr-defined]
+                reactor.callLater(0, entry[1].callback, None)
 
 
 class AcceptingTests(TestCase):
@@ -89,7 +91,7 @@ class AcceptingTests(TestCase):
     def listen(self, interface: str = "127.0.0.1") -> Any:
         """The port and its factory."""
         self.clients = Clients()
-        port: Any = reactor.listenTCP(0, self.clients, 1000, interface)  # type: ignore[attr-defined]
+        port: Any = reactor.listenTCP(0, self.clients, 1000, interface)
         self.addCleanup(port.stopListening)
         accept_plainly(port)
         self.assertIn("doRead", vars(port))
@@ -245,7 +247,7 @@ class AcceptingTests(TestCase):
 
     def test_other_ports(self) -> None:
         """A UNIX port is left as it is."""
-        port: Any = reactor.listenUNIX(self.mktemp(), Clients())  # type: ignore[attr-defined]
+        port: Any = reactor.listenUNIX(self.mktemp(), Clients())
         self.addCleanup(port.stopListening)
         accept_plainly(port)
         self.assertNotIn("doRead", vars(port))

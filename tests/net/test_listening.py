@@ -14,9 +14,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.doubles.logged import Logged
 from xproxy.net.listening import BACKLOG, ListenService, server_endpoint, use_all_descriptors
 from xproxy.startup import StartupError, os_reason
 
@@ -158,15 +158,13 @@ class SlowTests(SynchronousTestCase):
         self.late: List[StartupError] = []
         self.service = ListenService(MemoryReactorClock(), "tcp:1", Factory(), failed_late=self.late.append)
         self.service._endpoint = self.endpoint  # type: ignore[assignment]
-        self.events: List[Any] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.logged = Logged(self)
 
     def test_it_fails_late(self) -> None:
         self.service.startService()
         self.endpoint.listening.errback(CannotListenError("", 1, OSError(errno.EACCES, "Permission denied")))
         self.assertEqual(str(self.late[0]), "cannot listen on tcp:1: permission denied")
-        self.assertEqual(len([event for event in self.events if event["log_level"].name == "critical"]), 1)
+        self.assertEqual(len(self.logged.of_level("critical")), 1)
 
     def test_it_is_stopped_before(self) -> None:
         self.service.startService()

@@ -77,6 +77,7 @@ class PollingTests(SynchronousTestCase):
     def test_other_reactors(self) -> None:
         """They are not ours to change."""
         reactor = SelectReactor()
-        self.addCleanup(lambda: [os.close(descriptor) for descriptor in (reactor.waker.i, reactor.waker.o)])
+        for descriptor in (reactor.waker.i, reactor.waker.o):
+            self.addCleanup(os.close, descriptor)
         poll_plainly(reactor)
         self.assertNotIn("doIteration", vars(reactor))

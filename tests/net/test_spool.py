@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 from typing import Any, Callable, List
 from unittest import mock
 
@@ -13,14 +14,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.world.rig import unlinked_files
-from xproxy.net import spool as spool_module
 from xproxy.net.blocks import BLOCK_BYTES, Blocks
 from xproxy.net.spool import READ_BYTES, Spool
 
 
 def drain(spool: Spool) -> List[bytes]:
     """Everything that is left, as it comes."""
-    pieces = []
+    pieces: List[bytes] = []
     while True:
         piece = spool.take()
         if not piece:
@@ -125,7 +125,7 @@ class SpoolTests(SynchronousTestCase):
         """No space for a file at all: nothing of the piece is kept."""
         spool = Spool(2)
         spool.put(b"ok")
-        with mock.patch.object(spool_module.tempfile, "TemporaryFile", side_effect=OSError(errno.EMFILE, "too many")):
+        with mock.patch.object(tempfile, "TemporaryFile", side_effect=OSError(errno.EMFILE, "too many")):
             self.assertRaises(OSError, spool.put, b"more")
         self.assertEqual(drain(spool), [b"ok"])
 

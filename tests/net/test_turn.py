@@ -14,7 +14,10 @@ class Told:
     """A sender that does something when it is told."""
 
     def __init__(self, does: Callable[[], object]) -> None:
-        self.turn_ended = does
+        self._does = does
+
+    def turn_ended(self) -> None:
+        self._does()
 
 
 class TurnTests(SynchronousTestCase):

@@ -10,10 +10,10 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.doubles.logged import Logged
 from tests.doubles.pki import DAY, NOW, POLICY, Authority
 from tests.tls.test_contexts import shake_hands
 from xproxy.startup import StartupError
@@ -23,8 +23,9 @@ from xproxy.tls.contexts import TLSPolicy
 
 def subject(client: SSL.Connection) -> str:
     """Of the certificate that a client was shown."""
-    text: str = client.get_peer_certificate().to_cryptography().subject.rfc4514_string()
-    return text
+    shown = client.get_peer_certificate()
+    assert shown is not None
+    return shown.to_cryptography().subject.rfc4514_string()
 
 
 TLS13 = SSL.TLS1_3_VERSION
@@ -44,9 +45,7 @@ class StoreCase(SynchronousTestCase):
         self.reactor = Clock()
         self.now: datetime = NOW
         self.contexts: Dict[int, SSL.Context] = {}
-        self.lines: List[Any] = []
-        globalLogPublisher.addObserver(self.lines.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.lines.append)
+        self.logged = Logged(self)
 
     def make(self, *files: Any, policy: TLSPolicy = POLICY) -> CertificateStore:
         return CertificateStore(self.reactor, files, policy, now=lambda: self.now)
@@ -62,9 +61,9 @@ class StoreCase(SynchronousTestCase):
 
     def said(self) -> List[str]:
         """What was logged since the last call, with the directory taken out."""
-        lines, self.lines[:] = list(self.lines), []
-        told = [line["log_format"].format(**line) for line in lines if line.get("log_namespace", "").startswith("xproxy.")]
-        return [line.replace(self.directory + "/", "") for line in told]
+        told = [line.replace(self.directory + "/", "") for line in self.logged.lines]
+        self.logged.clear()
+        return told
 
     def shown(
         self, store: CertificateStore, name: Optional[bytes] = b"example.com", session: Any = None, version: int = TLS13
@@ -217,8 +216,9 @@ class ReloadTests(StoreCase):
             client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
             client.set_tlsext_host_name(b"example.com")
             shake_hands(server, client)
-            shown = client.get_peer_certificate().to_cryptography()
-            self.assertEqual(shown, x509.load_pem_x509_certificate((fresh if others else old).chain))
+            shown = client.get_peer_certificate()
+            assert shown is not None
+            self.assertEqual(shown.to_cryptography(), x509.load_pem_x509_certificate((fresh if others else old).chain))
 
     def test_a_client_ca_that_changes(self) -> None:
         path = os.path.join(self.directory, "ca.pem")

@@ -332,11 +332,13 @@ class LoopReactor(Clock):
         assert protocol is not None
         self.connect(skt, protocol, address)
 
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> None:
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> Any:
         """See IReactorSocket."""
         raise NotImplementedError("nothing listens here")
 
-    def adoptDatagramPort(self, fileDescriptor: int, addressFamily: int, protocol: Any, maxPacketSize: int = 8192) -> None:
+    def adoptDatagramPort(
+        self, fileDescriptor: int, addressFamily: socket.AddressFamily, protocol: Any, maxPacketSize: int = 8192
+    ) -> Any:
         """See IReactorSocket."""
         raise NotImplementedError("no datagrams here")
 

@@ -7,9 +7,10 @@ output, and never answered; one for ``/half`` gets half of an answer.
 import socket
 import sys
 import threading
+from typing import Optional
 
 
-def answer(target):
+def answer(target: str) -> Optional[bytes]:
     """The bytes of the answer; None: there will be none."""
     if target == "/never":
         return None
@@ -18,7 +19,7 @@ def answer(target):
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(NAME), NAME)
 
 
-def serve(connection):
+def serve(connection: socket.socket) -> None:
     """Answer one slot's requests."""
     incoming = connection.makefile("rb")
     while True:

@@ -5,11 +5,14 @@ It stops as ``twist web`` does: its port is stopped, and the process ends when t
 
 import signal
 import sys
+from typing import Any, List
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import serverFromString
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+reactor: Any = _reactor
 
 
 class Slow(Resource):
@@ -17,17 +20,17 @@ class Slow(Resource):
 
     isLeaf = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.waiting = []
+        self.waiting: List[Request] = []
 
-    def render(self, request):
+    def render(self, request: Request) -> Any:
         """Answer later."""
         self.waiting.append(request)
-        print("got", request.path.decode(), flush=True)
+        print("got", request.path.decode("ascii"), flush=True)
         return NOT_DONE_YET
 
-    def finish(self):
+    def finish(self) -> None:
         """Answer now."""
         while self.waiting:
             request = self.waiting.pop()
@@ -35,10 +38,10 @@ class Slow(Resource):
             request.finish()
 
 
-def main(description):
+def main(description: str) -> None:
     """Serve until SIGTERM, then until everything is answered."""
     slow = Slow()
-    ports = []
+    ports: List[Any] = []
     serverFromString(reactor, description).listen(Site(slow)).addCallback(ports.append)
     signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(slow.finish))
     reactor.addSystemEventTrigger("before", "shutdown", ports[0].stopListening)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.testing import StringTransport
-from twisted.logger import globalLogPublisher
 
+from tests.doubles.logged import Logged
 from tests.doubles.pki import NOW, POLICY, Authority
 from tests.world.memory import KERNEL, MEMORY
 from tests.world.rig import GET, OK, post
@@ -32,16 +32,14 @@ class LoggedCase(SecureCase):
     """A test case that sees what is logged."""
 
     def setUp(self) -> None:
-        self.events: List[Any] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.logged = Logged(self)
 
     def said(self) -> List[str]:
         """What was logged since the last call; nothing of it is an error."""
-        events, self.events[:] = list(self.events), []
-        told = [event for event in events if event.get("log_namespace", "").startswith("xproxy.")]
-        self.assertEqual([event for event in told if event["log_level"].name not in ("info", "debug")], [])
-        return [event["log_format"].format(**event) for event in told]
+        lines = list(self.logged.lines)
+        self.assertEqual([event for event in self.logged.events if event["log_level"].name not in ("info", "debug")], [])
+        self.logged.clear()
+        return lines
 
 
 class ExchangeMixin:
@@ -412,8 +410,9 @@ class HandshakeTests(LoggedCase):
         rig = self.make_secure_rig()
         for name in (b"unknown.example", None):
             client = rig.secure_client(name=name)
-            shown = client.tls.get_peer_certificate().to_cryptography()
-            self.assertEqual(shown.subject.rfc4514_string(), "CN=example.com")
+            shown = client.tls.get_peer_certificate()
+            assert shown is not None
+            self.assertEqual(shown.to_cryptography().subject.rfc4514_string(), "CN=example.com")
 
     def test_too_many(self) -> None:
         rig = self.make_secure_rig(limits={"connections": 2})

@@ -39,7 +39,7 @@ class SlowClientMixin:
     def slot_of(self: Any, rig: Rig) -> LeasedSlot:
         """The only slot."""
         (slot,) = rig.pool.slots
-        return slot  # type: ignore[no-any-return]
+        return slot
 
     def test_slot_is_free_when_the_service_has_finished(self: Any) -> None:
         """Whatever the framing: the next client is served while the first one still reads."""

@@ -9,10 +9,9 @@ import os
 import re
 from typing import Any, Dict, Optional
 
-from twisted.internet.testing import EventLoggingObserver
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.doubles.logged import Logged
 from xproxy.http1.limits import DEFAULT_LIMITS
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.proxy.requests.access_log import MAX_HELD_LINES, AccessLog
@@ -138,11 +137,11 @@ class WritingTests(SynchronousTestCase):
 
     def test_lost_lines_are_told(self) -> None:
         """A full disk costs lines, not requests; the log says how many."""
-        events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        events = Logged(self).events
         self.file.full = True
         self.add(2)
         self.log.flush()
-        lost = [event for event in events if "are lost" in (event.get("log_format") or "")]
+        lost = [event for event in events if "are lost" in event["log_format"]]
         self.assertEqual([event["count"] for event in lost], [2])
         self.file.full = False
         self.add(1)
