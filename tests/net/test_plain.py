@@ -68,11 +68,10 @@ class PlainTestCase(TestCase):
         near.setblocking(False)
         factory: Any = ServerFactory.forProtocol(Ends)
         factory.noisy = False
-        built: List[Ends] = []
-        factory.buildProtocol = lambda addr: built.append(Ends()) or built[0]
+        ends = Ends()
+        factory.buildProtocol = lambda addr: ends
         with near:
             reactor.adoptStreamConnection(near.fileno(), self.family, factory)
-        (ends,) = built
         self.addCleanup(self.close, ends)
         return ends, far
 

@@ -285,8 +285,8 @@ class EarlyTests(RelayTestCase):
 
     def test_a_slow_proxy_gets_everything(self) -> None:
         """A slot that ends waits for as long as its last bytes move."""
-        self.patch(served_slot, "unacknowledged_bytes", lambda transport: waiting.pop(0))
         waiting = [3000, 2000, 1000, 1000]
+        self.patch(served_slot, "unacknowledged_bytes", lambda transport: waiting.pop(0))
         slot = self.slots[0]
         backend = self.request(b"GET / HTTP/1.0\r\n\r\n")
         backend.deliver(CLOSE)

@@ -18,6 +18,7 @@ from tests.doubles.dialling import GET, Hello
 from tests.doubles.parking import Parking
 from tests.doubles.programs import ProgramTestCase
 from tests.doubles.relaying import OK, POST, UPGRADE
+from xproxy.net.plain import is_quiet
 from xproxy.service import backend
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.relay_service import RelayService
@@ -84,7 +85,7 @@ class Kept(Factory):
             protocol.transport.write(OK)
 
         protocol.dataReceived = received
-        return protocol  # type: ignore[no-any-return]
+        return protocol
 
 
 class RealTests(ProgramTestCase):
@@ -168,7 +169,7 @@ class RealTests(ProgramTestCase):
         factory = Kept()
         parking = await self.relay(factory, 1)
         (slot,) = parking.parked
-        look = backend.is_quiet
+        look = is_quiet
 
         def look_too_early(transport: Any) -> bool:
             quiet = look(transport)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -158,14 +158,14 @@ class HearingTests(SynchronousTestCase):
             lambda request: fail(RuntimeError("no database")),
             lambda request: None,
             lambda request: Admitted(added=((b"content_length", b"1"),)),
-            lambda request: Admitted(added=(("str", "str"),)),
+            lambda request: Admitted(added=(cast(Any, ("str", "str")),)),
         ):
             self.assertEqual(self.hear(answer), Denied(500, "guard-failed"))
             self.assertEqual(self.said.pop()["guard"], "guard0")
         for late in (None, RuntimeError("no database"), Denied(200)):
             answered: Deferred[Any] = Deferred()
             self.assertIsNone(self.hear(lambda request, answered=answered: answered))  # type: ignore[misc]
-            (answered.errback if isinstance(late, Exception) else answered.callback)(late)
+            answered.errback(late) if isinstance(late, Exception) else answered.callback(late)
             self.assertEqual((self.told.pop(), self.said.pop()["guard"]), (Denied(500, "guard-failed"), "guard0"))
         self.over()
 
