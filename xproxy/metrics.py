@@ -76,8 +76,7 @@ class PoolCounts:
         self.most_in_flight = 0
         """The highest ``in_flight`` so far."""
         self.codes: dict[int, int] = {}
-        """How requests ended, by status code: final answers to clients, our own (502, 503, 504 ...) included; 499: the client
-        left before it got one."""
+        """Final answers to clients by status code, our own (502, 503, 504 ...) included."""
         self.retries: dict[str, int] = {}
         """Exchanges tried again, by reason."""
         self.queue_seconds = Histogram()

@@ -75,7 +75,7 @@ class Stream(OpenStream):
     _complete = False
     _swept = False
     """It has, or had, a deadline."""
-    _noted = False
+    _logged = False
 
     def __init__(
         self,
@@ -392,7 +392,9 @@ class Stream(OpenStream):
 
     def _finished(self) -> None:
         """The answer is whole, though perhaps not sent."""
-        self._note()
+        self._destination.counts.answered(self._status)
+        if self.connection.gateway.access_log is not None:
+            self._log()
         if self._request_body is not None:
             self._request_body.clear()
 
@@ -412,19 +414,14 @@ class Stream(OpenStream):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
-        if not self._complete and self._request is not None:
             self._status = self._status or CLIENT_LEFT
-            self._note()
+        if not self._complete and self._status:
+            self._log()
 
-    def _note(self) -> None:
-        """Count and log how it ended, once."""
-        if self._noted:
-            return
-        self._noted = True
-        self._destination.counts.answered(self._status)
-        gateway = self.connection.gateway
-        if gateway.access_log is not None:
+    def _log(self) -> None:
+        if not self._logged:
+            self._logged = True
             head = self._request.head if self._request is not None else None
-            gateway.log(
+            self.connection.gateway.log(
                 self.provenance, self._destination, head, self._status, self._sent_bytes, self._began_at, self._request_id
             )

@@ -269,7 +269,7 @@ class ClientRequest:
     def response_cut_off(self, reason: str) -> None:
         """See Caller. The client must see that something is missing (RFC 9112 section 8): a reset where close means the end."""
         self.exchange = None
-        self._note()
+        self._log()
         framed = self._chunked or isinstance(self._response_body, LengthBody)
         self.connection.cut(abort=not framed)
 
@@ -295,7 +295,7 @@ class ClientRequest:
         if exchange is not None:
             exchange.abandon()
         if self._began:
-            self._note()
+            self._log()
             self.connection.cut(abort=True)
         else:
             self.fail(error.status, error.reason)
@@ -322,7 +322,9 @@ class ClientRequest:
     def finished(self) -> None:
         """The whole answer is given to the outlet."""
         self.exchange = None
-        self._note()
+        self.destination.counts.answered(self.status)
+        if self.connection.gateway.access_log is not None:
+            self._log()
         if self._body is not None:
             self._body.clear()
         self.connection.answered(self.keep_alive, self._reading)
@@ -334,15 +336,11 @@ class ClientRequest:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
-        if exchange is not None or not self.status:
             self.status = self.status or CLIENT_LEFT
-            self._note()
+            self._log()
 
-    def _note(self) -> None:
-        """Count and log how it ended."""
-        self.destination.counts.answered(self.status)
+    def _log(self) -> None:
         connection = self.connection
-        if connection.gateway.access_log is not None:
-            connection.gateway.log(
-                connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
-            )
+        connection.gateway.log(
+            connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
+        )
