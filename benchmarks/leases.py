@@ -43,7 +43,7 @@ class Asking(BoxConnection):
     max_descriptors = 4096
 
     def __init__(self, acceptor: int, pool: str, window: int, leases: int) -> None:
-        super().__init__()
+        super().__init__(reactor)
         self.finished: Deferred[Times] = Deferred()
         self._acceptor = acceptor
         self._pool = pool
