@@ -76,7 +76,8 @@ class PoolCounts:
         self.most_in_flight = 0
         """The highest ``in_flight`` so far."""
         self.codes: dict[int, int] = {}
-        """Final answers to clients by status code, our own (502, 503, 504 ...) included."""
+        """How requests ended, by status code: final answers to clients, our own (502, 503, 504 ...) included; 499: the client
+        left before it got one."""
         self.retries: dict[str, int] = {}
         """Exchanges tried again, by reason."""
         self.queue_seconds = Histogram()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import List, Tuple
 
 from cryptography import x509
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from OpenSSL.crypto import X509
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.doubles.certificates import DAY, Authority, now, subject
+from tests.doubles.certificates import DAY, NOW, Authority, common_name
 from xproxy.acceptor.service_names import SHOWN_CHARACTERS, NotNamed, ServiceNames
 from xproxy.config import PoolConfig
 
@@ -30,14 +29,14 @@ class NamesTests(SynchronousTestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.authority = Authority(tempfile.mkdtemp())
+        cls.authority = Authority()
 
-    def pools(self, names: ServiceNames, *certified: str, common_name: str = "a service") -> List[str]:
-        certificate = self.authority.issue(*certified, common_name=common_name).certificate
+    def pools(self, names: ServiceNames, *certified: str, subject: str = "a service") -> List[str]:
+        certificate = self.authority.issue(*certified, subject=common_name(subject), alternative=bool(certified)).certificate
         return [found.name for found in names.pools_of(X509.from_cryptography(certificate))]
 
-    def refused(self, names: ServiceNames, *certified: str, common_name: str = "a service") -> str:
-        error = self.assertRaises(NotNamed, self.pools, names, *certified, common_name=common_name)
+    def refused(self, names: ServiceNames, *certified: str, subject: str = "a service") -> str:
+        error = self.assertRaises(NotNamed, self.pools, names, *certified, subject=subject)
         self.assertNotIn("\n", str(error))
         return str(error)
 
@@ -87,7 +86,7 @@ class NamesTests(SynchronousTestCase):
     def test_addresses_and_common_names_do_not_count(self) -> None:
         names = ServiceNames([pool("a", "a.example.com")])
         self.assertIn("no host name or URI", self.refused(names, "ip:192.0.2.1"))
-        self.assertIn("no subject alternative name", self.refused(names, common_name="a.example.com"))
+        self.assertIn("no subject alternative name", self.refused(names, subject="a.example.com"))
         self.assertEqual(self.pools(names, "192.0.2.1", "a.example.com"), ["a"])
 
     def test_what_is_shown_is_short_and_printable(self) -> None:
@@ -101,12 +100,12 @@ class NamesTests(SynchronousTestCase):
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(subject("x"))
-            .issuer_name(subject("x"))
+            .subject_name(common_name("x"))
+            .issuer_name(common_name("x"))
             .public_key(key.public_key())
             .serial_number(1)
-            .not_valid_before(now())
-            .not_valid_after(now() + DAY)
+            .not_valid_before(NOW)
+            .not_valid_after(NOW + DAY)
             .add_extension(x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x82"), critical=False)
             .sign(key, hashes.SHA256())
         )

@@ -135,7 +135,7 @@ class RefusalTests(TLSTestCase):
             (issue("*.example.com"), "its certificate is for '*.example.com', which may join no pool here"),
             (issue("spiffe://web.example.com"), "may join no pool here"),
             (issue("ip:127.0.0.1"), "its certificate is for no host name or URI"),
-            (issue(common_name=name), "its certificate has no subject alternative name"),
+            (issue(name, alternative=False), "its certificate has no subject alternative name"),
         ]
         for certificate, reason in cases:
             await self.refused("refused_certificate", reason, certificate)
@@ -157,7 +157,7 @@ class RefusalTests(TLSTestCase):
 
     async def test_a_self_made_authority_of_the_same_name(self) -> None:
         self.start_tls()
-        impostor = Authority(tempfile.mkdtemp(dir=self.directory), "CA")
+        impostor = Authority("CA", directory=tempfile.mkdtemp(dir=self.directory))
         await self.refused("refused_certificate", "its signature is wrong", impostor.issue("web.example.com"))
 
     async def test_a_pool_that_the_certificate_is_not_good_for(self) -> None:
@@ -295,7 +295,7 @@ class StartTests(TLSTestCase):
                 AcceptorConfig(certificates=config.acceptor.certificates, client_ca="/nonexistent"),
                 "client CA /nonexistent: no such file",
             ),
-            (AcceptorConfig(certificates=config.acceptor.certificates, client_ca=self.edge.key), "holds no certificate"),
+            (AcceptorConfig(certificates=config.acceptor.certificates, client_ca=self.edge.files.key), "holds no certificate"),
         ):
             self.assertIn(words, self.mistake(Config(acceptor=acceptor, pools=config.pools)))
 
@@ -316,7 +316,7 @@ class StartTests(TLSTestCase):
         await until(lambda: self.results() == {"ok": 2})
         context = self.context(None)
         context.load_verify_locations(cadata=self.authority.pem.decode())
-        context.load_cert_chain(self.web.chain, self.web.key)
+        context.load_cert_chain(self.web.files.chain, self.web.files.key)
         try:
             await (await self.dial(context=context)).ended()
         except OSError:

@@ -10,7 +10,7 @@ from tests.doubles.certificates import Authority, Issued
 from tests.doubles.handoff import HandoffTestCase, reactor, soon, until
 from xproxy.acceptor import bridge
 from xproxy.acceptor.acceptor_service import AcceptorService
-from xproxy.config import AcceptorConfig, CertificateConfig, Config, PoolConfig, TimeoutsConfig
+from xproxy.config import AcceptorConfig, Config, PoolConfig, TimeoutsConfig
 
 LOCAL = "tcp:0:interface=127.0.0.1"
 
@@ -104,8 +104,8 @@ class TLSTestCase(HandoffTestCase):
     async def setUp(self) -> None:  # type: ignore[override]  # Trial waits for it.
         await super().setUp()
         self.patch(bridge, "LINGER_S", 0.3)
-        self.authority = Authority(self.directory, "CA")
-        self.stranger = Authority(self.directory, "stranger")
+        self.authority = Authority("CA", directory=self.directory)
+        self.stranger = Authority("stranger", directory=self.directory)
         self.edge = self.authority.issue(EDGE)
         self.web = self.authority.issue("web.example.com")
         self.tls_services: List[TLSService] = []
@@ -122,7 +122,7 @@ class TLSTestCase(HandoffTestCase):
     def config(self, *pools: PoolConfig, handshake: float = 10.0, handoff: str = "") -> Config:
         acceptor = AcceptorConfig(
             handoff=handoff,
-            certificates=(CertificateConfig(self.edge.chain, self.edge.key),),
+            certificates=(self.edge.files,),
             client_ca=self.authority.path,
             registration_timeout=1.0,
         )
@@ -148,7 +148,7 @@ class TLSTestCase(HandoffTestCase):
     def context(self, certificate: Optional[Issued]) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.authority.path)
         if certificate is not None:
-            context.load_cert_chain(certificate.chain, certificate.key)
+            context.load_cert_chain(certificate.files.chain, certificate.files.key)
         return context
 
     def connect(self) -> socket.socket:

@@ -20,7 +20,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.doubles.pki import DAY, NOW, Authority, Issued, rsa_key
+from tests.doubles.certificates import CLIENT, DAY, NOW, Authority, Issued, rsa_key
 from tests.e2e.clients import PATIENCE_S, ask
 from tests.e2e.played import ProxyCase, Recorder, wait_for
 from tests.e2e.processes import Xproxy, configuration
@@ -68,7 +68,7 @@ class TLSCase(ProxyCase):
 
     def setUp(self) -> None:
         names = ("localhost", "example.com", "*.wild.example")
-        pairs = certificates(("ec", AUTHORITY.issue(names)), ("rsa", AUTHORITY.issue(names, rsa_key())))
+        pairs = certificates(("ec", AUTHORITY.issue(*names)), ("rsa", AUTHORITY.issue(*names, key=rsa_key())))
         self.begin(f'[proxy]\nhttps = ["tcp:0:interface=127.0.0.1"]\n{self.options}\n{pairs}\n{self.sections}')
 
     def begin(self, more: str, fresh: bool = False) -> None:
@@ -345,7 +345,7 @@ class ClientCertificateTests(TLSCase):
 
     def test_curl_with_and_without(self) -> None:
         recorder = self.serve_echo()
-        files = AUTHORITY.issue(("bob",), client=True).write(str(HOME), "bob")
+        files = AUTHORITY.issue("bob", usages=CLIENT).write(str(HOME), "bob")
         for option in ("--http1.1", "--http2"):
             self.curl(
                 option, "--cert", files.chain, "--key", files.key, "-H", "X-Who: CN=root", "-H", "x_who: CN=root", self.url
@@ -402,12 +402,12 @@ class ReloadTests(TLSCase):
     """Certificates that are replaced while the proxy runs."""
 
     def setUp(self) -> None:
-        self.pair = AUTHORITY.issue(("localhost",))
+        self.pair = AUTHORITY.issue("localhost")
         self.begin('[proxy]\nhttps = ["tcp:0:interface=127.0.0.1"]\n' + certificates(("renewed", self.pair)), fresh=True)
 
     def renew(self) -> int:
         before = self.serial()
-        AUTHORITY.issue(("localhost",)).write(str(HOME), "renewed")
+        AUTHORITY.issue("localhost").write(str(HOME), "renewed")
         return before
 
     def test_by_signal(self) -> None:
@@ -437,7 +437,7 @@ class ReloadTests(TLSCase):
         before = self.serial()
         lineage, pid_file = HOME / "live" / "renewed", HOME / "pid"
         lineage.mkdir(parents=True, exist_ok=True)
-        fresh = AUTHORITY.issue(("localhost",))
+        fresh = AUTHORITY.issue("localhost")
         (lineage / "fullchain.pem").write_bytes(fresh.chain)
         (lineage / "privkey.pem").write_bytes(fresh.key)
         pid_file.write_text(str(self.proxy.process.pid), encoding="ascii")
@@ -493,7 +493,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         good = AUTHORITY.issue()
-        expired = AUTHORITY.issue(valid=(NOW - 9 * DAY, NOW - DAY))
+        expired = AUTHORITY.issue(valid=(-9 * DAY, -DAY))
         for arguments, line in (
             (("--https", "tcp:0"), r"xproxy: https needs a certificate: .*"),
             (("--self-signed",), r"xproxy: --self-signed needs --https"),

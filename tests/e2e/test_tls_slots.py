@@ -30,8 +30,8 @@ class TLSSlotsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = tempfile.mkdtemp(prefix="xproxy-tls-slots-")
         self.addCleanup(shutil.rmtree, self.directory)
-        self.authority = Authority(self.directory, "CA")
-        self.stranger = Authority(self.directory, "stranger")
+        self.authority = Authority("CA", directory=self.directory)
+        self.stranger = Authority("stranger", directory=self.directory)
         self.edge = self.authority.issue("localhost")
         self.web = self.authority.issue("web.example.com")
         self.roots = os.path.join(self.directory, "roots")
@@ -44,8 +44,8 @@ class TLSSlotsCase(SynchronousTestCase):
             [acceptor]
             client_ca = "{self.authority.path}"
             [[acceptor.certificates]]
-            chain = "{self.edge.chain}"
-            key = "{self.edge.key}"
+            chain = "{self.edge.files.chain}"
+            key = "{self.edge.files.key}"
             [pools.default]
             slots = ["{LOCAL}"]
             slots_tls = ["tcp:{port}:interface=127.0.0.1"]
@@ -60,7 +60,8 @@ class TLSSlotsCase(SynchronousTestCase):
 
     def service(self, port: int, certificate: Issued, count: int = 2, host: str = "localhost") -> Program:
         """``twist web`` with a WSGI application in slots over TLS."""
-        client = f"tls:{host}:{port}:certificate={certificate.chain}:privateKey={certificate.key}:trustRoots={self.roots}"
+        shown = f"certificate={certificate.files.chain}:privateKey={certificate.files.key}"
+        client = f"tls:{host}:{port}:{shown}:trustRoots={self.roots}"
         arguments = ("web", "--listen", f"slots:{client}:count={count}", "--wsgi", "wsgi_application.application")
         return twist(self, *arguments, environment={"PYTHONPATH": APPLICATIONS})
 
@@ -162,7 +163,7 @@ class SharedTests(TLSSlotsCase):
 
     def test_mistakes(self) -> None:
         """Each is one line."""
-        os.unlink(self.edge.key)
+        os.unlink(self.edge.files.key)
         acceptor = Xacceptor(self, "--config", self.configured())
         self.assertEqual(1, acceptor.exit_status())
-        self.assertEqual([f"xacceptor: key {self.edge.key}: no such file or directory"], acceptor.errors)
+        self.assertEqual([f"xacceptor: key {self.edge.files.key}: no such file or directory"], acceptor.errors)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.doubles.pki import Authority
+from tests.doubles.certificates import Authority
 
 BAD = re.compile(r"NOT ok|VULNERABLE|not ok|deprecated", re.IGNORECASE)
 """What no line may say, but for those that are about the certificate's CA, which is a test's."""
@@ -27,7 +27,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         authority = Authority()
         Path(directory, "ca.pem").write_bytes(authority.pem)
-        files = authority.issue(("localhost",)).write(directory, "localhost")
+        files = authority.issue("localhost").write(directory, "localhost")
         Path(directory, "xproxy.toml").write_text(
             '[proxy]\nhttp = ["tcp:0:interface=127.0.0.1"]\nhttps = ["tcp:0:interface=127.0.0.1"]\nadmin = "none"\n'
             f'[[proxy.certificates]]\nchain = "{files.chain}"\nkey = "{files.key}"\n'

@@ -58,8 +58,8 @@ class DiallingTests(TestCase):
         self.directory = tempfile.mkdtemp()
         self.roots = os.path.join(self.directory, "roots")
         os.mkdir(self.roots)
-        self.authority = Authority(self.directory, "CA")
-        self.stranger = Authority(self.directory, "stranger")
+        self.authority = Authority("CA", directory=self.directory)
+        self.stranger = Authority("stranger", directory=self.directory)
         os.link(self.authority.path, os.path.join(self.roots, "ca.pem"))
         self.events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
         self.received = Recorders()
@@ -68,7 +68,7 @@ class DiallingTests(TestCase):
         """An acceptor that shows this certificate, or says nothing at all."""
         factory = factory or self.received
         if certificate is not None:
-            options = PrivateCertificate.loadPEM(certificate.key_pem + certificate.chain_pem).options()
+            options = PrivateCertificate.loadPEM(certificate.key + certificate.chain).options()
             factory = TLSMemoryBIOFactory(options, False, factory)
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(port.stopListening)

@@ -77,14 +77,14 @@ class DescriptionTests(TestCase):
         """Every argument reaches Twisted's client endpoint, colons in paths included."""
         directory = tempfile.mkdtemp(prefix="with:colons=")
         self.addCleanup(shutil.rmtree, directory)
-        authority = Authority(directory)
+        authority = Authority(directory=directory)
         web = authority.issue("web.example.com")
-        quoted = [path.replace(":", "\\:").replace("=", "\\=") for path in (web.chain, web.key, directory)]
+        quoted = [path.replace(":", "\\:").replace("=", "\\=") for path in (web.files.chain, web.files.key, directory)]
         more = "certificate={}:privateKey={}:trustRoots={}".format(*quoted)
         client = f"tls:edge.example.com:9999:timeout=5:bindAddress=127.0.0.1:{more}:endpoint=unix\\:/run/x"
         with patch.object(endpoints, "_parseClientTLS", wraps=endpoints._parseClientTLS) as parse:
             endpoint = self.parse(f"slots:pool=api:{client}:count=8:token=t")
-        expected = {"certificate": web.chain, "privateKey": web.key, "trustRoots": directory, "timeout": "5"}
+        expected = {"certificate": web.files.chain, "privateKey": web.files.key, "trustRoots": directory, "timeout": "5"}
         parse.assert_called_once_with(
             self.reactor, "edge.example.com", "9999", bindAddress="127.0.0.1", endpoint="unix:/run/x", **expected
         )

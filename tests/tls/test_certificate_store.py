@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.doubles.certificates import CLIENT, DAY, NOW, POLICY, Authority
 from tests.doubles.logged import Logged
-from tests.doubles.pki import DAY, NOW, POLICY, Authority
 from tests.tls.test_contexts import shake_hands
 from xproxy.startup import StartupError
 from xproxy.tls.certificate_store import POLL_INTERVAL_S, TICKET_LIFETIME, CertificateStore
@@ -98,8 +98,8 @@ class ChoiceTests(StoreCase):
     """What a client is shown."""
 
     def test_by_name(self) -> None:
-        one = self.authority.issue(("one.example",))
-        other = self.authority.issue(("other.example",))
+        one = self.authority.issue("one.example")
+        other = self.authority.issue("other.example")
         store = self.make(one.write(self.directory, "one"), other.write(self.directory, "other"))
         names = (b"one.example", b"other.example", b"unknown.example", None)
         shown = [subject(self.shown(store, name)) for name in names]
@@ -110,7 +110,7 @@ class ChoiceTests(StoreCase):
         self.assertTrue(verifyObject(IOpenSSLServerConnectionCreator, store))
 
     def test_sessions_are_resumed_whatever_the_certificate(self) -> None:
-        files = [self.authority.issue((name,)).write(self.directory, name) for name in ("one.example", "other.example")]
+        files = [self.authority.issue(name).write(self.directory, name) for name in ("one.example", "other.example")]
         store = self.make(*files)
         for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             client = self.shown(store, b"other.example", version=version)
@@ -130,7 +130,7 @@ class StartTests(StoreCase):
         self.assertEqual(str(error), "https needs a certificate: [[proxy.certificates]], or --self-signed to try it out")
 
     def test_a_bad_one(self) -> None:
-        files = self.authority.issue(valid=(NOW - 9 * DAY, NOW - DAY)).write(self.directory)
+        files = self.authority.issue(valid=(-9 * DAY, -DAY)).write(self.directory)
         error = self.assertRaises(StartupError, self.make, files)
         self.assertIn("one.pem: expired on", str(error))
 
@@ -195,10 +195,10 @@ class ReloadTests(StoreCase):
         self.assertEqual(self.serial(store), before)
 
     def test_all_or_nothing(self) -> None:
-        one, other = (self.authority.issue((name,)).write(self.directory, name) for name in ("one.example", "other.example"))
+        one, other = (self.authority.issue(name).write(self.directory, name) for name in ("one.example", "other.example"))
         store = self.make(one, other)
         before = self.serial(store, b"one.example")
-        self.authority.issue(("one.example",)).write(self.directory, "one.example")
+        self.authority.issue("one.example").write(self.directory, "one.example")
         self.replace(b"", "other.example.pem")
         self.assertFalse(store.reload())
         self.assertEqual(self.serial(store, b"one.example"), before)
@@ -207,7 +207,7 @@ class ReloadTests(StoreCase):
         """The old ones, where there is only one; where they are chosen by the name, those of the moment of the choice."""
         for others in ((), ("other.example",)):
             old = self.authority.issue()
-            files = [old.write(self.directory), *(self.authority.issue((name,)).write(self.directory, name) for name in others)]
+            files = [old.write(self.directory), *(self.authority.issue(name).write(self.directory, name) for name in others)]
             store = self.make(*files)
             server = store.serverConnectionForTLS(Bearer())
             fresh = self.authority.issue()
@@ -231,7 +231,7 @@ class ReloadTests(StoreCase):
         other = Authority("other CA")
         self.replace(other.pem, "ca.pem")
         self.poll()
-        client = SSL.Connection(TLSPolicy().context([other.issue(("bob",), client=True).pair()]), None)
+        client = SSL.Connection(TLSPolicy().context([other.issue("bob", usages=CLIENT).pair()]), None)
         shake_hands(store.serverConnectionForTLS(Bearer()), client)
         self.assertEqual([name.CN for name in client.get_client_ca_list()], ["other CA"])
 

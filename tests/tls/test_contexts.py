@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.doubles.pki import DAY, NOW, Authority, rsa_key
+from tests.doubles.certificates import CLIENT, DAY, NOW, SERVER, Authority, rsa_key
 from xproxy.tls.certificates import CertificateError, Pair, checked_pair
 from xproxy.tls.contexts import NameTable, TLSPolicy, openssl_reason
 
@@ -60,7 +60,7 @@ class NameTableTests(SynchronousTestCase):
         return tuple(pair.source for pair in pairs)
 
     def table(self, *named: Sequence[str]) -> NameTable:
-        pairs = [self.authority.issue(names).pair(str(number)) for number, names in enumerate(named)]
+        pairs = [self.authority.issue(*names).pair(str(number)) for number, names in enumerate(named)]
         return NameTable(pairs, self.make)
 
     def found(self, table: NameTable, *names: Optional[bytes]) -> List[str]:
@@ -89,9 +89,9 @@ class NameTableTests(SynchronousTestCase):
         self.assertIn(table.find(name), (table.default, table.find(b"a.example.com")))
 
     def test_kinds_side_by_side(self) -> None:
-        elliptic = self.authority.issue(("a.example", "b.example")).pair("elliptic")
-        rsa = self.authority.issue(("a.example",), rsa_key()).pair("rsa")
-        another = self.authority.issue(("a.example",), rsa_key()).pair("another")
+        elliptic = self.authority.issue("a.example", "b.example").pair("elliptic")
+        rsa = self.authority.issue("a.example", key=rsa_key()).pair("rsa")
+        another = self.authority.issue("a.example", key=rsa_key()).pair("another")
         table = NameTable([elliptic, rsa, another], self.make)
         self.assertEqual(table.find(b"a.example"), ("elliptic", "rsa"))
         self.assertEqual(table.find(b"b.example"), ("elliptic",))
@@ -103,7 +103,7 @@ class NameTableTests(SynchronousTestCase):
         self.assertEqual(NameTable(pairs, self.make).default, ("0", "1"))
 
     def test_no_name_at_all(self) -> None:
-        nameless = self.authority.issue(("No Host",), alternative=False).pair("nameless")
+        nameless = self.authority.issue("No Host", alternative=False).pair("nameless")
         self.assertEqual(NameTable([nameless], self.make).find(b"a"), ("nameless",))
 
 
@@ -216,7 +216,7 @@ class ClientCertificateTests(HandshakeCase):
     def test_required_and_optional(self) -> None:
         required = TLSPolicy(self.path).context([self.elliptic])
         optional = TLSPolicy(self.path, client_required=False).context([self.elliptic])
-        good = self.bearer(self.authority.issue(("bob",), client=True))
+        good = self.bearer(self.authority.issue("bob", usages=CLIENT))
         for server in (required, optional):
             ours, client = self.agree(server, good)
             self.assertEqual(ours.get_peer_certificate().to_cryptography().subject.rfc4514_string(), "CN=bob")
@@ -226,13 +226,13 @@ class ClientCertificateTests(HandshakeCase):
 
     def test_bad_ones(self) -> None:
         for server in (TLSPolicy(self.path).context([self.elliptic]), TLSPolicy(self.path, False).context([self.elliptic])):
-            stranger = self.bearer(Authority().issue(("bob",), client=True))
-            not_for_clients = self.bearer(self.authority.issue(("bob",)))
+            stranger = self.bearer(Authority().issue("bob", usages=CLIENT))
+            not_for_clients = self.bearer(self.authority.issue("bob", usages=SERVER))
             for client in (stranger, not_for_clients):
                 self.assertEqual(self.reason(server, client), "certificate verify failed")
 
     def test_an_expired_one(self) -> None:
-        issued = self.authority.issue(("bob",), valid=(NOW - 3 * DAY, NOW - DAY), client=True)
+        issued = self.authority.issue("bob", valid=(-3 * DAY, -DAY), usages=CLIENT)
         client = TLSPolicy().context([checked_pair(issued.chain, issued.key, "c", "k", NOW - 2 * DAY)])
         self.assertEqual(self.reason(TLSPolicy(self.path).context([self.elliptic]), client), "certificate verify failed")
 

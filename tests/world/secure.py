@@ -13,7 +13,7 @@ from hyperframe.frame import GoAwayFrame
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 
-from tests.doubles.pki import NOW, POLICY, Authority
+from tests.doubles.certificates import NOW, POLICY, Authority
 from tests.world.memory import CAPACITY, MEMORY, Peer, kernel_pair
 from tests.world.rig import Rig, RigCase, make_config
 from xproxy import config as cfg
@@ -34,7 +34,7 @@ def authority() -> Authority:
 @functools.cache
 def server_pair() -> Any:
     """The certificate of all rigs that do not say another."""
-    return authority().issue(("example.com", "*.example.com")).pair()
+    return authority().issue("example.com", "*.example.com").pair()
 
 
 def client_context(**options: Any) -> SSL.Context:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any, List
 
+from cryptography import x509
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.testing import StringTransport
 
+from tests.doubles.certificates import CLIENT, NOW, POLICY, Authority
 from tests.doubles.logged import Logged
-from tests.doubles.pki import NOW, POLICY, Authority
 from tests.world.memory import KERNEL, MEMORY
 from tests.world.rig import GET, OK, post
 from tests.world.secure import SecureCase, SecureClient, SecureRig, authority, client_context
@@ -303,7 +304,7 @@ class HandshakeTests(LoggedCase):
         """A certificate that does not fit into the buffers of the kernel waits until it does."""
         rig = self.make_secure_rig()
         names = [f"a-rather-long-name-of-a-host-{number}.example.com" for number in range(300)]
-        rig.store = CertificateStore(rig.reactor, (), POLICY, [authority().issue(names).pair()], lambda: NOW)
+        rig.store = CertificateStore(rig.reactor, (), POLICY, [authority().issue(*names).pair()], lambda: NOW)
         rig.secure = HTTPSFront(rig.proxy.front, rig.store)
         client = SecureClient(rig, rig.secure_peer(capacity=1000))
         client.peer.reading = False
@@ -575,7 +576,7 @@ class ClientCertificateTests(LoggedCase):
         return rig
 
     def bearer(self, issuer: Any = None, **parts: Any) -> SSL.Context:
-        issued = (issuer or authority()).issue(("bob",), client=True, **parts)
+        issued = (issuer or authority()).issue("bob", usages=CLIENT, **parts)
         context = TLSPolicy().context([issued.pair()])
         context.set_verify(SSL.VERIFY_NONE, lambda *_: True)
         return context
@@ -606,8 +607,13 @@ class ClientCertificateTests(LoggedCase):
         self.assertIn(b"\r\nSsl-Client-S-Dn: CN=bob\r\n", self.asked(rig, GET, context=self.bearer()))
 
     def test_whatever_is_in_it_stays_on_one_line_of_ascii(self) -> None:
-        parts = [(NameOID.ORGANIZATION_NAME, "Bücher, Inc.\r\nX-Admin: yes"), (NameOID.COMMON_NAME, "bob")]
-        request = self.asked(self.make_secure_rig(), GET, context=self.bearer(subject=parts))
+        parts = ((NameOID.ORGANIZATION_NAME, "Bücher, Inc.\r\nX-Admin: yes"), (NameOID.COMMON_NAME, "bob"))
+        subject = x509.Name([x509.NameAttribute(oid, text) for oid, text in parts])
+        request = self.asked(
+            self.make_secure_rig(),
+            GET,
+            context=self.bearer(subject=subject),
+        )
         self.assertIn(b"\r\nX-Client-Subject: CN=bob,O=B\\C3\\BCcher\\, Inc.\\0D\\0AX-Admin: yes\r\n", request)
 
     def test_what_clients_write_is_removed(self) -> None:

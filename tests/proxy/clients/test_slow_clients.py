@@ -257,7 +257,7 @@ class SlowClientMixin:
         self.leave(rig, client)
         rig.pass_time(5.5)
         self.assertTrue(service.over)
-        self.assertEqual(rig.pool.counts.codes, {})
+        self.assertEqual(rig.pool.counts.codes, {499: 1})
         self.assert_at_rest(rig)
 
     def test_leaves_with_a_body_on_its_way(self: Any) -> None:

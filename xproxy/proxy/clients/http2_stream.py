@@ -75,7 +75,7 @@ class Stream(OpenStream):
     _complete = False
     _swept = False
     """It has, or had, a deadline."""
-    _logged = False
+    _noted = False
 
     def __init__(
         self,
@@ -392,9 +392,7 @@ class Stream(OpenStream):
 
     def _finished(self) -> None:
         """The answer is whole, though perhaps not sent."""
-        self._destination.counts.answered(self._status)
-        if self.connection.gateway.access_log is not None:
-            self._log()
+        self._note()
         if self._request_body is not None:
             self._request_body.clear()
 
@@ -414,14 +412,19 @@ class Stream(OpenStream):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
+        if not self._complete and self._request is not None:
             self._status = self._status or CLIENT_LEFT
-        if not self._complete and self._status:
-            self._log()
+            self._note()
 
-    def _log(self) -> None:
-        if not self._logged:
-            self._logged = True
+    def _note(self) -> None:
+        """Count and log how it ended, once."""
+        if self._noted:
+            return
+        self._noted = True
+        self._destination.counts.answered(self._status)
+        gateway = self.connection.gateway
+        if gateway.access_log is not None:
             head = self._request.head if self._request is not None else None
-            self.connection.gateway.log(
+            gateway.log(
                 self.provenance, self._destination, head, self._status, self._sent_bytes, self._began_at, self._request_id
             )

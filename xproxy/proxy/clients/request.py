@@ -269,7 +269,7 @@ class ClientRequest:
     def response_cut_off(self, reason: str) -> None:
         """See Caller. The client must see that something is missing (RFC 9112 section 8): a reset where close means the end."""
         self.exchange = None
-        self._log()
+        self._note()
         framed = self._chunked or isinstance(self._response_body, LengthBody)
         self.connection.cut(abort=not framed)
 
@@ -295,7 +295,7 @@ class ClientRequest:
         if exchange is not None:
             exchange.abandon()
         if self._began:
-            self._log()
+            self._note()
             self.connection.cut(abort=True)
         else:
             self.fail(error.status, error.reason)
@@ -322,9 +322,7 @@ class ClientRequest:
     def finished(self) -> None:
         """The whole answer is given to the outlet."""
         self.exchange = None
-        self.destination.counts.answered(self.status)
-        if self.connection.gateway.access_log is not None:
-            self._log()
+        self._note()
         if self._body is not None:
             self._body.clear()
         self.connection.answered(self.keep_alive, self._reading)
@@ -336,11 +334,15 @@ class ClientRequest:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
+        if exchange is not None or not self.status:
             self.status = self.status or CLIENT_LEFT
-            self._log()
+            self._note()
 
-    def _log(self) -> None:
+    def _note(self) -> None:
+        """Count and log how it ended."""
+        self.destination.counts.answered(self.status)
         connection = self.connection
-        connection.gateway.log(
-            connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
-        )
+        if connection.gateway.access_log is not None:
+            connection.gateway.log(
+                connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
+            )

@@ -197,8 +197,7 @@ class WebCaller:
         """See Caller: the client must see that something is missing."""
         self._exchange = None
         self._over = True
-        self._destination.counts.answered(self._request.code)
-        self._log(self._request.code)
+        self._note(self._request.code)
         request = self._request
         channel: Any = request.channel
         if request.chunked or request.responseHeaders.hasHeader(b"content-length"):
@@ -227,6 +226,7 @@ class WebCaller:
         if answer.has_content:
             request.setHeader(b"content-length", b"%d" % len(answer.content))
             if request.method != b"HEAD":
+                self._sent_bytes = len(answer.content)
                 request.write(answer.content)
         self._finish()
 
@@ -235,24 +235,26 @@ class WebCaller:
             return
         self._over = True
         self._exchange = None
-        self._destination.counts.answered(self._request.code)
-        self._log(self._request.code)
+        self._note(self._request.code)
         if self._producing:
             self._request.unregisterProducer()
         self._request.finish()
 
-    def _log(self, status: int) -> None:
+    def _note(self, status: int) -> None:
+        """Count and log how it ended."""
+        self._destination.counts.answered(status)
         self._gateway.log(
             self._provenance, self._destination, self._head, status, self._sent_bytes, self._began_at, self._request_id
         )
 
     def _left(self, reason: Failure) -> None:
         """The client has left before its answer was whole."""
-        self._over = True
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
-            self._log(CLIENT_LEFT)
+        if not self._over:
+            self._over = True
+            self._note(self._request.code if self._request.startedWriting else CLIENT_LEFT)
 
     # -- IPushProducer
 
