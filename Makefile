@@ -6,6 +6,7 @@
 # make bench          beside nginx, HAProxy and others          make bench ARGS=--quick
 # make attacks        what slow clients cost the others
 # make testssl        all of testssl.sh against a proxy with a certificate of its own
+# make reference      docs/configuration.md's tables and etc/xproxy.toml from the schema of the configuration
 # PYTHON=pypy3        any of these with another interpreter; each has its own virtual environment
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ TESTS ?= tests
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: run test trial lint types fuzz bench attacks testssl clean
+.PHONY: run test trial lint types reference fuzz bench attacks testssl clean
 
 # exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
 run: $(VENV)/.run
@@ -40,6 +41,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+reference: $(VENV)/.run
+	$(BIN)/python -m xproxy.config.reference
 
 # PyPy and Envoy take part where they can be installed; the benchmark names whoever is left out, and why.
 bench: $(VENV)/.run

@@ -106,7 +106,7 @@ class PackagingTests(SynchronousTestCase):
             "README.md",
             "LICENSE",
             "Makefile",
-            "xproxy/config/tree.py",
+            "xproxy/config/schema/tree.py",
             "twisted/plugins/xproxy_plugins.py",
             "tests/test_packaging.py",
             "etc/xproxy.toml",

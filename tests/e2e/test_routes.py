@@ -137,6 +137,9 @@ class RouteTests(ProxyCase):
             [[routes]]
             host = "only.example"
             path = "/here"
+            [[routes]]
+            host = "api.example"
+            pool = "api"
         """)
         client = self.connect()
         for _ in range(2):

@@ -278,21 +278,29 @@ class RefusedTests(CommandsTestCase):
 
     async def test_handoff_socket_missing(self) -> None:
         missing = self.socket_name()
-        await self.refused(self.run_twistd("xproxy", "--acceptor", missing), f"xproxy: handoff socket {missing} does not exist")
+        said = f"xproxy: --acceptor: handoff socket {missing} does not exist"
+        await self.refused(self.run_twistd("xproxy", "--acceptor", missing), said)
 
     async def test_daemon(self) -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        busy = f"tcp:{listening.getsockname()[1]}:interface=127.0.0.1"
         directory = self.mktemp()
         os.mkdir(directory)
         command = self.twistd(
-            *(f"--pidfile={directory}/pid", f"--logfile={directory}/log"), "xproxy", "--http", "unix:/nowhere/x", "--admin=none"
+            *(f"--pidfile={directory}/pid", f"--logfile={directory}/log"), "xproxy", "--http", busy, "--admin=none"
         )
         self.assertEqual(await command.exited, 1)
         await command.gone
-        self.assertIn("cannot listen on unix:/nowhere/x", command.errors)
+        self.assertIn(f"cannot listen on {busy}", command.errors)
         self.assertNotIn("Traceback", command.errors)
         self.assertEqual(os.listdir(directory), ["log"])
         with open(f"{directory}/log", encoding="utf-8") as file:
-            self.assertIn("xproxy: cannot listen on unix:/nowhere/x: no such file or directory", file.read())
+            self.assertIn(f"xproxy: cannot listen on {busy}: address already in use", file.read())
+
+    async def test_what_is_seen_before_it_is_a_daemon(self) -> None:
+        command = self.run_twistd("xproxy", "--http", "unix:/nowhere/x", "--admin=none")
+        await self.refused(command, "xproxy: proxy.http[0]: path /nowhere/x: there is no directory /nowhere")
 
 
 class ListedTests(CommandsTestCase):

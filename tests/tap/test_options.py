@@ -8,6 +8,17 @@ from tests.doubles.commands import CommandTestCase
 from xproxy.config import LOOPBACK, Config, networks
 from xproxy.tap import xacceptor, xproxy
 
+LOCAL = "tcp:6:interface=127.0.0.1"
+
+CERTIFIED = """
+[acceptor]
+client_ca = "/ca.pem"
+certificates = [{ chain = "/a.pem", key = "/a.key" }]
+[pools.default]
+slots_tls = ["tcp:9443"]
+service_names = ["a"]
+"""
+
 
 class OptionsTestCase(CommandTestCase):
     """Parsing."""
@@ -38,9 +49,10 @@ class XproxyOptionsTests(OptionsTestCase):
 
     def test_options_win_over_the_file(self) -> None:
         name = self.written('[proxy]\nhttp = ["tcp:1"]\nadmin = "tcp:2"\ndrain_timeout = 3\n[pools.default]\nslots = ["tcp:4"]')
-        config = self.xproxy("--config", name, "--http", "tcp:5", "--http", "unix:/s", "--slots", "tcp:6", "--admin", "none")
+        words = ("--http", "tcp:5", "--http", "unix:/s", "--slots", LOCAL, "--admin", "none")
+        config = self.xproxy("--config", name, *words)
         self.assertEqual((config.proxy.http, config.proxy.admin), (("tcp:5", "unix:/s"), "none"))
-        self.assertEqual(config.pools["default"].slots, ("tcp:6",))
+        self.assertEqual(config.pools["default"].slots, (LOCAL,))
         self.assertEqual(config.proxy.drain_timeout, 3.0)
 
     def test_the_file_wins_over_the_defaults(self) -> None:
@@ -48,15 +60,16 @@ class XproxyOptionsTests(OptionsTestCase):
         self.assertEqual(config.proxy.http, ("tcp:1",))
 
     def test_slots_of_the_only_pool(self) -> None:
-        config = self.xproxy("--config", self.written("[pools.web]"), "--slots", "tcp:6")
-        self.assertEqual(config.pools["web"].slots, ("tcp:6",))
+        config = self.xproxy("--config", self.written("[pools.web]"), "--slots", LOCAL)
+        self.assertEqual(config.pools["web"].slots, (LOCAL,))
 
     def test_slots_of_which_pool(self) -> None:
-        name = self.written('[pools.a]\n[pools.b]\n[[routes]]\npool = "a"')
+        pools = "".join(f'[pools.{name}]\nslots = ["tcp:0:interface=127.0.0.1"]\n' for name in "ab")
+        name = self.written(f'{pools}[[routes]]\npool = "a"\n[[routes]]\npath = "/b"\npool = "b"')
         for option, value in (("slots", "tcp:1"), ("allow", "10.0.0.0/8")):
             self.assertEqual(
                 self.refused(self.xproxy, "--config", name, f"--{option}", value),
-                f'xproxy: --{option} is about the pool "default", which the configuration does not have',
+                f'xproxy: --{option}: is about the pool "default", which the configuration does not have',
             )
 
     def test_allow(self) -> None:
@@ -70,7 +83,7 @@ class XproxyOptionsTests(OptionsTestCase):
             self.assertTrue(line.startswith(f"xproxy: --acceptor and {words[0]} exclude each other"), line)
 
     def test_a_demo_needs_a_pool_to_join(self) -> None:
-        for source in ('[pools.web]\nslots = ["tcp:1"]', "[pools.default]\nslots = []"):
+        for source in ("[pools.web]", CERTIFIED):
             line = self.refused(self.xproxy, "--config", self.written(source), "--demo")
             self.assertEqual(line, 'xproxy: --demo needs a pool "default" with slots')
         for source in ('token = "x"', 'registration = "raw"'):
@@ -122,15 +135,21 @@ class MistakeTests(OptionsTestCase):
         self.assertEqual(self.refused(self.xproxy, "stray", "more"), "xproxy: unexpected argument 'stray'")
 
     def test_bad_values(self) -> None:
-        self.assertIn("xproxy: --http: 'tcp:x' is not a server endpoint description", self.refused(self.xproxy, "--http=tcp:x"))
-        self.assertIn("xproxy: --slots: 'x' is not a server endpoint", self.refused(self.xproxy, "--slots=x"))
-        self.assertIn("xproxy: --admin: ", self.refused(self.xproxy, "--admin", "tcp:65536"))
-        self.assertIn(
-            "xacceptor: --allow: '10.0.0.1/8' is not a network", self.refused(self.xacceptor, "--allow", "10.0.0.1/8")
-        )
+        endpoint = "must be an endpoint description such as tcp:8080:interface=127.0.0.1, not"
+        socket = "must be the path of a socket, at most 107 bytes long, not"
         too_long = "/" + "x" * 107
-        self.assertIn("a socket's path has at most 107", self.refused(self.xacceptor, "--handoff", too_long))
-        self.assertIn("a socket's path has at most 107", self.refused(self.xproxy, "--acceptor", too_long))
+        for call, option, value, said in (
+            (self.xproxy, "--http", "tcp:x", f"{endpoint} 'tcp:x': 'x' is not a number"),
+            (self.xproxy, "--http", "8080", f"{endpoint} '8080'; did you mean 'tcp:8080'?"),
+            (self.xproxy, "--slots", "x", f"{endpoint} 'x'"),
+            (self.xproxy, "--slots", "ssl:443", "must be an endpoint description without TLS"),
+            (self.xproxy, "--admin", "tcp:65536", endpoint),
+            (self.xacceptor, "--allow", "10.0.0.1/8", "must be a network in CIDR notation, not '10.0.0.1/8'"),
+            (self.xacceptor, "--handoff", too_long, socket),
+            (self.xproxy, "--acceptor", too_long, socket),
+        ):
+            line = self.refused(call, option, value)
+            self.assertTrue(line.startswith((f"xproxy: {option}: {said}", f"xacceptor: {option}: {said}")), line)
 
     def test_a_value_with_lines(self) -> None:
         self.assertIn("control characters", self.refused(self.xproxy, "--http", "tcp:80\nTraceback"))
@@ -143,7 +162,7 @@ class MistakeTests(OptionsTestCase):
         name = self.written("[proxy]\nhtpt = []\n[limits]\nbody = -1")
         self.assertEqual(
             self.refused(self.xproxy, "--config", name),
-            f'xproxy: {name}: proxy.htpt: unknown key; did you mean "http"? (and 1 more; --check lists all)',
+            f'xproxy: {name}:2: proxy.htpt: unknown key; did you mean "http"? (and 1 more; --check lists all)',
         )
 
 
@@ -168,8 +187,8 @@ class CheckTests(OptionsTestCase):
         self.assertEqual(
             self.err.getvalue().splitlines(),
             [
-                f'{name}: proxy.htpt: unknown key; did you mean "http"?',
-                f"{name}: limits.body: must be from 0 to 1125899906842624, not -1",
+                f'{name}:2: proxy.htpt: unknown key; did you mean "http"?',
+                f"{name}:4: limits.body: must be a whole number from 0 to 1125899906842624, not -1",
             ],
         )
 

@@ -7,6 +7,7 @@ import hmac
 from twisted.internet.interfaces import IListeningPort
 
 from ..config import LOOPBACK, PoolConfig
+from ..config.rules import exposure
 from ..net.peers import peer_host
 from ..slots.access import allowed
 from ..startup import StartupError
@@ -22,11 +23,7 @@ def check_exposure(pool: PoolConfig, description: str, port: IListeningPort) -> 
 
     :raises StartupError: the endpoint is reachable from other hosts, and the pool has neither an allow-list nor a token.
     """
-    if pool.token or (pool.allow_given and pool.allow):
-        return
     host = peer_host(port.getHost())
-    if host and not allowed(host, LOOPBACK):
-        raise StartupError(
-            f"pool {pool.name}: {description} can be reached from other hosts: say who may register"
-            f" (allow in [pools.{pool.name}] or --allow CIDR), set a token, or use slots_tls"
-        )
+    message = exposure(pool, description) if host and not allowed(host, LOOPBACK) else ""
+    if message:
+        raise StartupError(f"pool {pool.name}: {message}")

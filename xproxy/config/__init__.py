@@ -1,23 +1,27 @@
-"""The configuration: one frozen tree of plain values, and how it is read from TOML, the environment and a command line."""
+"""The configuration: one frozen tree of plain values, and how it is read from TOML, the environment and a command line.
 
-from .tree import (
+``schema`` says what keys there are, in one entry each (how to add one is said there); ``checks`` what a value may be;
+``reading`` makes the tree; ``rules`` is what keys have to do with each other; ``reference`` writes the documentation.
+"""
+
+from .errors import ConfigError, Mistake, Unfit
+from .networks import EVERYWHERE, LOOPBACK, Network, Networks, networks
+from .overrides import Overrides
+from .reading import from_toml, load
+from .rules import Role
+from .schema import (
     DEFAULT_POOL,
     DEFAULT_SLOTS,
-    EVERYWHERE,
-    LOOPBACK,
     AcceptorConfig,
     CertificateConfig,
     Config,
     LimitsConfig,
-    Network,
-    Networks,
     PoolConfig,
     ProxyConfig,
     RedirectConfig,
     RespondConfig,
     RouteConfig,
     TimeoutsConfig,
-    networks,
 )
 
 __all__ = [
@@ -28,14 +32,21 @@ __all__ = [
     "AcceptorConfig",
     "CertificateConfig",
     "Config",
+    "ConfigError",
     "LimitsConfig",
+    "Mistake",
     "Network",
     "Networks",
+    "Overrides",
     "PoolConfig",
     "ProxyConfig",
     "RedirectConfig",
     "RespondConfig",
+    "Role",
     "RouteConfig",
     "TimeoutsConfig",
+    "Unfit",
+    "from_toml",
+    "load",
     "networks",
 ]

@@ -7,18 +7,31 @@ reads with ``pread``, and what can't be read counts as busy.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Set, Tuple
+import mmap
+import os
+import stat
+import tempfile
+from typing import Collection, Set, Tuple
 
 from ..interfaces import BOARD_BYTES
-from ..net.descriptors import SYSTEM, IDescriptors
 
 
-def make_board(descriptors: IDescriptors = SYSTEM) -> Tuple[int, Any]:
-    """A new board of zeros: a descriptor, which is the caller's to close, and its bytes, which are freed when nobody uses them.
+def make_board() -> Tuple[int, mmap.mmap]:
+    """A new board of zeros: a descriptor, which is the caller's to close, and the mapping, which is freed when nobody uses it.
 
     :raises OSError: no memory, no descriptors, no temporary directory.
     """
-    return descriptors.memory(BOARD_BYTES)
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("xproxy-board", os.MFD_CLOEXEC)
+    else:
+        descriptor, path = tempfile.mkstemp(prefix="xproxy-board-")
+        os.unlink(path)
+    try:
+        os.ftruncate(descriptor, BOARD_BYTES)
+        return descriptor, mmap.mmap(descriptor, BOARD_BYTES)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 class ReceivedBoard:
@@ -27,10 +40,10 @@ class ReceivedBoard:
     :raises ValueError: it is no file of the right size. The descriptor is closed then.
     """
 
-    def __init__(self, descriptor: int, descriptors: IDescriptors = SYSTEM) -> None:
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._descriptors = descriptors
-        if descriptors.size(descriptor) != BOARD_BYTES:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != BOARD_BYTES:
             self.close()
             raise ValueError(f"a board is a file of {BOARD_BYTES} bytes")
 
@@ -39,7 +52,7 @@ class ReceivedBoard:
         if not leases or self._descriptor < 0:
             return set(leases)
         try:
-            content = self._descriptors.read(self._descriptor, max(leases) + 1)
+            content = os.pread(self._descriptor, max(leases) + 1, 0)
         except OSError:
             content = b""
         known = len(content)
@@ -49,4 +62,4 @@ class ReceivedBoard:
         """Close the descriptor; everything is busy from here on."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            self._descriptors.close(descriptor)
+            os.close(descriptor)

@@ -73,22 +73,39 @@ def look_at(path: str) -> Found:
     return Found.LIVE
 
 
+def check_place(path: str) -> None:
+    """Whether a socket could be made at ``path``, or replace one that is there. Nobody is connected to.
+
+    :raises StartupError: it could not.
+    """
+    length = len(os.fsencode(path))
+    if length > MAX_PATH_BYTES:
+        raise StartupError(f"path {path} is {length} bytes long: a socket's path has {MAX_PATH_BYTES} at most")
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise StartupError(f"path {path} is not a socket: remove it, or choose another path")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise StartupError(f"path {path}: {os_reason(error)}") from error
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        raise StartupError(f"path {path}: there is no directory {directory}")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise StartupError(f"path {path}: no right to make a socket in {directory}")
+
+
 def make_way(path: str) -> None:
     """Before listening on ``path``: remove the socket of an acceptor that is dead.
 
     :raises StartupError: nobody can listen there, or somebody does.
     """
+    check_place(path)
     before = identity(path)
     found = look_at(path)
-    if found is Found.NO_SOCKET:
-        raise StartupError(f"handoff path {path} is not a socket: remove it, or choose another path")
     if found is Found.LIVE:
         raise StartupError(f"handoff socket {path} is in use by a running acceptor")
-    if found is Found.NOTHING:
-        directory = os.path.dirname(path) or "."
-        if not os.path.isdir(directory):
-            raise StartupError(f"handoff path {path}: there is no directory {directory}")
-    elif identity(path) == before:  # Else another acceptor has just replaced it: then listening will say so.
+    if found is Found.STALE and identity(path) == before:  # Else another acceptor has just replaced it: listening will say so.
         try:
             os.unlink(path)
         except OSError as error:

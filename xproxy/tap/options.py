@@ -7,20 +7,19 @@ twistd's own ways (the whole help on standard output, a traceback for what a ser
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from getopt import GetoptError
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn, Optional, TypeVar
 
-import attr
 from twisted.python.usage import Options, UsageError
 
 from twisted import __version__ as twisted_version
 
 from .. import __version__
-from ..config import DEFAULT_POOL, Config, checks
-from ..config.reading import ConfigError, load
-from ..startup import StartupError
+from ..config import Config, ConfigError, Overrides, Role, checks, load
 from . import pid_file
+from .rehearsal import Rehearsal
+
+T = TypeVar("T")
 
 
 def refuse(program: str, message: str) -> NoReturn:
@@ -62,7 +61,11 @@ class StrictOptions(Options):
 
 
 class ConfiguredOptions(StrictOptions):
-    """Options on top of a configuration file. After parsing, ``config`` is what both say together."""
+    """Options on top of a configuration file. After parsing, ``config`` is what both say together.
+
+    Parsing reads the file with the options on top and looks at the tree as a whole; ``rehearse`` looks at the files that a
+    start reads and the places where it listens. A start and ``--check`` do both, so that they refuse the same.
+    """
 
     longdesc = "Options given here win over the configuration file."
 
@@ -78,41 +81,70 @@ class ConfiguredOptions(StrictOptions):
         self["config"] = path
 
     def opt_check(self) -> None:
-        """Read and check the configuration, say what is wrong with file and key, and exit."""
+        """Read and check the configuration, say what is wrong with file, line and key, and exit."""
         self["check"] = True
 
     def postOptions(self) -> None:
-        """Read the file, put the options on top. Exits when the file is wrong, and after ``--check``."""
-        path = self["config"]
+        """Read the file, put the options on top. Exits when something is wrong, and after ``--check``."""
         try:
-            config = Config() if path is None else load(path)
+            self.config = self.load()
+            self.look_at(self.config)
+            if self["check"]:
+                self._end_check(self.rehearse(self.config, outside_unit=True))
         except ConfigError as error:
             if not self["check"]:
                 refuse(self.program, error.line())
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from error
-        self.config = self.over(config)
-        if self["check"]:
-            sys.stdout.write(f"{'the configuration' if path is None else path}: ok\n")
-            raise SystemExit(0)
 
-    def over(self, config: Config) -> Config:
-        """``config`` with the options put on top. Raises UsageError."""
+    def load(self) -> Config:
+        """Read the configuration, now and at any time again; nothing is changed by it. Raises ConfigError."""
+        return load(self["config"], self.overrides(), self.role)
+
+    @property
+    def role(self) -> Role:
+        """What the configuration is for."""
         raise NotImplementedError
 
-    def checked(self, option: str, check: checks.Check, value: object) -> Any:
+    def overrides(self) -> Overrides:
+        """What the options say instead of the file. Raises UsageError."""
+        raise NotImplementedError
+
+    def look_at(self, config: Config) -> None:
+        """Whether the options and the configuration go together. Raises UsageError."""
+
+    def rehearse(self, config: Config, outside_unit: bool = False) -> list[str]:
+        """Read what a start reads, look where it listens.
+
+        :param outside_unit: sockets that systemd passes need not be there.
+        :returns: what was not looked at, and why.
+        :raises ConfigError: a start would fail.
+        """
+        rehearsal = Rehearsal(config, self.role, self.get("acceptor"), outside_unit)
+        if rehearsal.mistakes:
+            raise config.source.error(rehearsal.mistakes)
+        return rehearsal.notes
+
+    def rehearse_start(self) -> None:
+        """The same, right before a start, which a mistake ends."""
+        try:
+            self.rehearse(self.config)
+        except ConfigError as error:
+            refuse(self.program, error.line())
+
+    def _end_check(self, notes: list[str]) -> NoReturn:
+        name = "the configuration" if self["config"] is None else self["config"]
+        for note in notes:
+            sys.stderr.write(f"{name}: {note}\n")
+        sys.stdout.write(f"{name}: ok\n")
+        raise SystemExit(0)
+
+    def checked(self, option: str, check: checks.Check[T], value: object) -> T:
         """An option's value, checked as the configuration file's would be. Raises UsageError."""
         try:
             return check(value)
         except ValueError as mistake:
             raise UsageError(f"--{option}: {mistake}") from mistake
-
-    def check_certificates(self, read: Callable[[], object]) -> None:
-        """Read certificates as a start would. Raises UsageError."""
-        try:
-            read()
-        except StartupError as error:
-            raise UsageError(str(error)) from error
 
     def given(self, *names: str) -> dict[str, Any]:
         """Those of the options that were given; what is repeatable comes as a tuple, as the configuration has it."""
@@ -129,21 +161,8 @@ class SlotsOptions(ConfiguredOptions):
 
     def opt_slots(self, description: str) -> None:
         """Where services register, an endpoint description; repeatable. [default: tcp:9999:interface=127.0.0.1]"""
-        self["slots"].append(self.checked("slots", checks.endpoint, description))
+        self["slots"].append(self.checked("slots", checks.plain_endpoint, description))
 
     def opt_allow(self, network: str) -> None:
         """Who may register, a network in CIDR notation; repeatable. [default: 127.0.0.0/8 and ::1/128]"""
         self["allow"].append(self.checked("allow", checks.cidr, network))
-
-    def over(self, config: Config) -> Config:
-        """See ConfiguredOptions. ``--slots`` and ``--allow`` are about one pool: that called default, or the only one."""
-        changes = self.given("slots", "allow")
-        if not changes:
-            return config
-        pools = dict(config.pools)
-        pool = pools.get(DEFAULT_POOL) or (next(iter(pools.values())) if len(pools) == 1 else None)
-        if pool is None:
-            option = "slots" if self["slots"] else "allow"
-            raise UsageError(f'--{option} is about the pool "{DEFAULT_POOL}", which the configuration does not have')
-        pools[pool.name] = attr.evolve(pool, allow_given=pool.allow_given or "allow" in changes, **changes)
-        return attr.evolve(config, pools=pools)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any, Optional
 
-import attr
 from twisted.application.service import IService
 from twisted.internet.defer import succeed
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
-from ..acceptor.acceptor_service import AcceptorService, slots_certificate_store
+from ..acceptor.acceptor_service import AcceptorService
 from ..admin import Sources, admin_factory
-from ..config import Config
+from ..config import Config, Overrides, Role
 from ..config import checks as check
 from ..net.listening import ListenService
 from ..startup import StartupError
@@ -43,14 +42,16 @@ class Options(SlotsOptions):
         """Where status and metrics are shown, an endpoint description or "none". [default: none]"""
         self["admin"] = self.checked("admin", check.endpoint_or_none, description)
 
-    def over(self, config: Config) -> Config:
+    role = Role.ACCEPTOR
+
+    def overrides(self) -> Overrides:
         """See ConfiguredOptions."""
-        config = attr.evolve(super().over(config), acceptor=attr.evolve(config.acceptor, **self.given("handoff", "admin")))
+        return Overrides(acceptor=self.given("handoff", "admin"), **self.given("slots", "allow"))
+
+    def look_at(self, config: Config) -> None:
+        """See ConfiguredOptions."""
         if not config.acceptor.handoff:
             raise UsageError("--handoff is missing: proxies have no other way to reach this acceptor")
-        if self["check"]:
-            self.check_certificates(lambda: slots_certificate_store(None, config))
-        return config
 
 
 class XacceptorTree(ServiceTree):
@@ -74,7 +75,6 @@ class XacceptorTree(ServiceTree):
                 registrations=self.acceptor.acceptor.registrations,
                 closings=self.acceptor.acceptor.closings,
                 certificates=self.acceptor.certificate_ends,
-                lost_lines=self.lost_lines,
             )
             self.admin = ListenService(reactor, config.acceptor.admin, admin_factory(sources))
             self.admin.setServiceParent(self)
@@ -99,6 +99,7 @@ def makeService(options: Options) -> IService:
     """See IServiceMaker."""
     from twisted.internet import reactor
 
+    options.rehearse_start()
     try:
         return XacceptorTree(reactor, options)
     except StartupError as error:

@@ -6,22 +6,21 @@ import sys
 import time
 from typing import Any, Optional
 
-import attr
 from twisted.application.service import IService
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from .. import __version__
-from ..acceptor.acceptor_service import AcceptorService, slots_certificate_store
+from ..acceptor.acceptor_service import AcceptorService
 from ..admin import Sources, admin_factory
-from ..config import DEFAULT_POOL, Config
+from ..config import DEFAULT_POOL, Config, Overrides, Role
 from ..config import checks as check
 from ..handoff.client import HandoffClient
 from ..interfaces import ISlotSource
 from ..net.listening import ListenService
 from ..net.polling import poll_plainly
-from ..proxy.proxy_service import ProxyService, certificate_store
+from ..proxy.proxy_service import ProxyService
 from ..service.demo import demo_service
 from ..startup import StartupError
 from . import addresses
@@ -72,22 +71,24 @@ class Options(SlotsOptions):
         """Also run a demo service on the default pool."""
         self["demo"] = True
 
-    def over(self, config: Config) -> Config:
+    @property
+    def role(self) -> Role:
+        """See ConfiguredOptions."""
+        return Role.PROXY if self["acceptor"] else Role.EMBEDDED
+
+    def overrides(self) -> Overrides:
         """See ConfiguredOptions."""
         for name in ("slots", "allow", "demo"):
             if self["acceptor"] and self[name]:
                 raise UsageError(f"--acceptor and --{name} exclude each other: services register at that acceptor, not here")
-        proxy = attr.evolve(config.proxy, **self.given("http", "https", "self_signed", "admin"))
-        if proxy.self_signed and not proxy.https:
+        return Overrides(proxy=self.given("http", "https", "self_signed", "admin"), **self.given("slots", "allow"))
+
+    def look_at(self, config: Config) -> None:
+        """See ConfiguredOptions."""
+        if config.proxy.self_signed and not config.proxy.https:
             raise UsageError("--self-signed needs --https")
-        config = attr.evolve(super().over(config), proxy=proxy)
-        if self["check"]:
-            self.check_certificates(lambda: certificate_store(None, proxy))
-            if not self["acceptor"]:
-                self.check_certificates(lambda: slots_certificate_store(None, config))
         if self["demo"]:
             self._check_demo(config)
-        return config
 
     def _check_demo(self, config: Config) -> None:
         pool = config.pools.get(DEFAULT_POOL)
@@ -114,7 +115,6 @@ class XproxyTree(ServiceTree):
         self.proxy = ProxyService(reactor, config, time.monotonic)
         self.proxy.setServiceParent(self)
         self.drain_first(self.proxy, self.proxy.drain)
-        self.reopen_with(self.proxy.reopen_logs)
         self.acceptor: Optional[AcceptorService] = None
         self.admin: Optional[ListenService] = None
         source: ISlotSource
@@ -136,11 +136,6 @@ class XproxyTree(ServiceTree):
         if self.acceptor is not None:
             self.acceptor.reload()
 
-    def lost_lines(self) -> dict[str, int]:
-        """See ServiceTree."""
-        log = self.proxy.gateway.access_log
-        return super().lost_lines() if log is None else {**super().lost_lines(), "access": log.file.lost}
-
     def _certificate_ends(self) -> list[tuple[str, str, float]]:
         acceptors = [] if self.acceptor is None else self.acceptor.certificate_ends()
         return [*self.proxy.certificate_ends(), *acceptors]
@@ -159,7 +154,6 @@ class XproxyTree(ServiceTree):
             registrations=None if acceptor is None else acceptor.acceptor.registrations,
             closings=None if acceptor is None else acceptor.acceptor.closings,
             certificates=self._certificate_ends,
-            lost_lines=self.lost_lines,
         )
         self.admin = ListenService(self._reactor, self._config.proxy.admin, admin_factory(sources))
         self.admin.setServiceParent(self)
@@ -210,6 +204,7 @@ def makeService(options: Options) -> IService:
     """See IServiceMaker."""
     from twisted.internet import reactor
 
+    options.rehearse_start()
     try:
         return XproxyTree(reactor, options)
     except StartupError as error:

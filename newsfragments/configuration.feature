@@ -1,0 +1,1 @@
+A mistake in the configuration is told with file, line and key, what is allowed and what was probably meant, also for keys of nginx, HAProxy, Caddy, Traefik and Envoy; `--check` refuses everything that a start would refuse, short of listening.

@@ -1,0 +1,56 @@
+"""Checks of single values: a kind of value each, with what is allowed in words."""
+
+from .check import Check, list_of, of_text
+from .endpoints import BALANCED, Place, endpoint, endpoint_or_none, place_of, plain_endpoint, waits_for_systemd
+from .names import (
+    cidr,
+    directory,
+    host,
+    host_and_port,
+    location,
+    log_target,
+    method,
+    path,
+    pool_name,
+    service_name,
+    socket_path,
+    token,
+    url_path,
+)
+from .plain import content, field_value, https_port, on_off, one_number_of, one_of, seconds, text, true_or_false, whole_number
+
+__all__ = [
+    "BALANCED",
+    "Check",
+    "Place",
+    "cidr",
+    "content",
+    "directory",
+    "endpoint",
+    "endpoint_or_none",
+    "field_value",
+    "host",
+    "host_and_port",
+    "https_port",
+    "list_of",
+    "location",
+    "log_target",
+    "method",
+    "of_text",
+    "on_off",
+    "one_number_of",
+    "one_of",
+    "path",
+    "place_of",
+    "plain_endpoint",
+    "pool_name",
+    "seconds",
+    "service_name",
+    "socket_path",
+    "text",
+    "token",
+    "true_or_false",
+    "url_path",
+    "waits_for_systemd",
+    "whole_number",
+]
