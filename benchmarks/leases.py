@@ -42,8 +42,8 @@ class Asking(BoxConnection):
     max_box_bytes = 65536
     max_descriptors = 4096
 
-    def __init__(self, acceptor: int, pool: str, window: int, leases: int) -> None:
-        super().__init__()
+    def __init__(self, reactor: Any, acceptor: int, pool: str, window: int, leases: int) -> None:
+        super().__init__(reactor)
         self.finished: Deferred[Times] = Deferred()
         self._acceptor = acceptor
         self._pool = pool
@@ -96,7 +96,7 @@ class Asking(BoxConnection):
 
 async def measure(reactor: Any, path: str, acceptor: int, pool: str, window: int, leases: int) -> None:
     """Lease so often, and print how it went."""
-    asking = Asking(acceptor, pool, window, leases)
+    asking = Asking(reactor, acceptor, pool, window, leases)
     await connectProtocol(UNIXClientEndpoint(reactor, path), asking)
     seconds, of_acceptor, own = await asking.finished
     sys.stdout.write(json.dumps({"leases": leases, "seconds": seconds, "acceptor": of_acceptor, "asking": own}) + "\n")

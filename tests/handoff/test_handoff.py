@@ -23,6 +23,7 @@ from xproxy.handoff.boxes import encode_box
 from xproxy.handoff.client import HandoffClient
 from xproxy.handoff.messages import VERSION, Ask, GiveBack, Grant, Hello, Recall, encode, encode_answer, encode_error
 from xproxy.interfaces import ILeaseHolder, ISlotSource
+from xproxy.net.descriptors import SystemDescriptors
 from xproxy.startup import StartupError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -456,10 +457,10 @@ class ImpostorTests(HandoffTestCase):
         self.assertEqual(attempts[:4], [1, 2, 3, 4])
 
     async def test_no_board_can_be_made(self) -> None:
-        def none() -> Any:
+        def none(self: Any, size: int) -> Any:
             raise OSError(24, "Too many open files")
 
-        self.patch(client_module, "make_board", none)
+        self.patch(SystemDescriptors, "memory", none)
         await self.refused([], "Too many open files")
 
 

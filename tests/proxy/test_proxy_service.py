@@ -13,6 +13,7 @@ from tests.world.memory import KERNEL
 from tests.world.rig import GET, OK, Rig, RigCase, make_config, post, responses, statuses
 from xproxy import config as cfg
 from xproxy.interfaces import ILeaseHolder
+from xproxy.log_file import LogFile
 from xproxy.proxy.proxy_service import ProxyService, open_access_log
 from xproxy.startup import StartupError
 
@@ -37,10 +38,12 @@ class StartTests(RigCase):
         os.makedirs(os.path.dirname(path))
         service = self.service(access_log=path)
         log = service.gateway.access_log
-        assert log is not None
+        assert log is not None and isinstance(log.file, LogFile)
         log.add("192.0.2.1", None, 400, 0, 0.0, "", b"")
         service.startService()
         service.stopService()
+        self.assertTrue(log.file.drain())
+        log.file.close()
         with open(path, encoding="utf-8") as file:
             self.assertIn("192.0.2.1 - - [", file.read())
         self.assertIsNone(open_access_log(cfg.ProxyConfig(access_log="none")))
@@ -162,7 +165,7 @@ class EndMixin:
         clients = [rig.client(GET), rig.client(), rig.client(GET), rig.client(GET), rig.client(post(b"xx")[:-1])]
         done = self.drain(rig)
         self.successResultOf(rig.proxy.stopService())
-        lines = [line for line in file.getvalue().splitlines() if '"status": 503' in line]
+        lines = [line for line in file.text.splitlines() if '"status": 503' in line]
         self.assertEqual(len(lines), 3)
         rig.settle()
         self.assertEqual(done, [None])

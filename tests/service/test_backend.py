@@ -7,7 +7,7 @@ from twisted.internet.error import ConnectionLost
 from tests.doubles.dialling import GET, Wire
 from tests.doubles.relaying import OK, POST, UPLOAD, RelayTestCase
 from xproxy.service import backend as backend_module
-from xproxy.service.relay import MAX_HELD_BYTES
+from xproxy.service.relay import MAX_CONNECTIONS, MAX_HELD_BYTES
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 
@@ -112,6 +112,7 @@ class AgainTests(RelayTestCase):
         """The connection that got the request after ``kept``."""
         kept, again = self.backend.wires
         self.assertIs(kept, self.kept)
+        self.unreceived = 0
         again.deliver(OK)
         self.assertEqual((self.slot.taken(), self.slot.lost), (OK, False))
         return again
@@ -179,6 +180,16 @@ class AgainTests(RelayTestCase):
         self.unreceived = len(head) + MAX_HELD_BYTES
         self.kept.end()
         self.assertEqual((self.slot.taken(), len(self.backend.wires)), (CLOSING_RESPONSE, 1))
+
+    def test_new_connections_too(self) -> None:
+        """A backend that closes them, or says something, before it has anything of the request. Not for ever."""
+        self.request(POST)
+        self.unreceived = len(POST)
+        self.kept.end()
+        for number in range(2, MAX_CONNECTIONS + 1):
+            self.assertEqual((self.backend.wires[-1].taken(), len(self.backend.wires)), (POST, number))
+            self.backend.wires[-1].deliver(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual((self.slot.taken(), len(self.backend.wires)), (CLOSING_RESPONSE, MAX_CONNECTIONS))
 
     def test_once(self) -> None:
         """A new connection that ends without an answer did not end because nobody used it."""

@@ -135,14 +135,18 @@ class BackoffTests(TestCase):
     """With failures."""
 
     def test_one_attempt_for_all(self) -> None:
-        """Nobody listens: all slots together try once for each delay, and the delays grow."""
-        field = Field(500)
+        """Nobody listens: all slots together try once for each delay; the delays grow when the first minute is over."""
+        field = Field(500, float)
         field.refusing = True
         field.dialler.start()
         self.assertEqual(len(field.attempts), 1)
-        for _ in range(40):
+        field.clock.pump([RECENT_DELAY_S] * int(RECENT_S / RECENT_DELAY_S))
+        first_minute = RECENT_S / RECENT_DELAY_S + 1
+        self.assertEqual(len(field.attempts), first_minute)
+        for _ in range(400):
             field.clock.advance(1)
-        self.assertEqual(field.attempts, [0, 2, 6, 14, 30])
+        waits = [later - before for before, later in zip(field.attempts[-4:], field.attempts[-3:])]
+        self.assertEqual(waits, [first_minute, first_minute + 1, first_minute + 2])
         self.assertEqual(len(field.clock.getDelayedCalls()), 1)
 
     def test_what_is_under_way_counts_once(self) -> None:
@@ -187,7 +191,7 @@ class BackoffTests(TestCase):
         field.refusing = False
         field.clock.advance(2)
         field.answer()
-        field.clock.advance(SETTLED_S / 2)
+        field.clock.advance(RECENTLY_SETTLED_S / 2)
         field.lose(worked=False)
         field.clock.advance(SETTLED_S)
         self.assertEqual((field.dialler.failures, field.dialler.parked, field.pending), (2, 0, []))

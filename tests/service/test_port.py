@@ -84,7 +84,7 @@ class ListenTests(PortTestCase):
         self.listen(Recorders(lambda: None))
         self.clock.pump([0.1] * 50)
         self.assertEqual(self.acceptor.wires, [])
-        self.assertTrue(2 <= self.acceptor.attempts < 10, self.acceptor.attempts)
+        self.assertTrue(2 <= self.acceptor.attempts < 12, self.acceptor.attempts)
 
     def test_a_protocol_that_cannot_be_set_up(self) -> None:
         class Broken(Recorder):

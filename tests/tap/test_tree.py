@@ -105,15 +105,15 @@ class StartTests(TreeTestCase):
         announced: list[set[int]] = []
         self.tree = ServiceTree(self.reactor, self.options, announce=lambda: announced.append(set(self.installed)))
         self.tree.startService()
-        self.assertEqual(self.installed, {})
+        self.assertEqual(set(self.installed), {signal.SIGHUP, signal.SIGUSR1}, "these would end the process")
         self.reactor.run()
-        self.assertEqual(announced, [{signal.SIGTERM, signal.SIGINT, signal.SIGHUP}])
+        self.assertEqual(announced, [{signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}])
 
     def test_a_signal_that_is_ignored_on_purpose_stays_so(self) -> None:
         self.patch(signal, "getsignal", lambda number: signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
         self.tree.startService()
         self.reactor.run()
-        self.assertEqual(set(self.installed), {signal.SIGTERM, signal.SIGHUP})
+        self.assertEqual(set(self.installed), {signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1})
 
     def test_a_hangup_reads_again(self) -> None:
         self.tree.reload_with(lambda: self.events.append("read again"))
@@ -121,6 +121,14 @@ class StartTests(TreeTestCase):
         self.installed[signal.SIGHUP](signal.SIGHUP, None)
         self.reactor.run()
         self.assertEqual(self.events, ["read again"])
+
+    def test_logs_are_opened_again(self) -> None:
+        """When they were moved away, and with everything else that is read again."""
+        self.tree.reopen_with(lambda: self.events.append("opened again"))
+        self.started()
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            self.installed[number](number, None)
+        self.assertEqual(self.events, ["opened again"] * 2)
 
     def test_a_hangup_with_nothing_to_read_is_harmless(self) -> None:
         self.started()

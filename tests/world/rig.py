@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer, providedBy
 
+from tests.doubles.logs import MemoryLog
 from tests.world.memory import CAPACITY, MEMORY, LoopReactor, Peer, make_pair
 from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
@@ -208,17 +208,17 @@ class Rig:
         self.settle()
         return request
 
-    def log_to(self, form: str = "json") -> io.StringIO:
+    def log_to(self, form: str = "json") -> MemoryLog:
         """Log what is answered from now on."""
-        file = io.StringIO()
-        self.gateway.access_log = AccessLog(file, form, owned=False)
+        file = MemoryLog()
+        self.gateway.access_log = AccessLog(file, form)
         return file
 
-    def logged(self, file: io.StringIO) -> List[Dict[str, Any]]:
+    def logged(self, file: MemoryLog) -> List[Dict[str, Any]]:
         """The lines of a JSON access log."""
         assert self.gateway.access_log is not None
         self.gateway.access_log.flush()
-        return [json.loads(line) for line in file.getvalue().splitlines()]
+        return [json.loads(line) for line in file.text.splitlines()]
 
     def stop(self) -> None:
         """Stop the proxy and close every socket."""

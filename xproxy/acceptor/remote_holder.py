@@ -51,7 +51,7 @@ class RemoteHolder(BoxConnection):
     """
 
     def __init__(self, acceptor: Acceptor, clock: Any, refused: Callable[[str], object]) -> None:
-        super().__init__()
+        super().__init__(clock)
         self._acceptor = acceptor
         self._clock = clock
         self._refused = refused
@@ -91,7 +91,7 @@ class RemoteHolder(BoxConnection):
             raise Refused("it said Hello twice")
         descriptor = self.claim(hello.board)
         try:
-            self._board = ReceivedBoard(descriptor)
+            self._board = ReceivedBoard(descriptor, self.descriptors)
         except ValueError as error:
             raise Refused(str(error)) from error
         if hello.version != VERSION:

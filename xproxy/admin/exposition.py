@@ -48,6 +48,9 @@ class _Exposition:
             yield from _of_requests(picture.counts)
         if picture.certificates:
             yield _expiry(picture.certificates)
+        if picture.lost_lines:
+            family = CounterMetricFamily("xproxy_log_lines_lost", "Lines of logs that could not be written.", labels=["log"])
+            yield _by_label(family, picture.lost_lines)
 
 
 def exposition(picture: Picture) -> bytes:

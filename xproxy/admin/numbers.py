@@ -52,6 +52,8 @@ class Sources:
     """Why slots ended, by pool and reason; None as above."""
     certificates: Optional[Callable[[], Sequence[tuple[str, str, float]]]] = None
     """Name, kind of key and end (seconds since 1970) of each certificate that clients are shown; None: there are none."""
+    lost_lines: Optional[Callable[[], Mapping[str, int]]] = None
+    """Lines that could not be written so far, by log: access, program."""
 
 
 @attr.frozen
@@ -67,6 +69,7 @@ class Picture:
     registrations: Optional[Mapping[tuple[str, str], int]] = None
     closings: Optional[Mapping[tuple[str, str], int]] = None
     certificates: Sequence[tuple[str, str, float]] = ()
+    lost_lines: Mapping[str, int] = attr.field(factory=dict)
 
     def pool_names(self) -> list[str]:
         """Every pool that somebody knows."""
@@ -124,6 +127,7 @@ async def take(sources: Sources) -> Picture:
         registrations=sources.registrations,
         closings=sources.closings,
         certificates=() if sources.certificates is None else sources.certificates(),
+        lost_lines={} if sources.lost_lines is None else sources.lost_lines(),
     )
 
 

@@ -7,31 +7,18 @@ reads with ``pread``, and what can't be read counts as busy.
 
 from __future__ import annotations
 
-import mmap
-import os
-import stat
-import tempfile
-from typing import Collection, Set, Tuple
+from typing import Any, Collection, Set, Tuple
 
 from ..interfaces import BOARD_BYTES
+from ..net.descriptors import SYSTEM, IDescriptors
 
 
-def make_board() -> Tuple[int, mmap.mmap]:
-    """A new board of zeros: a descriptor, which is the caller's to close, and the mapping, which is freed when nobody uses it.
+def make_board(descriptors: IDescriptors = SYSTEM) -> Tuple[int, Any]:
+    """A new board of zeros: a descriptor, which is the caller's to close, and its bytes, which are freed when nobody uses them.
 
     :raises OSError: no memory, no descriptors, no temporary directory.
     """
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("xproxy-board", os.MFD_CLOEXEC)
-    else:
-        descriptor, path = tempfile.mkstemp(prefix="xproxy-board-")
-        os.unlink(path)
-    try:
-        os.ftruncate(descriptor, BOARD_BYTES)
-        return descriptor, mmap.mmap(descriptor, BOARD_BYTES)
-    except BaseException:
-        os.close(descriptor)
-        raise
+    return descriptors.memory(BOARD_BYTES)
 
 
 class ReceivedBoard:
@@ -40,10 +27,10 @@ class ReceivedBoard:
     :raises ValueError: it is no file of the right size. The descriptor is closed then.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, descriptors: IDescriptors = SYSTEM) -> None:
         self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != BOARD_BYTES:
+        self._descriptors = descriptors
+        if descriptors.size(descriptor) != BOARD_BYTES:
             self.close()
             raise ValueError(f"a board is a file of {BOARD_BYTES} bytes")
 
@@ -52,7 +39,7 @@ class ReceivedBoard:
         if not leases or self._descriptor < 0:
             return set(leases)
         try:
-            content = os.pread(self._descriptor, max(leases) + 1, 0)
+            content = self._descriptors.read(self._descriptor, max(leases) + 1)
         except OSError:
             content = b""
         known = len(content)
@@ -62,4 +49,4 @@ class ReceivedBoard:
         """Close the descriptor; everything is busy from here on."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            self._descriptors.close(descriptor)

@@ -6,11 +6,9 @@ acceptor is lost it dials again, for as long as the service runs. See docs/archi
 
 from __future__ import annotations
 
-import os
 import random
 from itertools import count
-from mmap import mmap
-from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence, Tuple
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
@@ -84,7 +82,7 @@ class AcceptorConnection(BoxConnection):
     max_descriptors = 4096
 
     def __init__(self, client: HandoffClient, clock: Any) -> None:
-        super().__init__()
+        super().__init__(clock)
         self._client = client
         self._clock = clock
         self._tags = count(1)
@@ -95,7 +93,7 @@ class AcceptorConnection(BoxConnection):
         """Connected: say Hello."""
         super().connectionMade()
         try:
-            descriptor, board = make_board()
+            descriptor, board = make_board(self.descriptors)
         except OSError as error:
             self.drop(f"no board can be made: {error}")
             return
@@ -105,8 +103,8 @@ class AcceptorConnection(BoxConnection):
         answered.addCallbacks(self._hello_answered, self._hello_failed, callbackArgs=(board,))
         self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), tag), descriptor)
 
-    def _hello_answered(self, answer: Any, board: mmap) -> None:
-        self._client.connection_found(self, cast(MutableSequence[int], board))
+    def _hello_answered(self, answer: Any, board: MutableSequence[int]) -> None:
+        self._client.connection_found(self, board)
 
     def _hello_failed(self, failure: Failure) -> None:
         self.drop("it does not answer" if failure.check(TimeoutError) else failure.getErrorMessage())
@@ -150,7 +148,7 @@ class AcceptorConnection(BoxConnection):
         if isinstance(message, Grant):
             descriptor = self.claim(message.slot)
             if message.lease >= BOARD_BYTES or message.pool not in self._asks:
-                os.close(descriptor)
+                self.descriptors.close(descriptor)
                 raise Refused("a lease that can't be")
             self._client.holder.lease_granted(message.pool, message.lease, descriptor, message.service)
         elif isinstance(message, Recall) and message.pool in self._asks:

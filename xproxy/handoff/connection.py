@@ -5,7 +5,6 @@ Nothing a peer sends raises past ``dataReceived``: it is refused with one log li
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from typing import Any, Callable, Deque, Optional
 
@@ -14,6 +13,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..net.descriptors import descriptors_of
 from .boxes import BadBox, Box, BoxReader, encode_box
 from .messages import MalformedMessage
 from .outbox import Outbox
@@ -29,6 +29,8 @@ class BoxConnection(Protocol):
 
     Subclasses provide ``box_received`` and ``ended``, and raise Refused, or MalformedMessage, from the first.
 
+    :param reactor: whose descriptors come and go here.
+
     :ivar max_box_bytes: the longest box that is taken.
     :ivar max_descriptors: how many received descriptors may wait for their box.
     """
@@ -36,7 +38,8 @@ class BoxConnection(Protocol):
     max_box_bytes = 4096
     max_descriptors = 1
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
+        self.descriptors = descriptors_of(reactor)
         self._reader = BoxReader(self.max_box_bytes)
         self._received: Deque[int] = deque()
         self._ordinal_in = 0
@@ -65,7 +68,7 @@ class BoxConnection(Protocol):
         :param make_box: makes the box when it is told the ordinal of the descriptor.
         """
         if self._outbox is None:
-            os.close(descriptor)
+            self.descriptors.close(descriptor)
             return
         ordinal = self._ordinal_out
         self._ordinal_out += 1
@@ -96,7 +99,7 @@ class BoxConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Connected."""
-        self._outbox = Outbox(self.transport, self._overflowed)
+        self._outbox = Outbox(self.transport, self._overflowed, self.descriptors)
 
     def _overflowed(self) -> None:
         self.drop("it does not read what it is sent")
@@ -104,10 +107,10 @@ class BoxConnection(Protocol):
     def fileDescriptorReceived(self, descriptor: int) -> None:
         """A descriptor, whose box comes now or soon. One too many is closed, and so is the connection."""
         if self._dropped is not None or len(self._received) >= self.max_descriptors:
-            os.close(descriptor)
+            self.descriptors.close(descriptor)
             self.drop("it sent a descriptor that nobody asked for")
             return
-        os.set_inheritable(descriptor, False)
+        self.descriptors.keep(descriptor)
         self._received.append(descriptor)
 
     def dataReceived(self, data: bytes) -> None:
@@ -128,5 +131,5 @@ class BoxConnection(Protocol):
             self._outbox.close()
             self._outbox = None
         while self._received:
-            os.close(self._received.popleft())
+            self.descriptors.close(self._received.popleft())
         self.ended(self._dropped or "the other end closed the connection")

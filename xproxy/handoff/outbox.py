@@ -9,11 +9,12 @@ before the bytes that they were queued with.
 
 from __future__ import annotations
 
-import os
 from typing import Any, Callable, List
 
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
+
+from ..net.descriptors import SYSTEM, IDescriptors
 
 MAX_UNWRITTEN_BYTES = 8 << 20
 """What may wait for a peer that does not read; past it, it is cut off. Several censuses of 16,384 services (100 bytes each)."""
@@ -28,11 +29,13 @@ class Outbox:
 
     :param transport: an IUNIXTransport; the outbox is its only producer and writer.
     :param overflowed: called when the peer does not read what it is sent; it should cut the connection.
+    :param descriptors: whose the descriptors are.
     """
 
-    def __init__(self, transport: Any, overflowed: Callable[[], None]) -> None:
+    def __init__(self, transport: Any, overflowed: Callable[[], None], descriptors: IDescriptors = SYSTEM) -> None:
         self._transport = transport
         self._overflowed = overflowed
+        self._close = descriptors.close
         self._descriptors: List[int] = []
         self._unwritten = 0
         self._registered = False
@@ -49,7 +52,7 @@ class Outbox:
             self._overflowed()
         if self._closed:
             if descriptor >= 0:
-                os.close(descriptor)
+                self._close(descriptor)
             return
         if descriptor >= 0:
             self._descriptors.append(descriptor)
@@ -85,4 +88,4 @@ class Outbox:
     def _close_descriptors(self) -> None:
         descriptors, self._descriptors = self._descriptors, []
         for descriptor in descriptors:
-            os.close(descriptor)
+            self._close(descriptor)

@@ -32,12 +32,13 @@ class Fields:
     :ivar expect_continue: Expect is ``100-continue``; means nothing in HTTP/1.0 (RFC 9110 section 10.1.1).
     :ivar passed_on: the lines that go on to the other side: neither hop-by-hop (RFC 9110 section 7.6.1) nor written by us.
     :ivar special: what was received of the fields that the proxy knows, by lower-case name, lines joined with ``", "``.
+    :ivar client_text: room for a log: the form in which it quotes what the client says of itself, and the text.
     :ivar secret: a credential is among the fields, so the block is not remembered beyond its connection.
     """
 
     __slots__ = (
         "block", "content_length", "chunked", "close", "keep_alive", "upgrade", "host", "expect_continue", "passed_on",
-        "special", "secret", "_pairs",
+        "special", "secret", "client_text", "_pairs",
     )  # fmt: skip
 
     def __init__(self, block: bytes, special: Mapping[bytes, bytes]) -> None:
@@ -46,6 +47,7 @@ class Fields:
         self.content_length = -1
         self.chunked = self.close = self.keep_alive = self.expect_continue = self.secret = False
         self.upgrade = self.host = self.passed_on = b""
+        self.client_text = ("", "")
         self._pairs: Optional[Tuple[Tuple[bytes, bytes], ...]] = None
 
     def pairs(self) -> Tuple[Tuple[bytes, bytes], ...]:

@@ -1,13 +1,118 @@
-"""Descriptors that come from elsewhere: looked at, and made connections of this process."""
+"""Descriptors as bare numbers: those that come from elsewhere or go there, and how they become connections of this process.
+
+Whatever touches such a number does it through IDescriptors, which is found by the reactor: the tests run several processes'
+parts in one (``tests/world``), where each reactor has descriptors of its own.
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
-from typing import Any, Optional
+import stat
+import tempfile
+from typing import Any, Optional, Tuple
 
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import Factory
+from zope.interface import Interface, implementer
+
+
+class IDescriptors(Interface):
+    """The descriptors of one process. Each call may raise OSError."""
+
+    def close(descriptor: int) -> None:  # noqa: N805
+        """Close it."""
+
+    def keep(descriptor: int) -> None:  # noqa: N805
+        """A received one is not for programs that this process may start."""
+
+    def dup(connection: socket.socket) -> int:  # noqa: N805
+        """Another descriptor of a socket, which is the caller's."""
+
+    def pair() -> Tuple[socket.socket, socket.socket]:
+        """Two stream sockets, connected to each other and non-blocking."""
+
+    def connected(descriptor: int) -> socket.AddressFamily:  # noqa: N805
+        """The family of a stream socket that is connected, still; it is non-blocking from here on."""
+
+    def memory(size: int) -> Tuple[int, Any]:  # noqa: N805
+        """Memory that another process can read: a descriptor, which is the caller's, and so many zeros to write to."""
+
+    def size(descriptor: int) -> int:  # noqa: N805
+        """How long a file is; -1: it is something else."""
+
+    def read(descriptor: int, count: int) -> bytes:  # noqa: N805
+        """The beginning of a file."""
+
+
+@implementer(IDescriptors)
+class SystemDescriptors:
+    """The descriptors of this very process."""
+
+    def close(self, descriptor: int) -> None:
+        """See IDescriptors."""
+        os.close(descriptor)
+
+    def keep(self, descriptor: int) -> None:
+        """See IDescriptors."""
+        os.set_inheritable(descriptor, False)
+
+    def dup(self, connection: socket.socket) -> int:
+        """See IDescriptors."""
+        return os.dup(connection.fileno())
+
+    def pair(self) -> Tuple[socket.socket, socket.socket]:
+        """See IDescriptors."""
+        ends = socket.socketpair()
+        for end in ends:
+            end.setblocking(False)
+        return ends
+
+    def connected(self, descriptor: int) -> socket.AddressFamily:
+        """See IDescriptors."""
+        probe = socket.socket(fileno=descriptor)  # Asks the kernel for the family.
+        try:
+            family = socket.AddressFamily(probe.family)
+            # A connection that is reset by now has no peer. Twisted finds that out after it has made a copy of the descriptor,
+            # which it then leaves to the garbage collector.
+            probe.getpeername()
+        finally:
+            probe.detach()
+        os.set_blocking(descriptor, False)
+        return family
+
+    def memory(self, size: int) -> Tuple[int, Any]:
+        """See IDescriptors. The memory is freed when neither the descriptor nor the bytes are used any more."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("xproxy-memory", os.MFD_CLOEXEC)
+        else:
+            descriptor, path = tempfile.mkstemp(prefix="xproxy-memory-")
+            os.unlink(path)
+        try:
+            os.ftruncate(descriptor, size)
+            return descriptor, mmap.mmap(descriptor, size)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def size(self, descriptor: int) -> int:
+        """See IDescriptors."""
+        status = os.fstat(descriptor)
+        return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+    def read(self, descriptor: int, count: int) -> bytes:
+        """See IDescriptors."""
+        return os.pread(descriptor, count, 0)
+
+
+SYSTEM = SystemDescriptors()
+
+
+def descriptors_of(reactor: Any) -> IDescriptors:
+    """The descriptors of the process that a reactor runs in."""
+    return IDescriptors(reactor, SYSTEM)
+
 
 _LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
@@ -41,16 +146,8 @@ def adopt(reactor: Any, descriptor: int, protocol: IProtocol) -> None:
     :param reactor: an IReactorSocket.
     :raises OSError: the descriptor is no connected stream socket (any more).
     """
+    descriptors = descriptors_of(reactor)
     try:
-        probe = socket.socket(fileno=descriptor)  # Asks the kernel for the family.
-        try:
-            family = probe.family
-            # A connection that is reset by now has no peer. Twisted finds that out after it has made a copy of the descriptor,
-            # which it then leaves to the garbage collector.
-            probe.getpeername()
-        finally:
-            probe.detach()
-        os.set_blocking(descriptor, False)
-        reactor.adoptStreamConnection(descriptor, family, Adoption(protocol))
+        reactor.adoptStreamConnection(descriptor, descriptors.connected(descriptor), Adoption(protocol))
     finally:
-        os.close(descriptor)
+        descriptors.close(descriptor)

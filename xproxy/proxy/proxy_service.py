@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
@@ -12,6 +11,7 @@ from zope.interface import implementer
 
 from .. import config as cfg
 from ..interfaces import ILeaseHolder, ISlotSource
+from ..log_file import LogFile
 from ..metrics import ProxyCounts
 from ..net.accepting import accept_plainly
 from ..net.listening import ListenService
@@ -34,13 +34,10 @@ def open_access_log(config: cfg.ProxyConfig) -> Optional[AccessLog]:
     """The access log that the configuration asks for. Raises StartupError when its file can't be opened."""
     if config.access_log == "none":
         return None
-    if config.access_log == "-":
-        return AccessLog(sys.stdout, config.access_log_format, owned=False)
     try:
-        file = open(config.access_log, "a", encoding="utf-8")  # noqa: SIM115  # The AccessLog owns and closes it.
+        return AccessLog(LogFile(config.access_log), config.access_log_format)
     except OSError as error:
         raise StartupError(f"access log {config.access_log}: {os_reason(error)}") from error
-    return AccessLog(file, config.access_log_format, owned=True)
 
 
 def certificate_store(reactor: Any, config: cfg.ProxyConfig) -> Optional[CertificateStore]:
@@ -107,6 +104,11 @@ class ProxyService(MultiService):
         if self.certificates is not None:
             self.certificates.reload()
 
+    def reopen_logs(self) -> None:
+        """The files of logs were moved away."""
+        if self.gateway.access_log is not None:
+            self.gateway.access_log.reopen()
+
     def attach(self, source: ISlotSource) -> None:
         """Take slots from ``source``."""
         self._source = source
@@ -114,7 +116,7 @@ class ProxyService(MultiService):
     def startService(self) -> None:
         """Begin: the first ask is said when the first request comes."""
         super().startService()
-        self.gateway.sweep.start()
+        self.gateway.begin()
         if self._source is not None:
             for pool in self.gateway.pools.values():
                 pool.attach(self._source)

@@ -97,7 +97,7 @@ class Dialler:
         self._reachable = True
         """Whether the last attempt connected. While nobody is there, those that had worked wait like all the others."""
         self._alive_at = -RECENT_S
-        """When a slot that had worked ended last: up to then the acceptor took them."""
+        """When the acceptor was there last as far as we know: a slot that had worked ended, or we were told to begin."""
         self._said: Set[str] = set()
         """The reasons for these failures that were logged; each is logged once, the attempts in between at debug level."""
         self._probe_due = False
@@ -110,6 +110,7 @@ class Dialler:
         self._worked = self.failures = 0
         self._said.clear()
         self._reachable = True
+        self._alive_at = self._clock.seconds()  # Who is started with its acceptor should not find it late.
         self._fill()
 
     def stop(self) -> None:

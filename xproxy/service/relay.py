@@ -50,6 +50,9 @@ HALF_CLOSED_S = 30.0
 MAX_HELD_BYTES = 64 * 1024
 """How much of a request is held, in bytes, so that it can be sent again; one read of a transport."""
 
+MAX_CONNECTIONS = 3
+"""How many connections are tried for a request that the backend reads on none of them."""
+
 _passes_half_close = frozenset((Phase.TUNNEL, Phase.RAW_OWED, Phase.RAW_QUIET))
 
 
@@ -74,6 +77,8 @@ class Relay(Protocol, TimeoutMixin):
         """The connection that carries the exchange; None when none is needed any more, or yet."""
         self._held: Optional[bytes] = None
         """The request so far, while it may have to be sent, or sent again."""
+        self._tried = 0
+        """Connections of this exchange."""
         self._slot_ended = False
         self._backend_ended = False
         self._over = False
@@ -95,21 +100,20 @@ class Relay(Protocol, TimeoutMixin):
                 self._more(piece)
 
     def _begin(self, data: bytes) -> None:
+        self._tried = 0
+        self._held = data
         backend = self._connections.take()
         if backend is None:
-            self._held = data
             self._connect()
         else:
-            self._held = data if len(data) <= MAX_HELD_BYTES else None
             self._join(backend)
             backend.send(data)
 
     def _more(self, data: bytes) -> None:
         backend = self._backend
         if self._held is not None:
-            self._held += data
-            if backend is not None and len(self._held) > MAX_HELD_BYTES:
-                self._held = None
+            keep = backend is None or len(self._held) + len(data) <= MAX_HELD_BYTES
+            self._held = self._held + data if keep else None
         if backend is not None:
             backend.send(data)
             if self.tracker.phase is Phase.IDLE:
@@ -155,11 +159,10 @@ class Relay(Protocol, TimeoutMixin):
 
     def _connected(self, backend: BackendConnection) -> None:
         self._connecting = None
-        held, self._held = self._held, None
-        assert held is not None
+        assert self._held is not None
         self._join(backend)
         self.transport.resumeProducing()
-        backend.send(held)
+        backend.send(self._held)
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = self._held = None
@@ -171,6 +174,7 @@ class Relay(Protocol, TimeoutMixin):
 
     def _join(self, backend: BackendConnection) -> None:
         self._backend = backend
+        self._tried += 1
         self._backend_ended = False
         backend.begin(self)
         self.transport.registerProducer(backend.transport, True)
@@ -203,7 +207,7 @@ class Relay(Protocol, TimeoutMixin):
     def backend_answered(self, backend: BackendConnection, data: bytes) -> None:
         """Bytes from the backend."""
         if self.tracker.phase is Phase.RUNNING and not self.tracker.begun:
-            if backend.used and backend.nothing_received():
+            if backend.nothing_received():
                 backend.unread = True
                 self._no_answer(backend)
                 return
@@ -270,13 +274,13 @@ class Relay(Protocol, TimeoutMixin):
     def _no_answer(self, backend: BackendConnection) -> None:
         """The connection ended before a byte of the answer.
 
-        One that had been used before may have been closed because nobody used it; then the request goes onto a new one,
-        if that is safe: the backend has certainly not read it, or its method is idempotent (RFC 9110 section 9.2.2).
+        The request goes onto a new one when that is safe: the backend has certainly not read it; or its method is idempotent
+        (RFC 9110 section 9.2.2) and the connection had been used before, so that it may have been closed for its age.
         """
-        held, again = self._held, backend.used and (backend.unread or self.tracker.method in IDEMPOTENT)
-        unread = backend.unread
+        held, unread = self._held, backend.unread
+        again = unread or (backend.used and self.tracker.method in IDEMPOTENT)
         self._abort_backend()
-        if held is not None and again:
+        if held is not None and again and self._tried < MAX_CONNECTIONS:
             self._held = held
             self._connect()
         elif unread:

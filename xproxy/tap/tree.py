@@ -16,11 +16,12 @@ from typing import Any, NoReturn, Optional
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 
 from ..net.listening import use_all_descriptors
 from ..startup import StartupError
-from . import pid_file
+from . import pid_file, program_log
 from .options import StrictOptions, refuse
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -42,6 +43,9 @@ class ServiceTree(MultiService):
         self._options = options
         self._announce = announce
         self._reload: Optional[Callable[[], None]] = None
+        self._reopen: Optional[Callable[[], None]] = None
+        self.log: Optional[program_log.ProgramLog] = None
+        """The program's own; None where it is not ours to write."""
         self._drain: Optional[Callable[[], Deferred[Any]]] = None
         self._drain_limit_s: Optional[float] = None
         self._drained: Optional[Service] = None
@@ -67,7 +71,22 @@ class ServiceTree(MultiService):
         """``reload`` reads again what may have changed, when SIGHUP asks for it."""
         self._reload = reload
 
+    def reopen_with(self, reopen: Callable[[], None]) -> None:
+        """``reopen`` opens the logs of services again, when SIGUSR1 or SIGHUP asks for it."""
+        self._reopen = reopen
+
     # -- the start
+
+    def setServiceParent(self, parent: Any) -> None:
+        """See IService. twistd, whose application this is, is given the program's log."""
+        super().setServiceParent(parent)
+        if isinstance(parent, Componentized):
+            try:
+                self.log = program_log.for_twistd(self._options.parent)
+            except StartupError as error:
+                refuse(self._options.program, str(error))
+            if self.log is not None:
+                parent.setComponent(ILogObserver, self.log)
 
     def privilegedStartService(self) -> None:
         """Listen. Exits with one line when something cannot be used."""
@@ -78,6 +97,8 @@ class ServiceTree(MultiService):
         if self._listening:
             return
         self._listening = True
+        signal.signal(signal.SIGHUP, self._hung_up)  # Both end a process that does not heed them.
+        signal.signal(signal.SIGUSR1, self._logs_moved)
         use_all_descriptors()
         try:
             super().privilegedStartService()
@@ -95,10 +116,11 @@ class ServiceTree(MultiService):
 
     def _running(self) -> None:
         self.ready = True
+        if self.log is not None:
+            self.log.file.begin()
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs of a shell ignore it on purpose
                 signal.signal(number, self._signalled)
-        signal.signal(signal.SIGHUP, self._hung_up)
         if self._announce is not None:
             self._announce()
 
@@ -114,13 +136,27 @@ class ServiceTree(MultiService):
     def _hung_up(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self.reload_asked)
 
+    def _logs_moved(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self.reopen_logs, "SIGUSR1")
+
     def reload_asked(self) -> None:
-        """SIGHUP came: read again what there is to read."""
-        if self._reload is None:
-            self._log.info("SIGHUP: there is nothing to read again")
-        else:
+        """SIGHUP came: read again what there is to read, and open the logs again."""
+        self.reopen_logs("SIGHUP")
+        if self._reload is not None:
             self._log.info("SIGHUP: reading again what may have changed")
             self._reload()
+
+    def reopen_logs(self, signal_name: str) -> None:
+        """Somebody may have moved the logs away: open them again."""
+        if self.log is not None:
+            self.log.file.reopen()
+        if self._reopen is not None:
+            self._reopen()
+        self._log.info("{signal}: the logs are opened again", signal=signal_name)
+
+    def lost_lines(self) -> dict[str, int]:
+        """Lines of logs that could not be written so far, by log."""
+        return {} if self.log is None else {"program": self.log.file.lost}
 
     # -- the end
 

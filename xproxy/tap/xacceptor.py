@@ -75,6 +75,7 @@ class XacceptorTree(ServiceTree):
                 registrations=self.acceptor.acceptor.registrations,
                 closings=self.acceptor.acceptor.closings,
                 certificates=self.acceptor.certificate_ends,
+                lost_lines=self.lost_lines,
             )
             self.admin = ListenService(reactor, config.acceptor.admin, admin_factory(sources))
             self.admin.setServiceParent(self)

@@ -115,6 +115,7 @@ class XproxyTree(ServiceTree):
         self.proxy = ProxyService(reactor, config, time.monotonic)
         self.proxy.setServiceParent(self)
         self.drain_first(self.proxy, self.proxy.drain)
+        self.reopen_with(self.proxy.reopen_logs)
         self.acceptor: Optional[AcceptorService] = None
         self.admin: Optional[ListenService] = None
         source: ISlotSource
@@ -136,6 +137,11 @@ class XproxyTree(ServiceTree):
         if self.acceptor is not None:
             self.acceptor.reload()
 
+    def lost_lines(self) -> dict[str, int]:
+        """See ServiceTree."""
+        log = self.proxy.gateway.access_log
+        return super().lost_lines() if log is None else {**super().lost_lines(), "access": log.file.lost}
+
     def _certificate_ends(self) -> list[tuple[str, str, float]]:
         acceptors = [] if self.acceptor is None else self.acceptor.certificate_ends()
         return [*self.proxy.certificate_ends(), *acceptors]
@@ -154,6 +160,7 @@ class XproxyTree(ServiceTree):
             registrations=None if acceptor is None else acceptor.acceptor.registrations,
             closings=None if acceptor is None else acceptor.acceptor.closings,
             certificates=self._certificate_ends,
+            lost_lines=self.lost_lines,
         )
         self.admin = ListenService(self._reactor, self._config.proxy.admin, admin_factory(sources))
         self.admin.setServiceParent(self)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 from typing import Any, Dict, Iterator, Optional, Tuple, Type
 
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.doubles.logs import MemoryLog
 from tests.world.rig import OK, RigCase, request_head
 from tests.world.ways import WAYS, Ask, HTTP2Way, PlainWay, SecureWay, SiteWay, Way
 from xproxy import config as cfg
@@ -230,7 +230,7 @@ class Tables(SynchronousTestCase):
 class EveryWay(SynchronousTestCase):
     """What no row can say."""
 
-    def ways(self, **parts: Any) -> Iterator[Tuple[Way, io.StringIO]]:
+    def ways(self, **parts: Any) -> Iterator[Tuple[Way, MemoryLog]]:
         """Each way, and what it logs."""
         for kind in WAYS:
             way = kind(**parts)

@@ -103,7 +103,13 @@ class Gateway:
         """At each sweep: the date of responses that come without one, and the access log."""
         self.date = formatdate(usegmt=True).encode()
         if self.access_log is not None:
-            self.access_log.flush()
+            self.access_log.look(now)
+
+    def begin(self) -> None:
+        """Begin with what happens by itself."""
+        self.sweep.start()
+        if self.access_log is not None:
+            self.access_log.begin()
 
     def stop(self) -> None:
         """End everything."""

@@ -1,0 +1,1 @@
+SIGUSR1, which used to end a program in the foreground, opens the access log and twistd's `--logfile` again after they were moved away, in `xproxy`, `xacceptor` and `xrelay`; SIGHUP does it too. twistd's log file is no longer turned over by itself at a million bytes.

@@ -1,0 +1,80 @@
+"""The program's own log: what twistd's commands say goes to a LogFile, so that nothing waits for who reads it.
+
+twistd asks the application for an observer of its log before it makes one by ``--logfile``; ``for_twistd`` is what it is given.
+Two things differ from twistd's own: the reactor does not stand still when nobody reads standard output, and a file is not
+turned over by itself at a million bytes, but opened again when somebody who has moved it away says so.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Optional
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEventAsClassicLogText
+from twisted.python.usage import Options
+from zope.interface import implementer
+
+from ..log_file import STANDARD_OUTPUT, LogFile
+from ..startup import StartupError, os_reason
+
+DAEMON_FILE = "twistd.log"
+"""Where a daemon logs unless something else is said, as twistd."""
+
+REPEAT_S = 60.0
+"""How often it is said that lines were lost."""
+
+
+@implementer(ILogObserver)
+class ProgramLog:
+    """Writes events as twistd does.
+
+    :param file: owned by this object.
+    """
+
+    def __init__(self, file: LogFile) -> None:
+        self.file = file
+        self._lost = 0
+        self._say_at = 0.0
+
+    def __call__(self, event: LogEvent) -> None:
+        """See ILogObserver."""
+        text = formatEventAsClassicLogText(event)
+        if text is None:
+            return
+        file = self.file
+        if file.not_opened:
+            text = _line(f"log file {file.path}: {file.not_opened}; the old file is written on", event) + text
+            file.not_opened = ""
+        if file.lost != self._lost and event["log_time"] >= self._say_at:
+            self._say_at = event["log_time"] + REPEAT_S
+            self._lost = file.lost
+            text = _line(f"{file.lost} lines of this log are lost so far: {file.reason}", event) + text
+        file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def _line(text: str, event: LogEvent) -> str:
+    """A line of our own, at the time of ``event``."""
+    own = {"log_format": "{text}", "text": text, "log_time": event["log_time"], "log_namespace": __name__}
+    return formatEventAsClassicLogText({**own, "log_level": LogLevel.warn}) or ""
+
+
+def for_twistd(twistd: Optional[Options]) -> Optional[ProgramLog]:
+    """The log that twistd's options ask for; None where it is not to be ours: syslog, or another program than twistd.
+
+    :raises StartupError: the file can't be opened.
+    """
+    if twistd is None or "logfile" not in twistd or twistd.get("logger") or twistd.get("syslog"):
+        return None
+    daemon = not (twistd.get("nodaemon") or twistd.get("debug"))
+    path: Any = twistd["logfile"] or (DAEMON_FILE if daemon else STANDARD_OUTPUT)
+    if path == STANDARD_OUTPUT and daemon:
+        return None  # twistd has something to say about that.
+    if path != STANDARD_OUTPUT:
+        path = os.path.abspath(path)
+    try:
+        file = LogFile(path)
+    except OSError as error:
+        raise StartupError(f"log file {path}: {os_reason(error)}") from error
+    if not daemon:
+        file.begin()
+    return ProgramLog(file)
