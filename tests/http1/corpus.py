@@ -66,11 +66,6 @@ LENGTHS: Tuple[Refused, ...] = (
         "CL underscore", _with(b"Content-Length: 1_0\r\n", b"abcdefghij"), 400, "CVE-2023-47627 (aiohttp: int() takes 1_0)"
     ),
     Refused("CL inner space", _with(b"Content-Length: 1 0\r\n", b"abcdefghij"), 400, T_REQS),
-    Refused("CL padded left", _with(b"Content-Length:  5\r\n", b"abcde"), 400, T_REQS),
-    Refused("CL padded right", _with(b"Content-Length: 5 \r\n", b"abcde"), 400, T_REQS),
-    Refused("CL tab", _with(b"Content-Length:\t5\r\n", b"abcde"), 400, T_REQS),
-    Refused("CL zeros", _with(b"Content-Length: 005\r\n", b"abcde"), 400, T_REQS),
-    Refused("CL octal", _with(b"Content-Length: 010\r\n", b"abcdefgh"), 400, T_REQS),
     Refused("CL decimal point", _with(b"Content-Length: 5.0\r\n", b"abcde"), 400, T_REQS),
     Refused("CL exponent", _with(b"Content-Length: 1e1\r\n", b"abcdefghij"), 400, T_REQS),
     Refused("CL quoted", _with(b'Content-Length: "5"\r\n', b"abcde"), 400, T_REQS),
@@ -108,8 +103,6 @@ CODINGS: Tuple[Refused, ...] = tuple(
         ("identity", b"Transfer-Encoding: identity", RFC9112 + "7 (identity is gone)"),
         ("empty", b"Transfer-Encoding:", T_REQS),
         ("tab", b"Transfer-Encoding:\tchunked", DESYNC),
-        ("two spaces", b"Transfer-Encoding:  chunked", DESYNC),
-        ("trailing space", b"Transfer-Encoding: chunked ", T_REQS),
         ("trailing tab", b"Transfer-Encoding: chunked\t", T_REQS),
         ("vertical tab", b"Transfer-Encoding: \x0bchunked", "CVE-2019-18277 (HAProxy)"),
         ("form feed", b"Transfer-Encoding: \x0cchunked", "CVE-2019-18277 (HAProxy)"),
@@ -171,6 +164,12 @@ LINES: Tuple[Refused, ...] = tuple(
         ("NUL in target", b"GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "3.2"),
         ("ESC in value", b"GET / HTTP/1.1\r\nHost: a\r\nX: \x1b[31m\r\n\r\n", 400, RFC9110 + "5.5"),
         ("DEL in value", b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x7f\r\n\r\n", 400, RFC9110 + "5.5"),
+        ("ESC in the target", b"GET /\x1b[31m HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "3.2"),
+        ("ESC in a name", b"GET / HTTP/1.1\r\nHost: a\r\nX\x1b: y\r\n\r\n", 400, RFC9110 + "5.1"),
+        ("ESC before a name", b"GET / HTTP/1.1\r\nHost: a\r\n\x1bX: y\r\n\r\n", 400, RFC9110 + "5.1"),
+        ("ESC in Host", b"GET / HTTP/1.1\r\nHost: a\x1b\r\n\r\n", 400, RFC9110 + "5.5"),
+        ("ESC in Connection", b"GET / HTTP/1.1\r\nHost: a\r\nConnection: \x1bclose\r\n\r\n", 400, RFC9110 + "5.5"),
+        ("ESC in a mark", b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: \x1b\r\n\r\n", 400, RFC9110 + "5.5"),
         ("folding", b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400, RFC9112 + "5.2"),
         ("folding by tab", b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n\tb\r\n\r\n", 400, RFC9112 + "5.2"),
         ("space before first header", b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400, RFC9112 + "2.2"),
@@ -188,8 +187,6 @@ LINES: Tuple[Refused, ...] = tuple(
         ("quote in name", b'GET / HTTP/1.1\r\nHost: a\r\n"X": x\r\n\r\n', 400, RFC9110 + "5.1"),
         ("high byte in name", b"GET / HTTP/1.1\r\nHost: a\r\nX\xe9: x\r\n\r\n", 400, RFC9110 + "5.1"),
         ("space in name", b"GET / HTTP/1.1\r\nHost: a\r\nX Y: x\r\n\r\n", 400, RFC9110 + "5.1"),
-        ("two spaces after method", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "3"),
-        ("two spaces before version", b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "3"),
         ("tab after method", b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "3"),
         ("vertical tab after method", b"GET\x0b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "3"),
         ("space before method", b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "3"),
@@ -204,23 +201,22 @@ LINES: Tuple[Refused, ...] = tuple(
         ("padded version", b"GET / HTTP/01.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "2.3"),
         ("version without point", b"GET / HTTP/1\r\nHost: a\r\n\r\n", 400, RFC9112 + "2.3"),
         ("other protocol", b"GET / HTTPS/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "2.3"),
-        ("HTTP/1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, RFC9110 + "2.5"),
+        ("HTTP/3.0", b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505, RFC9110 + "15.6.6"),
         ("HTTP/0.9 by name", b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, RFC9110 + "15.6.6"),
         ("HTTP/2.0", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, RFC9110 + "15.6.6"),
         ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "RFC 9113 section 3.4"),
         ("no token as method", b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9110 + "9.1"),
         ("high byte in method", b"G\xc9T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9110 + "9.1"),
         ("long method", b"A" * 33 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 501, RFC9112 + "3"),
-        ("two empty lines first", b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "2.2: one is enough"),
+        ("empty line by bare LF first", b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "2.2"),
+        ("blank line first", b" \r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, RFC9112 + "2.2"),
         ("TLS on the plain port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "RFC 8446 section 4.1.2"),
-        ("expects something else", b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\n\r\n", 417, RFC9110 + "10.1.1"),
-        ("Connection no list of tokens", b'GET / HTTP/1.1\r\nHost: a\r\nConnection: "close"\r\n\r\n', 400, RFC9110 + "7.6.1"),
     )
 )
 
 _BAD_HOSTS = (
-    b"", b"user@a", b"a/b", b"a, b", b"a b", b"a?b", b"a#b", b"a\\b", b"a:", b":80", b"a:b", b"a:-1", b"a:65536",
-    b"a:000080", b"a:80:80", b"[::1", b"::1", b"[::1]x", b"[g::1]", b"[1:2:3]", b"[::1%25eth0]", b"[v1.x]", b"%61",
+    b"", b"user@a", b"a/b", b"a, b", b"a b", b"a?b", b"a#b", b"a\\b", b":", b":80", b"a:b", b"a:-1", b"a:65536",
+    b"a:0065536", b"a:80:80", b"[::1", b"::1", b"[::1]x", b"[g::1]", b"[1:2:3]", b"[::1%25eth0]", b"[v1.x]", b"%61",
     b"a\tb", b"\xe4", b"a\x80", b"<a>", b'"a"', b"a" * 256,
 )  # fmt: skip
 
@@ -286,20 +282,18 @@ CHUNKS: Tuple[Refused, ...] = tuple(
         ("size underscore", b"1_0\r\n" + b"a" * 16 + b"\r\n0\r\n\r\n", "CVE-2023-47627 (aiohttp: int(x, 16) takes 1_0)"),
         ("size no digit", b"g\r\nabc\r\n0\r\n\r\n", RFC9112 + "7.1"),
         ("size space before", b" 3\r\nabc\r\n0\r\n\r\n", "Python int() takes spaces"),
-        ("size space after", b"3 \r\nabc\r\n0\r\n\r\n", T_REQS),
-        ("size tab after", b"3\t\r\nabc\r\n0\r\n\r\n", T_REQS),
+        ("size vertical tab after", b"3\x0b\r\nabc\r\n0\r\n\r\n", T_REQS),
+        ("size and another", b"3 3\r\nabc\r\n0\r\n\r\n", T_REQS),
+        ("size and a comma", b"3,\r\nabc\r\n0\r\n\r\n", T_REQS),
         ("size overflows 64 bits", b"10000000000000003\r\nabc\r\n0\r\n\r\n", "CVE-2013-2028 (nginx); " + RFC9112 + "7.1"),
         ("size wraps", b"FFFFFFFFFFFFFFFF\r\nabc\r\n0\r\n\r\n", "CVE-2013-2028 (nginx)"),
-        ("size padded with zeros", b"0000000000000003\r\nabc\r\n0\r\n\r\n", "digits are bounded"),
         ("size full-width digit", b"\xef\xbc\x93\r\nabc\r\n0\r\n\r\n", "U+FF13 is a digit to int()"),
         ("line by bare LF", b"3\nabc\r\n0\r\n\r\n", FUNKY),
         ("line by bare CR", b"3\rabc\r\n0\r\n\r\n", FUNKY),
         ("extension by bare LF", b"3;a\nabc\r\n0\r\n\r\n", FUNKY + " (EXT.TERM); CVE-2025-22871 (Go)"),
         ("extension with bare CR", b"3;a\rX\r\nabc\r\n0\r\n\r\n", FUNKY),
         ("extension with NUL", b"3;a\x00\r\nabc\r\n0\r\n\r\n", FUNKY),
-        ("extension empty", b"3;\r\nabc\r\n0\r\n\r\n", RFC9112 + "7.1.1"),
-        ("extension without name", b"3;=b\r\nabc\r\n0\r\n\r\n", RFC9112 + "7.1.1"),
-        ("extension with space", b"3 ; a\r\nabc\r\n0\r\n\r\n", RFC9112 + "7.1.1: bad whitespace"),
+        ("extension with ESC", b"3;a\x1b\r\nabc\r\n0\r\n\r\n", FUNKY),
         ("extension open quote", b'3;a="b\r\nabc\r\n0\r\n\r\n', RFC9112 + "7.1.1"),
         ("extension quoted line end", b'3;a="\r\n"\r\nabc\r\n0\r\n\r\n', FUNKY),
         ("extension too long", b"3;" + b"a" * 300 + b"\r\nabc\r\n0\r\n\r\n", "CVE-2024-22019 (Node.js: unbounded extensions)"),
@@ -350,11 +344,15 @@ def _answer(lines: bytes, body: bytes = b"", start: bytes = b"HTTP/1.1 200 OK\r\
 
 
 _BAD_STATUS_LINES = (
-    b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1 099 OK", b"HTTP/1.1 600 OK", b"HTTP/1.1 +20 OK", b"HTTP/1.1 2 0 OK",
-    b"HTTP/1.1  200 OK", b"HTTP/1.1\t200 OK", b"HTTP/1.1 200\tOK", b"HTTP/1.2 200 OK", b"HTTP/2.0 200 OK", b"HTTP/2 200",
+    b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1 099 OK", b"HTTP/1.1 000 OK", b"HTTP/1.1 +20 OK", b"HTTP/1.1 2 0 OK",
+    b"HTTP/1.1\t200 OK", b"HTTP/1.1 200\tOK", b"HTTP/1.10 200 OK", b"HTTP/0.9 200 OK", b"HTTP/3.0 200 OK", b"HTTP/2 200",
     b"http/1.1 200 OK", b"ICY 200 OK", b" HTTP/1.1 200 OK", b"\r\nHTTP/1.1 200 OK", b"HTTP/1.1", b"HTTP/1.1 ", b"200 OK",
     b"HTTP/1.1 200 O\x00K", b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200 O\nK", b"HTTP/1.1 200 \x1b", b"hello", b"",
 )  # fmt: skip
+
+
+SOUND_IN_RESPONSES = frozenset(("CL twice the same", "TE leading comma", "TE trailing comma", "TE tab", "TE trailing tab"))
+"""Nobody but us reads a response before it is framed anew: ``forms`` has these."""
 
 
 def _answers() -> List[Refused]:
@@ -363,6 +361,8 @@ def _answers() -> List[Refused]:
         for line in _BAD_STATUS_LINES
     ]
     for case in LENGTHS + CODINGS + CHUNKS:
+        if case.name in SOUND_IN_RESPONSES:
+            continue
         message = case.message.replace(b"POST / HTTP/1.1\r\nHost: a", b"HTTP/1.1 200 OK", 1)
         refused.append(Refused(case.name, message, 502, case.source))
     return refused
@@ -376,14 +376,9 @@ RESPONSES: Tuple[Refused, ...] = (
         502,
         RFC9112 + "6.1",
     ),
-    Refused("204 with a length", _answer(b"Content-Length: 5\r\n", b"abcde", b"HTTP/1.1 204 No\r\n"), 502, RFC9110 + "8.6"),
-    Refused(
-        "204 chunked", _answer(b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", b"HTTP/1.1 204 No\r\n"), 502, RFC9112 + "6.1"
-    ),
-    Refused("103 with a length", _answer(b"Content-Length: 5\r\n", b"abcde", b"HTTP/1.1 103 E\r\n"), 502, RFC9110 + "8.6"),
-    Refused(
-        "100 chunked", _answer(b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", b"HTTP/1.1 100 C\r\n"), 502, RFC9112 + "6.1"
-    ),
+    Refused("CL and another field's blanks", _answer(b"Content-Length : 5\r\nContent-Length: 6\r\n", b"abcdef"), 502, LINHART),
+    Refused("space in a name", _answer(b"X Y: a\r\nContent-Length: 0\r\n"), 502, RFC9110 + "5.1"),
+    Refused("ESC in Connection", _answer(b"Connection: \x1bclose\r\nContent-Length: 0\r\n"), 502, RFC9110 + "5.5"),
     Refused("folding", _answer(b"X: a\r\n b\r\nContent-Length: 0\r\n"), 502, RFC9112 + "5.2"),
     Refused("split by bare LF", _answer(b"X: a\nSet-Cookie: b\r\nContent-Length: 0\r\n"), 502, "CWE-113 response splitting"),
     Refused("all bare LF", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", 502, RFC9112 + "2.2"),

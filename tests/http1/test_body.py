@@ -33,6 +33,12 @@ class LengthBodyTests(TestCase):
             for parts in [[message], bytewise(message), *map(list, splits(message))]:
                 self.assertEqual(drain(LengthBody(5), parts), (b"abcde", rest))
 
+    def test_bound(self) -> None:
+        """413 for what was announced."""
+        LengthBody(5).bound(5)
+        refusal = self.assertRaises(BadMessage, LengthBody(6).bound, 5)
+        self.assertEqual(refusal.status, 413)
+
     def test_remaining(self) -> None:
         """What is still to come is counted down."""
         body = LengthBody(5)
@@ -110,6 +116,17 @@ class ChunkedBodyTests(TestCase):
                     self.assertEqual(drain(ChunkedBody(limits), parts), (b"abc", b""))
                 else:
                     self.assertRaises(BadMessage, drain, ChunkedBody(limits), parts)
+
+    def test_bound(self) -> None:
+        """413 as soon as a chunk announces too much, before it comes; the last byte that is allowed passes."""
+        body = ChunkedBody(HeadLimits())
+        body.bound(10)
+        self.assertEqual(drain(body, [b"4\r\nabcd\r\n", b"6\r\nefghij\r\n0\r\n\r\n"]), (b"abcdefghij", b""))
+        for message in (b"b", b"b;a=b", b"ffffffffffffff", b"4\r\nabcd\r\n7", b"a\r\n0123456789\r\n1"):
+            body = ChunkedBody(HeadLimits())
+            body.bound(10)
+            refusal = self.assertRaises(BadMessage, drain, body, bytewise(message + b"\r\n"))
+            self.assertEqual((refusal.status, refusal.reason), (413, "body-too-large"))
 
     def test_overhead(self) -> None:
         """Small chunks are fine for ever, small chunks with long extensions are not."""

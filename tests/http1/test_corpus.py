@@ -68,11 +68,11 @@ class CorpusTests(TestCase):
         limits = HeadLimits()
         good = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         self.assertEqual(read([good], limits).rest, b"")
-        for bad in (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /#a HTTP/1.1\r\nHost: a\r\n\r\n"):
+        for bad in (b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /#a HTTP/1.1\r\nHost: a\r\n\r\n"):
             self.assertRaises(BadMessage, read, [bad], limits)
         self.assertEqual(read([good], limits).rest, b"")
 
     def test_statuses(self) -> None:
         """The statuses are those that the errors page of the proxy knows."""
         found: set[Tuple[int, ...]] = {(case.status,) for case in REQUESTS}
-        self.assertEqual(found, {(400,), (405,), (414,), (417,), (431,), (501,), (505,)})
+        self.assertEqual(found, {(400,), (405,), (414,), (431,), (501,), (505,)})

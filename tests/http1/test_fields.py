@@ -105,15 +105,45 @@ class LookedAtTests(TestCase):
         self.assertEqual(request(b"Content-Length: 999999999999999999\r\n").content_length, 10**18 - 1)
         self.assertTrue(request(b"transfer-encoding:CHUNKED\r\n").chunked)
 
-    def test_h2c_is_not_offered(self) -> None:
-        """h2c Smuggling (Bishop Fox, 2020): no tunnel of HTTP/2 past the routes."""
-        for value, expected in (
-            (b"websocket", b"websocket"), (b"WebSocket, foo/2", b"WebSocket, foo/2"), (b"h2c", b""), (b"websocket, H2C", b""),
-            (b"h2c/1", b""), (b"a b", b""), (b"a/", b""), (b"", b""),
+    def test_upgrade(self) -> None:
+        """RFC 9110 section 7.8: only when Connection names it; h2c Smuggling (Bishop Fox, 2020): no tunnel past the routes."""
+        for lines, expected in (
+            (b"Upgrade: websocket\r\nConnection: upgrade\r\n", b"websocket"),
+            (b"Upgrade: websocket\r\n", b""),
+            (b"Connection: upgrade\r\n", b""),
+            (b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n", b""),
+            (b"Upgrade: websocket, h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n", b"websocket"),
+        ):
+            fields = request(lines)
+            self.assertEqual((fields.upgrade, fields.passed_on), (expected, b""), lines)
+
+    def test_te(self) -> None:
+        """RFC 9110 section 10.1.4: a list, in any case, on any number of lines; nothing but ``trailers`` is of interest."""
+        for value, takes in (
+            (b"trailers", True), (b"Trailers", True), (b"gzip;q=0.5, trailers", True), (b"gzip\r\nTE: trailers", True),
+            (b"", False), (b"gzip", False), (b"trailers;q=0.5", False), (b"xtrailers", False),
         ):  # fmt: skip
-            self.assertEqual(
-                request(b"Upgrade: " + value + b"\r\nConnection: upgrade, HTTP2-Settings\r\n").upgrade, expected, value
-            )
+            fields = request(b"TE: " + value + b"\r\nConnection: TE\r\n")
+            self.assertEqual((fields.takes_trailers, fields.passed_on), (takes, b""), value)
+
+    def test_expect(self) -> None:
+        """RFC 9110 section 10.1.1: a list, in any case; what nobody knows is passed over."""
+        for value, waits in (
+            (b"100-continue", True), (b"100-Continue", True), (b"x, 100-continue", True), (b"100-continue,", True),
+            (b"100-continue\r\nExpect: 100-continue", True), (b"", False), (b"100-continue;a=b", False), (b"200-maybe", False),
+        ):  # fmt: skip
+            fields = request(b"Expect: " + value + b"\r\n")
+            self.assertEqual((fields.expect_continue, fields.passed_on), (waits, b""), value)
+
+    def test_blanks_before_a_colon(self) -> None:
+        """RFC 9112 section 5.1: 400 in a request, removed from a response, but for fields that we act on."""
+        block = b"X : y\r\nSet-Cookie\t \t: a : b\r\n"
+        self.assertRaises(BadMessage, request, block)
+        fields = response(block)
+        self.assertEqual(fields.passed_on, b"X: y\r\nSet-Cookie: a : b\r\n")
+        self.assertTrue(fields.secret)
+        for wrong in (b" : y\r\n", b"X y : z\r\n", b" X : y\r\n", b"X\x01: y\r\n", b"Connection : close\r\n", b"TE\t: a\r\n"):
+            self.assertRaises(BadMessage, response, wrong)
 
     def test_max_forwards(self) -> None:
         """RFC 9110 section 7.6.2."""

@@ -49,6 +49,14 @@ HOSTILE = {
     "absolute target": lambda size: b"GET http://" + b"a:" * (size // 2) + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "many targets": lambda size: b"GET " + b"/ " * (size // 2) + b"HTTP/1.1\r\n\r\n",
     "long method": lambda size: b"A" * size + b"\r\n\r\n",
+    "long length of zeros": lambda size: _request(b"Content-Length: " + b"0" * size + b"x"),
+    "spaces around a target": lambda size: (
+        b"GET" + b" " * (size // 2) + b"/" + b" " * (size // 2) + b"HTTP/1.x\r\nHost: a\r\n\r\n"
+    ),
+    "empty lines": lambda size: b"\r\n" * (size // 2) + b"\r",
+    "controls, the last a NUL": lambda size: _request(b"X: " + b"\x01" * size + b"\0"),
+    "lines with controls, the last bad": lambda size: _request(b"X: \x01\r\n" * (size // 6) + b"x"),
+    "chunk size behind zeros": lambda size: _chunked(b"0" * size + b"1 x"),
     "chunk size of zeros": lambda size: _chunked(b"0" * size),
     "chunk extensions": lambda size: _chunked(b"1" + b";a=b" * (size // 4) + b" \r\n"),
     "chunk extension of tokens": lambda size: _chunked(b"1;" + b"a" * size + b" \r\n"),

@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.http1.strategies import MODEST
 from xproxy.http1.errors import BadMessage
-from xproxy.http1.target import checked_host, match_path, split_target
+from xproxy.http1.target import checked_host, local_host, match_path, split_target
 
 
 class HostTests(TestCase):
@@ -20,6 +20,28 @@ class HostTests(TestCase):
             b"[::1]", b"[::1]:443", b"[2001:db8::ffff:192.0.2.1]", b"a" * 255,
         ):  # fmt: skip
             self.assertEqual(checked_host(host), host)
+
+    def test_ports(self) -> None:
+        """RFC 3986 section 6.2.3: an empty one goes, zeros before one too."""
+        for host, expected in (
+            (b"a:", b"a"), (b"[::1]:", b"[::1]"), (b"a:080", b"a:80"), (b"a:0", b"a:0"), (b"a:00", b"a:0"),
+            (b"[::1]:00443", b"[::1]:443"), (b"a:" + b"0" * 100 + b"65535", b"a:65535"),
+        ):  # fmt: skip
+            self.assertEqual(checked_host(host), expected)
+
+    def test_local_host(self) -> None:
+        """Where a request came in: sound as a Host."""
+        for address, port, scheme, expected in (
+            ("192.0.2.1", 80, b"http", b"192.0.2.1"),
+            ("192.0.2.1", 8080, b"http", b"192.0.2.1:8080"),
+            ("192.0.2.1", 443, b"https", b"192.0.2.1"),
+            ("192.0.2.1", 80, b"https", b"192.0.2.1:80"),
+            ("2001:db8::1", 80, b"http", b"[2001:db8::1]"),
+            ("fe80::1%eth0", 8080, b"http", b"[fe80::1]:8080"),
+            ("", 0, b"http", b"localhost"),
+        ):
+            self.assertEqual(local_host(address, port, scheme), expected)
+            self.assertEqual(checked_host(expected), expected)
 
 
 class SplitTargetTests(TestCase):

@@ -78,9 +78,10 @@ class RequestTests(SynchronousTestCase):
             ),
             LIMITS,
         )
-        self.assertEqual(read.head.fields.pairs(), ((b"host", b"example.com"),))
+        self.assertEqual(read.head.fields.pairs(), ((b"host", b"example.com"), (b"te", b"trailers")))
         self.assertEqual((read.content_length, read.expect_continue), (5, True))
         self.assertFalse(read.head.fields.chunked)
+        self.assertEqual((read.head.fields.takes_trailers, read.head.fields.passed_on), (True, b""))
 
     def test_cookie_crumbs(self) -> None:
         read = read_request(fields((b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2")), LIMITS)

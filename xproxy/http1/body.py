@@ -7,9 +7,8 @@ from typing import List, Optional, Tuple, Union
 
 from xproxy.http1 import grammar
 from xproxy.http1.errors import BadMessage
-from xproxy.http1.fields import split_block
 from xproxy.http1.limits import HeadLimits
-from xproxy.http1.trailers import may_be_trailer
+from xproxy.http1.trailers import passed_on
 
 
 class LengthBody:
@@ -19,6 +18,11 @@ class LengthBody:
 
     def __init__(self, length: int) -> None:
         self.remaining = length
+
+    def bound(self, most_bytes: int) -> None:
+        """Raises BadMessage (413) when more than ``most_bytes`` were announced."""
+        if self.remaining > most_bytes:
+            raise BadMessage(413, "body-too-large")
 
     def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
         """Take what was read. Returns (content, rest); rest is None while the body goes on, else what came after it."""
@@ -42,10 +46,13 @@ class CloseBody:
         return data, None
 
 
-_SIZE = rb"([0-9A-Fa-f]{1,15})"
-_EXTENSION = rb";" + grammar.TOKEN + rb"(?:=(?:" + grammar.TOKEN + rb"|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?"
-_chunk_line = re.compile(_SIZE + rb"(?:" + _EXTENSION + rb")*\r\n").match
-_begun_chunk_line = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*)?\r?)?").fullmatch
+_SIZE = rb"0*([0-9A-Fa-f]{1,15})[ \t]*"
+_UNQUOTED = rb"[\t !#-~\x80-\xff]*"
+_QUOTED = rb"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\""
+_chunk_line = re.compile(_SIZE + rb"(?:;" + _UNQUOTED + rb"(?:" + _QUOTED + _UNQUOTED + rb")*)?\r\n").match
+"""Extensions are ignored, whatever they say (RFC 9112 section 7.1.1), so they need no grammar. But a quote that is not closed
+would go on behind the line end to a reader that knows quotes."""
+_begun_chunk_line = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}[ \t]*(?:;[\t -~\x80-\xff]*)?\r?)?").fullmatch
 
 MAX_OVERHEAD = 16384
 """How much chunk framing may outweigh content, as Go's net/http (CVE-2023-39326): tiny chunks with long extensions cost more to
@@ -58,7 +65,7 @@ class ChunkedBody:
     ``trailers`` are the trailer lines that may be forwarded, each ended by CRLF, once the body has ended.
     """
 
-    __slots__ = ("trailers", "_limits", "_pending", "_left", "_in_trailers", "_searched", "_overhead")
+    __slots__ = ("trailers", "_limits", "_pending", "_left", "_in_trailers", "_searched", "_overhead", "_room")
 
     def __init__(self, limits: HeadLimits) -> None:
         self.trailers = b""
@@ -71,11 +78,17 @@ class ChunkedBody:
         self._searched = 0
         """How much of a trailer section was read and found sound."""
         self._overhead = 0
+        self._room = float("inf")
+        """How many bytes more may be announced."""
+
+    def bound(self, most_bytes: int) -> None:
+        """From now on ``feed`` raises BadMessage (413) when chunks announce more than ``most_bytes``, before these come."""
+        self._room = most_bytes
 
     def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
         """Take what was read. Returns (content, rest); rest is None while the body goes on, else what came after it.
 
-        :raises BadMessage: 400, or 431 for trailers.
+        :raises BadMessage: 400, 431 for trailers, or 413 (see ``bound``).
         """
         if self._pending:
             data = self._pending + data
@@ -100,6 +113,9 @@ class ChunkedBody:
             if not size:
                 self._in_trailers = True
                 break
+            self._room -= size
+            if self._room < 0:
+                raise BadMessage(413, "body-too-large")
             self._overhead = max(0, self._overhead + length - 16 - 2 * size)
             if self._overhead > MAX_OVERHEAD:
                 raise BadMessage(400, "chunk-overhead")
@@ -149,9 +165,7 @@ class ChunkedBody:
             if self._searched > self._limits.trailers + 2:
                 raise BadMessage(431, "trailers-too-large")
             return None
-        block = data[position : end + 2]
-        lines = split_block(block, self._limits, self._limits.trailers)
-        self.trailers = b"".join(line for line, name in lines if may_be_trailer(name))
+        self.trailers = passed_on(data[position : end + 2], self._limits)
         return data[end + 4 :]
 
 

@@ -9,7 +9,7 @@ class BadMessage(Exception):
     From a client it becomes a response with ``status`` and the end of the connection; from a service it becomes a 502 and the
     end of the slot, whatever ``status`` says.
 
-    :ivar status: 400, or the more exact 405, 413, 414, 417, 431, 501, 505.
+    :ivar status: 400, or the more exact 405, 413, 414, 431, 501, 505.
     :ivar reason: a short stable label such as ``"bare-lf"``, for logs and metrics; never a byte of what was received.
     """
 

@@ -18,6 +18,8 @@ is_token = re.compile(TOKEN).fullmatch
 header_lines = re.compile(rb"(?m)^((" + TOKEN + rb"):" + VALUE + rb"\r\n)").findall
 """The well-formed lines of a block as (line, name); as many as the block has LFs when all of it is well-formed (RFC 9112
 section 5): no folding, no space before the colon, no empty name."""
+blanks_before_colon = re.compile(rb"(?m)^(" + TOKEN + rb")[ \t]+:").sub
+"""To be called with ``rb"\1:"`` and a block."""
 _sound_text = re.compile(rb"(?:[\t -~\x80-\xff]|\r\n)*").match
 
 

@@ -34,9 +34,14 @@ class Names:
     :param kept: fields that are looked at and go on as they are.
     :param single: fields that may come once only (400 ``repeated-…``), kept with the whitespace around their value.
     :param prefix: every name that begins so is taken.
+    :param of_responses: blanks before a colon are removed (RFC 9112 section 5.1), and faults of the framing count only where
+        there is a body (section 6.3).
     """
 
-    def __init__(self, taken: Iterable[bytes], kept: Iterable[bytes], single: Iterable[bytes], prefix: bytes) -> None:
+    def __init__(
+        self, taken: Iterable[bytes], kept: Iterable[bytes], single: Iterable[bytes], prefix: bytes, of_responses: bool = False
+    ) -> None:
+        self.of_responses = of_responses
         self.taken = frozenset(taken) | {CONFUSABLE}
         self.kept = frozenset(kept) | {SECRET}
         self.single = frozenset(single)
@@ -71,6 +76,11 @@ class Names:
             self.known[raw] = meaning
         return meaning
 
+    def acts_on(self, raw: bytes) -> bool:
+        """Whether a field with this spelling is one that ends here because the proxy reads or writes it."""
+        meaning = self.look_up(raw)
+        return meaning not in (PLAIN, CONFUSABLE, SECRET) and meaning not in self.kept
+
     def _meaning(self, name: bytes) -> bytes:
         if name in self.taken or name in self.kept or (self._prefix and name.startswith(self._prefix)):
             return name
@@ -96,4 +106,5 @@ RESPONSE = Names(
     kept=(b"content-type", b"date"),
     single=(b"content-length", b"transfer-encoding"),
     prefix=b"",
+    of_responses=True,
 )

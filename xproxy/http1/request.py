@@ -22,7 +22,8 @@ _METHOD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32})"
 _common_line = re.compile(_METHOD + rb" (/[!\"$->@-\[\]-~]*(?:\?[!\"$-~]*)?) HTTP/1\.([01])\r\n").match
 """The origin-form, in one go. No fragment, as no server agrees on what it is in a target (CVE-2023-45539); no backslash in the
 path, which some take for a slash."""
-_line = re.compile(_METHOD + rb" ([!\"$-~]+) HTTP/1\.([01])").fullmatch
+_line = re.compile(_METHOD + rb" +([!\"$-~]+) +HTTP/1\.([0-9])").fullmatch
+_empty_lines = re.compile(rb"(?:\r\n)*").match
 _any_version = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]").fullmatch
 
 
@@ -65,7 +66,7 @@ def head_end(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int = 0
     """
     end = buffer.find(b"\r\n\r\n", searched - 3 if searched > start + 3 else start)
     if end >= 0:
-        return end + 4
+        return end + 4 if buffer[start] != 13 else _end_behind_empty_lines(buffer, limits, start, searched)
     size = len(buffer)
     fault = grammar.fault(buffer, start, searched)
     if fault:
@@ -82,12 +83,23 @@ def head_end(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int = 0
     return 0
 
 
+def _end_behind_empty_lines(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int, searched: int) -> int:
+    """As ``head_end``, when the head may have empty lines before it: as many are ignored as fit into a request line."""
+    match = _empty_lines(buffer, start)
+    begin = match.end() if match else start
+    if begin == start:
+        raise BadMessage(400, "bare-cr")
+    if begin - start > limits.request_line:
+        raise BadMessage(414, "request-line-too-long")
+    return head_end(buffer, limits, begin, searched) if begin < len(buffer) else 0
+
+
 def parse_request_head(head: bytes, limits: HeadLimits, previous: Optional[Fields] = None) -> RequestHead:
     """Parse and check a head.
 
-    :param head: all of it, the empty line included; one empty line before it is ignored (RFC 9112 section 2.2).
+    :param head: all of it, the empty line included; empty lines before it are ignored (RFC 9112 section 2.2).
     :param previous: the fields of the request before on this connection: when the block is the same, they are used again.
-    :raises BadMessage: 400, 414, 417, 431, 501 or 505.
+    :raises BadMessage: 400, 405, 414, 431, 501 or 505.
     """
     known = limits.request_memo.get(head)
     if known is not None:
@@ -125,17 +137,22 @@ def _checked_fields(head: bytes, start: int, newest: bool, limits: HeadLimits, p
 
 
 def _uncommon_head(head: bytes, limits: HeadLimits) -> RequestHead:
-    """The other forms of a target, an empty line before the request line, and everything that is refused."""
-    start = 2 if head.startswith(b"\r\n") else 0
+    """The other forms of a target and of a request line, empty lines before it, and everything that is refused.
+
+    More than one space goes (RFC 9112 section 3), and a later version of HTTP/1 means 1.1 (RFC 9110 section 2.5).
+    """
+    match = _empty_lines(head)
+    start = match.end() if match else 0
     end = head.find(b"\r\n", start)
     line = head[start : max(end, start)]
     match = _line(line)
     if match is None or len(line) + 2 > limits.request_line:
         raise _bad_line(line, limits)
     method, target, digit = match.groups()
-    fields = _checked_fields(head, end + 2, digit == b"1", limits, None)
+    minor = 0 if digit == b"0" else 1
+    fields = _checked_fields(head, end + 2, minor == 1, limits, None)
     host, path = split_target(method, target, fields.host)
-    return RequestHead(method, target, 1 if digit == b"1" else 0, fields, host, path)
+    return RequestHead(method, target, minor, fields, host, path)
 
 
 def _bad_line(line: bytes, limits: HeadLimits) -> BadMessage:
@@ -145,7 +162,7 @@ def _bad_line(line: bytes, limits: HeadLimits) -> BadMessage:
     method = line.partition(b" ")[0]
     if len(method) > MAX_METHOD_BYTES and grammar.is_token(method):
         return BadMessage(501, "method-too-long")
-    if _any_version(line) and line[-3:] not in (b"1.0", b"1.1"):
+    if _any_version(line) and line[-3:-1] != b"1.":
         return BadMessage(505, "version")
     return BadMessage(400, "request-line")
 

@@ -11,7 +11,9 @@ from xproxy.http1.errors import BadMessage
 from xproxy.http1.fields import Fields, parse_fields
 from xproxy.http1.limits import DEFAULT_LIMITS, HeadLimits, remember
 
-_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?\r\n").match
+_line = re.compile(rb"HTTP/(?:1\.([0-9])|2\.0) +([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*))?\r\n").match
+"""More spaces than one are ignored (RFC 9112 section 4), a later version means 1.1 (RFC 9110 section 2.5), and statuses past
+599, which mean nothing, are the client's to judge (section 15)."""
 
 
 class ResponseHead:
@@ -39,7 +41,9 @@ class ResponseHead:
         else:
             kind = special.get(b"content-type", b"")
             self.unbuffered = len(kind) >= 17 and kind[:17].lower() == b"text/event-stream"
-        self.keep_alive = not fields.close and (minor == 1 or fields.keep_alive)
+        self.keep_alive = not fields.close and (minor == 1 or fields.keep_alive) and not fields.framing_fault
+        if status == 204 and (fields.chunked or fields.content_length > 0):
+            self.keep_alive = False  # Content may come that is none.
         self.last_variant: Optional[Tuple[Tuple[int, int, bool, bool, bytes], bytes]] = None
         """What a client got last of this head, and under which conditions; kept by ``forward.client_head``."""
         self.http2: Optional[Tuple[int, bytes, bytes, bytes]] = None
@@ -60,11 +64,9 @@ def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:
         raise BadMessage(400, "status-line")
     fields = parse_fields(head[match.end() : -2], limits, names.RESPONSE)
     digit, code, reason = match.groups()
-    minor, status = 1 if digit == b"1" else 0, int(code)
+    minor, status = 0 if digit == b"0" else 1, int(code)
     if fields.chunked and not minor:
-        raise BadMessage(400, "te-in-http-1.0")
-    if (status < 200 or status == 204) and (fields.chunked or fields.content_length > 0):
-        raise BadMessage(400, "body-not-allowed")
+        fields.framing_fault = "te-in-http-1.0"  # nginx reads chunks there, HAProxy to the end of the connection.
     parsed = ResponseHead(status, minor, reason or b"", fields)
     if not fields.secret:
         remember(limits.response_memo, head, parsed)
@@ -77,10 +79,14 @@ def response_body(head: ResponseHead, method: bytes, limits: HeadLimits = DEFAUL
     A CloseBody means that the slot ends with this response.
 
     :param method: of the request that it answers.
+    :raises BadMessage: the framing is faulty, of a response that has a body. Where there can be none, Content-Length and
+        Transfer-Encoding mean nothing, whatever they say.
     """
     status, fields = head.status, head.fields
     if status < 200 or status in (204, 304) or method == b"HEAD" or (method == b"CONNECT" and status < 300):
         return None
+    if fields.framing_fault:
+        raise BadMessage(400, fields.framing_fault)
     if fields.chunked:
         return ChunkedBody(limits)
     if fields.content_length < 0:

@@ -8,8 +8,8 @@ from typing import List, Tuple
 
 from xproxy.http1.errors import BadMessage
 
-_common_host = re.compile(rb"[A-Za-z0-9._~-]{1,255}(?::[0-9]{1,4})?").fullmatch
-_host = re.compile(rb"(?:([A-Za-z0-9._~-]{1,255})|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?").fullmatch
+_common_host = re.compile(rb"[A-Za-z0-9._~-]{1,255}(?::[1-9][0-9]{0,3})?").fullmatch
+_host = re.compile(rb"([A-Za-z0-9._~-]{1,255}|\[([0-9A-Fa-f:.]{2,45})\])(?::(?:0*([0-9]{1,5}))?)?").fullmatch
 _origin_form = re.compile(rb"/[!-\"$->@-\[\]-~]*(?:\?[!-\"$-~]*)?").fullmatch
 _absolute_form = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)").fullmatch
 
@@ -17,22 +17,42 @@ _absolute_form = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)").fullmatch
 def checked_host(host: bytes) -> bytes:
     """A Host or the authority of a target, when it is a name or an address with or without a port.
 
-    Stricter than RFC 3986: no user (RFC 9110 section 4.2.4), no percent-encoding or sub-delims in a name, no empty name or
-    port, no zone in an IPv6 address.
+    Stricter than RFC 3986: no user (RFC 9110 section 4.2.4), no percent-encoding or sub-delims in a name, no empty name, no
+    zone in an IPv6 address.
 
+    :returns: the same, without the colon of an empty port and without zeros before a port (RFC 3986 section 6.2.3).
     :raises BadMessage: 400.
     """
     if _common_host(host):
         return host
     match = _host(host)
-    if match is None or (match[3] is not None and int(match[3]) > 65535):
+    if match is None:
         raise BadMessage(400, "host")
-    if match[2] is not None:
+    name, address, port = match.groups()
+    if address is not None:
         try:
-            ipaddress.IPv6Address(match[2].decode("ascii"))
+            ipaddress.IPv6Address(address.decode("ascii"))
         except ValueError:
             raise BadMessage(400, "host") from None
-    return host
+    if port is None:
+        return bytes(name)
+    if int(port) > 65535:
+        raise BadMessage(400, "host")
+    return b"%b:%d" % (name, int(port))
+
+
+def local_host(address: str, port: int, scheme: bytes) -> bytes:
+    """The Host for a request of HTTP/1.0 that names none: where the request came in (RFC 9112 section 3.3).
+
+    :param address: of our end of the client's connection; empty: it has none (UNIX).
+    :param port: of our end; left out when it is the scheme's own.
+    """
+    if not address:
+        return b"localhost"
+    name = address.partition("%")[0].encode("ascii")
+    if b":" in name:
+        name = b"[%b]" % name
+    return name if port == (443 if scheme == b"https" else 80) else b"%b:%d" % (name, port)
 
 
 def split_target(method: bytes, target: bytes, host: bytes) -> Tuple[bytes, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xproxy.http1.fields import split_block
+from xproxy.http1.limits import HeadLimits
 from xproxy.http1.names import FOLD, REQUEST, RESPONSE
 
 _FORBIDDEN = frozenset((
@@ -24,3 +26,12 @@ def may_be_trailer(spelling: bytes) -> bool:
     """Whether a trailer field with this name goes on. The others are dropped: a recipient could merge them into the head."""
     name = spelling.lower().translate(FOLD)
     return name not in _FORBIDDEN and not REQUEST.look_up(name) and not RESPONSE.look_up(name)
+
+
+def passed_on(block: bytes, limits: HeadLimits) -> bytes:
+    """The lines of a trailer section that go on, each ended by CRLF.
+
+    :param block: all of them, each ended by CRLF.
+    :raises BadMessage: 400 or 431.
+    """
+    return b"".join([line for line, name in split_block(block, limits, limits.trailers)[1] if may_be_trailer(name)])

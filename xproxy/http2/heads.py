@@ -13,13 +13,13 @@ import attr
 
 from ..http1.body import ChunkedBody
 from ..http1.errors import BadMessage
-from ..http1.fields import split_block
+from ..http1.fields import list_members
 from ..http1.forward import client_head
 from ..http1.limits import HeadLimits
 from ..http1.names import RESPONSE, SECRET
 from ..http1.request import RequestHead, parse_request_head
 from ..http1.response import ResponseHead
-from ..http1.trailers import may_be_trailer
+from ..http1.trailers import passed_on
 from .hpack_encoder import encode_field
 
 FieldLines = Iterable[Tuple[bytes, bytes]]
@@ -64,10 +64,10 @@ def read_request(fields: FieldLines, limits: HeadLimits) -> Request:
         elif name == b"content-length":
             length = _length(value)
         elif name == b"expect":
-            expect = value.lower() == b"100-continue"
+            expect = b"100-continue" in list_members(value.lower())
         elif name == b"host":
             pseudo[b":authority"] = pseudo[b":authority"] or value
-        elif name not in FRAMING:
+        elif name not in FRAMING or (name == b"te" and value.lower() == b"trailers"):
             lines.append(_line(name, value))
     if cookies:  # RFC 9113 section 8.2.3: crumbs that are one field in HTTP/1.1.
         lines.append(_line(b"cookie", b"; ".join(cookies)))
@@ -106,7 +106,7 @@ def read_trailers(fields: FieldLines, limits: HeadLimits) -> bytes:
     block = b"".join(lines)
     if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines):
         raise BadMessage(400, "line-end")
-    return b"".join(line for line, name in split_block(block, limits, limits.trailers) if may_be_trailer(name))
+    return passed_on(block, limits)
 
 
 def response_block(head: ResponseHead, length: int, date: bytes, via: bytes, hsts: bytes = b"") -> bytes:
