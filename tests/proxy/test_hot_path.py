@@ -19,9 +19,10 @@ from unittest import SkipTest
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 
-from tests.world.memory import KERNEL, LoopReactor, kernel_pair
+from tests.world.reactor import LoopReactor
 from tests.world.rig import RigCase
 from tests.world.secure import SecureCase
+from tests.world.sockets import KERNEL, kernel_pair
 from xproxy.net.accepting import _accept
 
 REQUEST = b"GET /index.html HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"

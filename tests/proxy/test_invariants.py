@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.world.memory import Peer
+from tests.world.peers import Peer
 from tests.world.rig import Rig, make_config, responses
 from xproxy import config as cfg
 from xproxy.proxy.exchanges.leased_slot import State

@@ -9,8 +9,8 @@ from typing import Any, List
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface.verify import verifyObject
 
-from tests.world.memory import KERNEL
 from tests.world.rig import GET, OK, Rig, RigCase, make_config, post, responses, statuses
+from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.interfaces import ILeaseHolder
 from xproxy.log_file import LogFile

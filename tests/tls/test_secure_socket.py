@@ -16,8 +16,9 @@ from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from tests.world.memory import CAPACITY, LoopReactor, kernel_pair
+from tests.world.reactor import LoopReactor
 from tests.world.secure import client_context, server_pair
+from tests.world.sockets import CAPACITY, kernel_pair
 from xproxy.tls import secure_socket
 from xproxy.tls.contexts import TLSPolicy
 from xproxy.tls.secure_socket import MAX_READ_BYTES, RECORD_BYTES, SecureInlet, SecureOutlet, SecureSocket, write_now

@@ -15,7 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer, providedBy
 
 from tests.doubles.logs import MemoryLog
-from tests.world.memory import CAPACITY, MEMORY, LoopReactor, Peer, make_pair
+from tests.world.peers import Peer
+from tests.world.reactor import LoopReactor
+from tests.world.sockets import CAPACITY, MEMORY, make_pair
 from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource

@@ -14,8 +14,9 @@ from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 
 from tests.doubles.certificates import NOW, POLICY, Authority
-from tests.world.memory import CAPACITY, MEMORY, Peer, kernel_pair
+from tests.world.peers import Peer
 from tests.world.rig import Rig, RigCase, make_config
+from tests.world.sockets import CAPACITY, MEMORY, kernel_pair
 from xproxy import config as cfg
 from xproxy.proxy.clients.https import HTTPSFront
 from xproxy.tls.certificate_store import CertificateStore

@@ -12,9 +12,10 @@ import attr
 from twisted.internet.address import IPv4Address
 from twisted.web.server import Site
 
-from tests.world.memory import MEMORY, Peer, make_pair
+from tests.world.peers import Peer
 from tests.world.rig import make_config
 from tests.world.secure import HTTP2Client, SecureClient, SecureRig
+from tests.world.sockets import MEMORY, make_pair
 from xproxy import config as cfg
 from xproxy.proxy.clients.resource import SlotProxyResource
 

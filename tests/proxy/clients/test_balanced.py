@@ -10,9 +10,11 @@ from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 
-from tests.world.memory import KERNEL, MEMORY, LoopReactor, Peer
+from tests.world.peers import Peer
+from tests.world.reactor import LoopReactor
 from tests.world.rig import GET, OK, make_config
 from tests.world.secure import HTTP2Client, SecureCase, SecureClient, SecureRig
+from tests.world.sockets import KERNEL, MEMORY
 from xproxy import config as cfg
 from xproxy.proxy.clients.balanced import BalancedFront, source_of
 from xproxy.proxy.proxy_service import ProxyService

@@ -6,8 +6,9 @@ import errno
 from typing import Any, Iterator, List
 from unittest import mock
 
-from tests.world.memory import KERNEL, Peer
+from tests.world.peers import Peer
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses, unlinked_files
+from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.net.blocks import BLOCK_BYTES
 from xproxy.net.sweep import NEVER

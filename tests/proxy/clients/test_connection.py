@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tests.world.memory import KERNEL
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses
+from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.net.sweep import NEVER, SWEEP_INTERVAL_S
 from xproxy.proxy.clients.connection import HALF_CLOSED_S, LINGER_S, PIPELINE_BYTES, State

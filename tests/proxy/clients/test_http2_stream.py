@@ -20,9 +20,10 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.world.memory import KERNEL, MEMORY, Peer
+from tests.world.peers import Peer
 from tests.world.rig import OK
 from tests.world.secure import HTTP2Client, SecureCase, SecureRig
+from tests.world.sockets import KERNEL, MEMORY
 from xproxy import config as cfg
 from xproxy.http2.allowance import IDLE_FRAMES, RESETS
 from xproxy.http2.windows import MAX_STREAMS

@@ -14,9 +14,9 @@ from twisted.internet.testing import StringTransport
 
 from tests.doubles.certificates import CLIENT, NOW, POLICY, Authority
 from tests.doubles.logged import Logged
-from tests.world.memory import KERNEL, MEMORY
 from tests.world.rig import GET, OK, post
 from tests.world.secure import SecureCase, SecureClient, SecureRig, authority, client_context
+from tests.world.sockets import KERNEL, MEMORY
 from xproxy import config as cfg
 from xproxy.proxy.clients.connection import LINGER_S, PIPELINE_BYTES
 from xproxy.proxy.clients.https import NOT_TLS_TEXT, HTTPSFront, outcome_of, subject_of

@@ -8,8 +8,9 @@ from twisted.internet.address import IPv4Address
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.world.memory import KERNEL, Peer, make_pair
+from tests.world.peers import Peer
 from tests.world.rig import GET, OK, Rig, RigCase, post, request_head, responses, statuses
+from tests.world.sockets import KERNEL, make_pair
 from xproxy import config as cfg
 from xproxy.proxy.clients.resource import SlotProxyResource
 

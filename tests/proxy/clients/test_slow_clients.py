@@ -7,8 +7,9 @@ import os
 from typing import Any, Tuple
 from unittest import mock
 
-from tests.world.memory import KERNEL, Peer
+from tests.world.peers import Peer
 from tests.world.rig import GET, OK, Rig, RigCase, post, responses, statuses
+from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.proxy.clients.connection import State
 from xproxy.proxy.exchanges.bypass import GRACE_S

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from tests.world.memory import KERNEL, Peer
+from tests.world.peers import Peer
 from tests.world.rig import OK, Rig, RigCase, request_head, responses, statuses
+from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.proxy.clients.connection import State
 

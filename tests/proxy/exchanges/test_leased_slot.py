@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, List, Tuple
 
-from tests.world.memory import KERNEL
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses
+from tests.world.sockets import KERNEL
 from xproxy.proxy.exchanges.leased_slot import MAX_INTERIM, State
 
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

@@ -8,8 +8,8 @@ from typing import Any, List, Tuple
 
 from zope.interface.verify import verifyObject
 
-from tests.world.memory import KERNEL
 from tests.world.rig import GET, OK, Rig, RigCase, post, responses, statuses
+from tests.world.sockets import KERNEL
 from xproxy.interfaces import ISlotSource
 from xproxy.proxy.exchanges.leased_slot import ORPHAN
 from xproxy.proxy.exchanges.pool import ASK_INTERVAL_S, RETRY_AFTER_S

@@ -1,0 +1,149 @@
+"""A reactor with virtual time, over sockets in memory or real ones.
+
+The transports are Twisted's own ``tcp.Connection``, so half-close, producers and the order of callbacks are what they are in
+production; only the socket below and the reactor around them are ours. The same reactor drives real socket pairs (``KERNEL``),
+which transfer at once too, so that every test can run over both.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any, Dict, List
+
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, IProtocol, IProtocolFactory, IReactorSocket
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tests.world.peers import Peer
+from tests.world.sockets import MemorySocket
+
+
+class LoopTransport(tcp.Connection):
+    """Twisted's transport over a socket of either kind."""
+
+    def __init__(self, skt: Any, protocol: IProtocol, reactor: Any, peer: IAddress) -> None:
+        super().__init__(skt, protocol, reactor)
+        self.connected = 1
+        self._peer = peer
+        self.startReading()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Neither kind of sockets is TCP."""
+
+    def getPeer(self) -> IAddress:
+        """The address it was given."""
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        """An address."""
+        return IPv4Address("TCP", "127.0.0.1", 8080)
+
+
+@implementer(IReactorSocket)
+class LoopReactor(Clock):
+    """A Clock that also reads and writes. Nothing happens outside of ``settle`` and ``pass_time``; what a protocol raises
+    comes out of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: Dict[Any, None] = {}
+        self.writers: Dict[Any, None] = {}
+        self.peers: List[Peer] = []
+        self.parcels: Dict[int, MemorySocket] = {}
+        """What the next adoption of a descriptor finds in its place."""
+        self.most_turns = 20_000
+        self.addReader = self.readers.setdefault
+        self.addWriter = self.writers.setdefault
+
+    def removeReader(self, reader: Any) -> None:
+        """See IReactorFDSet."""
+        self.readers.pop(reader, None)
+
+    def removeWriter(self, writer: Any) -> None:
+        """See IReactorFDSet."""
+        self.writers.pop(writer, None)
+
+    def connect(self, skt: Any, protocol: IProtocol, peer: IAddress) -> LoopTransport:
+        """A transport for a protocol."""
+        transport = LoopTransport(skt, protocol, self, peer)
+        protocol.makeConnection(transport)
+        return transport
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> None:
+        """See IReactorSocket."""
+        skt: Any = self.parcels.pop(fileDescriptor, None)
+        if skt is None:
+            skt = socket.fromfd(fileDescriptor, addressFamily, socket.SOCK_STREAM)
+        address = IPv4Address("TCP", "127.0.0.1", 0)
+        protocol = factory.buildProtocol(address)
+        assert protocol is not None
+        self.connect(skt, protocol, address)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> Any:
+        """See IReactorSocket."""
+        raise NotImplementedError("nothing listens here")
+
+    def adoptDatagramPort(
+        self, fileDescriptor: int, addressFamily: socket.AddressFamily, protocol: Any, maxPacketSize: int = 8192
+    ) -> Any:
+        """See IReactorSocket."""
+        raise NotImplementedError("no datagrams here")
+
+    # -- the loop
+
+    def settle(self) -> None:
+        """Go on until nothing moves any more."""
+        for _ in range(self.most_turns):
+            if not self._turn():
+                return
+        raise AssertionError("the loop does not come to rest")
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in the steps of a sweep, settling after each."""
+        self.settle()
+        end = self.seconds() + seconds
+        while self.seconds() < end:
+            self.advance(min(0.25, end - self.seconds()))
+            self.settle()
+
+    def _turn(self) -> bool:
+        moved = False
+        if any(call.getTime() <= self.seconds() for call in self.getDelayedCalls()):
+            self.advance(0)
+            moved = True
+        for peer in self.peers:
+            moved |= peer.pump()
+        for transport in [transport for transport in list(self.readers) if self._ready(transport, True)]:
+            if transport in self.readers:
+                moved = True
+                self._react(transport, transport.doRead(), True)
+        for transport in [transport for transport in list(self.writers) if self._ready(transport, False)]:
+            if transport in self.writers:
+                moved = True
+                self._react(transport, transport.doWrite(), False)
+        return moved
+
+    @staticmethod
+    def _ready(transport: Any, reading: bool) -> bool:
+        skt = transport.socket
+        if isinstance(skt, MemorySocket):
+            return skt.readable if reading else skt.writable
+        poll = select.poll()
+        poll.register(skt, select.POLLIN if reading else select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def _react(self, transport: Any, why: Any, reading: bool) -> None:
+        """What ``posixbase`` does with the result of a doRead or doWrite."""
+        if why is None:
+            return
+        self.removeReader(transport)
+        if reading and isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(transport):
+            transport.readConnectionLost(Failure(why))
+        else:
+            self.removeWriter(transport)
+            transport.connectionLost(Failure(why))
