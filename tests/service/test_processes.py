@@ -127,6 +127,19 @@ class TwistWebTests(ServerTestCase):
         await self.assert_polite(slots, program)
         self.assertNotIn("Traceback", program.text())
 
+    async def test_wsgi_over_a_unix_socket(self) -> None:
+        """WSGI wants addresses with ports."""
+        self.write("wsgi_application.py", WSGI)
+        path = tempfile.mktemp(dir=tempfile.gettempdir())
+        parking = await self.park(UNIXServerEndpoint(reactor, path))
+        words = ["--listen", f"slots:unix:{path}:count=1", "--wsgi", "wsgi_application.application"]
+        program = self.start("-m", "twisted", "web", *words)
+        slots = await parking.filled(1)
+        head, body = await slots[0].request(get(b"/"))
+        self.assertEqual((head.status, body), (200, b"wsgi"))
+        await self.assert_polite(slots, program)
+        self.assertNotIn("Traceback", program.text())
+
     async def test_a_running_request_is_finished(self) -> None:
         """SIGTERM in the middle of a response."""
         self.write("wsgi_application.py", WSGI)

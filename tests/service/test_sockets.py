@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint, clientFromString, wrapClientTLS
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import deferLater
 from twisted.internet.testing import EventLoggingObserver
@@ -25,6 +26,7 @@ from twisted.web.server import Site
 from tests.doubles.dialling import GET, SLOW, Hello
 from tests.doubles.parking import ParkedSlot, Parking
 from xproxy.service.endpoint import SlotsServerEndpoint
+from xproxy.slots.registration import RegistrationParser
 
 reactor: Any = _reactor
 
@@ -77,6 +79,28 @@ class TCPTests(SocketTestCase):
             head, body = await slots[0].request(GET)
             self.assertEqual((head.status, body), (200, b"hello"))
             await port.stopListening()
+
+    async def test_the_introduction_is_there_at_once(self) -> None:
+        """Whole, in the moment in which the connection is made: whoever is silent at first may be taken for raw."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        seen: Deferred[bytes] = Deferred()
+        far: List[socket.socket] = []
+
+        class Looks(Protocol):
+            def connectionMade(self) -> None:
+                accepted, _ = listening.accept()
+                far.append(accepted)
+                reactor.callLater(0, seen.callback, accepted.recv(4096, socket.MSG_DONTWAIT))
+
+        client = clientFromString(reactor, f"tcp:127.0.0.1:{listening.getsockname()[1]}")
+        port: Any = await SlotsServerEndpoint(reactor, client, 1, pool="api").listen(Factory.forProtocol(Looks))
+        found = RegistrationParser("proxy").feed(await seen)
+        assert found is not None
+        self.assertEqual((found[0].pool, found[1]), ("api", b""))
+        stopped = port.stopListening()
+        far[0].close()
+        await stopped
 
     async def test_liveness_options(self) -> None:
         parking = await self.tcp()

@@ -71,11 +71,12 @@ class ServedSlotFactory(WrappingFactory):
         wrapped: Optional[IProtocol] = self.wrappedFactory.buildProtocol(addr)
         if wrapped is None:
             return None
-        if isinstance(self.wrappedFactory, HTTPFactory):
+        http = isinstance(self.wrappedFactory, HTTPFactory)
+        if http:
             # A client that says nothing for a minute is to be got rid of; a slot that waits does what it is there for. A proxy
             # sends requests whole, and a host that vanished is noticed by TCP.
             wrapped.timeOut = None  # type: ignore[attr-defined]
-        return ServedSlot(self, wrapped)
+        return ServedSlot(self, wrapped, needs_ports=http)
 
 
 @implementer(IListeningPort)

@@ -14,8 +14,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Iterable, Optional
 
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
@@ -64,6 +66,8 @@ class ITracksExchanges(Interface):
 class ServedSlot(ProtocolWrapper):
     """The wrapper between the real transport and the protocol that serves.
 
+    :param needs_ports: the protocol has to be shown addresses with a host and a port, as WSGI wants them (PEP 3333: SERVER_PORT
+        must be there). A UNIX socket has neither; its two ends are on this host.
     :ivar tracker: what runs on this slot.
     :ivar parked_at: when the connection was made, over TLS when its handshake was done, by the reactor's clock; None before.
     :ivar closing: our last words are written, or the connection is gone: nothing goes to or comes from the protocol any more.
@@ -74,12 +78,13 @@ class ServedSlot(ProtocolWrapper):
 
     _log = Logger()
 
-    def __init__(self, factory: ServedSlotFactory, wrapped: IProtocol) -> None:
+    def __init__(self, factory: ServedSlotFactory, wrapped: IProtocol, needs_ports: bool = False) -> None:
         super().__init__(factory, wrapped)  # type: ignore[arg-type]  # WrappingFactory is generic in newer Twisted only.
         self.tracker: ExchangeTracker = wrapped.tracker if ITracksExchanges.providedBy(wrapped) else ExchangeTracker()
         self.parked_at: Optional[float] = None
         self.closing = False
         self._port = factory.port
+        self._needs_ports = needs_ports
         self._draining = False
         self._producing = False
         self._heard = False
@@ -208,6 +213,17 @@ class ServedSlot(ProtocolWrapper):
             wrapped.connectionLost(reason)
 
     # -- what the protocol does with its transport
+
+    def getHost(self) -> IAddress:
+        """See ITransport."""
+        return self._shown(self.transport.getHost())
+
+    def getPeer(self) -> IAddress:
+        """See ITransport: the acceptor."""
+        return self._shown(self.transport.getPeer())
+
+    def _shown(self, address: IAddress) -> IAddress:
+        return IPv4Address("TCP", "127.0.0.1", 0) if self._needs_ports and isinstance(address, UNIXAddress) else address
 
     def write(self, data: bytes) -> None:
         """See ITransport. Dropped when the slot is closing."""
