@@ -137,6 +137,11 @@ class MemorySocket:
         if (level, option, value) == (socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE):
             self._live().reset_on_close = True
 
+    def getsockopt(self, level: int, option: int) -> int:
+        """Knows SO_ERROR."""
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
+        return errno.EPIPE if self._live().incoming.reset else 0
+
     @property
     def readable(self) -> bool:
         """Whether ``recv`` would not block."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import socket
 import stat
 import tempfile
@@ -125,6 +126,21 @@ def unread(connection: socket.socket, most: int = 1) -> Optional[bytes]:
         return None
     except OSError:
         return b""
+
+
+def has_left(transport: Any) -> bool:
+    """Whether a peer that has ended its side is gone altogether, as far as the kernel knows.
+
+    It has reset its TCP connection, or closed its UNIX socket. Reading tells no more than the end of file, once that was read.
+    """
+    try:
+        poll = select.poll()
+        poll.register(transport.fileno(), 0)
+        if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
+            return True
+        return bool(transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    except (AttributeError, OSError, ValueError):  # A transport without a socket of its own, or any more.
+        return False
 
 
 class Adoption(Factory):

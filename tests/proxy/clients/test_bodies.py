@@ -12,7 +12,7 @@ from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.net.blocks import BLOCK_BYTES
 from xproxy.net.sweep import NEVER
-from xproxy.proxy.clients.connection import State
+from xproxy.proxy.clients.states import State
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n"
 STREAMED = [cfg.RouteConfig(buffering=False)]
@@ -69,7 +69,7 @@ class BodyMixin:
         request = post(b"0123456789")
         client = rig.client(request[:-5])
         self.assertEqual((service.received, rig.pool.counts.in_flight), (b"", 0))
-        self.assertIs(rig.connections[0]._state, State.BODY)
+        self.assertIs(rig.connections[0].state, State.BODY)
         rig.pass_time(20.0)
         client.send(request[-5:])
         rig.settle()
@@ -178,7 +178,7 @@ class BodyMixin:
                     rig.pass_time(4.0)
                     client.send(b"x")
                     rig.settle()
-                self.assertIs(rig.connections[0]._state, State.BODY)
+                self.assertIs(rig.connections[0].state, State.BODY)
                 if leave is None:
                     rig.pass_time(5.5)
                     self.assertEqual(statuses(client.take()), [408])

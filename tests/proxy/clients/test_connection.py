@@ -8,8 +8,10 @@ from typing import Any
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses
 from tests.world.sockets import KERNEL
 from xproxy import config as cfg
-from xproxy.net.sweep import NEVER, SWEEP_INTERVAL_S
-from xproxy.proxy.clients.connection import HALF_CLOSED_S, LINGER_S, PIPELINE_BYTES, State
+from xproxy.net.sweep import NEVER
+from xproxy.proxy.clients.connection import LINGER_S, LONGEST_LINGER_S, LOOK_INTERVAL_S
+from xproxy.proxy.clients.intake import PIPELINE_BYTES
+from xproxy.proxy.clients.states import State
 
 ONE_READ = 256 * 1024
 """No read is longer."""
@@ -25,7 +27,7 @@ class FrontMixin:
         rig = self.make_rig()
         service = rig.slot()
         client = rig.client(b"GET /a?b HTTP/1.1\r\nHost: example.com\r\nX-Own: 1\r\nTE: trailers\r\nConnection: TE\r\n\r\n")
-        self.assertIs(rig.connections[0]._state, State.EXCHANGE)
+        self.assertIs(rig.connections[0].state, State.EXCHANGE)
         head = request_head(service)
         self.assertEqual((head.method, head.target, head.host), (b"GET", b"/a?b", b"example.com"))
         self.assertEqual(head.fields.get(b"x-own"), b"1")
@@ -40,7 +42,7 @@ class FrontMixin:
         self.assertTrue(fields[b"date"].endswith(b" GMT"))
         self.assertNotIn(b"keep-alive", fields)
         self.assertNotIn(b"connection", fields)
-        self.assertIs(rig.connections[0]._state, State.HEAD)
+        self.assertIs(rig.connections[0].state, State.IDLE)
         self.assert_at_rest(rig)
 
     def test_keep_alive(self: Any) -> None:
@@ -166,7 +168,7 @@ class FrontMixin:
         longest = 0
         for _ in range(3000):
             rig.exchange(service, OK)
-            longest = max(longest, len(connection._buffer))
+            longest = max(longest, len(connection.intake.buffer))
         self.assertLess(longest, PIPELINE_BYTES + ONE_READ)
         self.assertEqual(statuses(client.take()), [200] * 3000)
 
@@ -209,6 +211,47 @@ class FrontMixin:
         self.assertEqual(len(rig.proxy.front.clients), 1)
         rig.pass_time(1.0)
         self.assertEqual(rig.proxy.front.clients, set())
+
+    def test_a_client_that_sends_on_is_read_on(self: Any) -> None:
+        """As long as it does not pause for too long, and for a time in all: a long upload sees why it was refused."""
+        for body in (b"", b"x" * 1000):
+            rig = self.make_rig(limits={"body": 10})
+            client = rig.client(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + body)
+            self.assertEqual(statuses(client.take()), [413])
+            passed_s = 0.0
+            while rig.proxy.front.clients and passed_s < 60.0:
+                rig.pass_time(LINGER_S - 1.0)
+                passed_s += LINGER_S - 1.0
+                if rig.proxy.front.clients:
+                    self.assertFalse(client.was_reset)
+                    client.send(b"more of it" * 100)
+                    rig.settle()
+            self.assertGreater(passed_s, LONGEST_LINGER_S - LINGER_S)
+            self.assertLess(passed_s, LONGEST_LINGER_S + LINGER_S)
+            self.assertTrue(client.was_reset or client.ended)
+
+    def test_empty_line_behind_a_body(self: Any) -> None:
+        """It belongs to nothing: no head has begun, so nobody is late, and nothing holds a drain."""
+        for tail in (b"\r\n", b"\r"):
+            rig = self.make_rig()
+            service = rig.slot()
+            client = rig.client(post(b"hello") + tail)
+            rig.exchange(service, OK)
+            self.assertEqual(statuses(client.take()), [200])
+            self.assertIs(rig.connections[0].state, State.IDLE)
+            if tail == b"\r\n":
+                client.send(GET)
+                rig.settle()
+                rig.exchange(service, OK)
+                self.assertEqual(statuses(client.take()), [200])
+                client.send(tail)
+                rig.settle()
+                rig.pass_time(76.0)
+            else:
+                rig.proxy.front.drain()
+                rig.settle()
+            self.assertEqual((client.take(), client.ended), (b"", True))
+            self.assertEqual(rig.gateway.counts.timeouts, {"keep_alive": 1} if tail == b"\r\n" else {})
 
     def test_answer_before_the_bad_one(self: Any) -> None:
         """What came before a bad request is answered."""
@@ -420,32 +463,42 @@ class FrontMixin:
 
     def test_client_leaves_the_line(self: Any) -> None:
         """Whoever waits and leaves is not served; the acceptor hears of it."""
-        rig = self.make_rig()
-        client = rig.client(GET)
-        self.assertEqual(rig.source.asks, [("default", [1000.0], 0)])
-        client.close()
-        rig.pass_time(HALF_CLOSED_S + 2 * SWEEP_INTERVAL_S)
-        self.assertEqual(len(rig.pool.line), 0)
-        rig.pass_time(1.0)
-        self.assertEqual(rig.source.asks[1:], [("default", [], 0)])
-        service = rig.slot()
-        self.assertEqual(service.received, b"")
-        self.assert_at_rest(rig)
+        for ended in (False, True):
+            rig = self.make_rig()
+            client = rig.client(GET)
+            self.assertEqual(rig.source.asks, [("default", [1000.0], 0)])
+            if ended:
+                client.end()
+                rig.settle()
+            client.reset()
+            rig.pass_time(2 * LOOK_INTERVAL_S)
+            self.assertEqual(len(rig.pool.line), 0)
+            self.assertEqual(rig.source.asks[1:], [("default", [], 0)])
+            service = rig.slot()
+            self.assertEqual(service.received, b"")
+            self.assert_at_rest(rig)
 
-    def test_half_close_while_a_slot_is_fetched(self: Any) -> None:
-        """A client that ended its direction right behind its request is answered when the slot comes soon."""
-        for took_s in (0.0, 2.0):
+    def test_half_close_in_line(self: Any) -> None:
+        """A client that has ended its direction waits like any other, as long as any other."""
+        for waited_s in (0.0, 2.0, 29.0):
             rig = self.make_rig()
             client = rig.client(GET)
             client.end()
-            rig.settle()
+            rig.pass_time(waited_s)
             self.assertFalse(client.over)
             service = rig.slot()
-            rig.pass_time(took_s)
+            rig.pass_time(2.0)
             rig.exchange(service, OK)
             self.assertEqual(statuses(client.take()), [200])
             self.assertEqual((client.ended, client.was_reset), (True, False))
             self.assert_at_rest(rig)
+        rig = self.make_rig()
+        client = rig.client(GET)
+        client.end()
+        rig.pass_time(31.0)
+        self.assertEqual(statuses(client.take()), [503])
+        self.assertTrue(client.ended)
+        self.assert_at_rest(rig)
 
     def test_half_close_and_a_slow_answer(self: Any) -> None:
         """How long it may wait in line says nothing about how long the answer may take, or the taking of it."""
@@ -486,7 +539,7 @@ class FrontMixin:
         client.reading = False
         content = b"x" * 500_000
         rig.exchange(service, b"HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" + content)
-        self.assertIs(rig.connections[0]._state, State.DRAINING)
+        self.assertIs(rig.connections[0].state, State.DRAINING)
         client.end()
         rig.settle()
         client.reading = True

@@ -14,12 +14,13 @@ from twisted.internet.testing import StringTransport
 
 from tests.doubles.certificates import CLIENT, NOW, POLICY, Authority
 from tests.doubles.logged import Logged
-from tests.world.rig import GET, OK, post
+from tests.world.rig import GET, OK, post, responses, statuses
 from tests.world.secure import SecureCase, SecureClient, SecureRig, authority, client_context
 from tests.world.sockets import KERNEL, MEMORY
 from xproxy import config as cfg
-from xproxy.proxy.clients.connection import LINGER_S, PIPELINE_BYTES
+from xproxy.proxy.clients.connection import LINGER_S, LOOK_INTERVAL_S
 from xproxy.proxy.clients.https import NOT_TLS_TEXT, HTTPSFront, outcome_of, subject_of
+from xproxy.proxy.clients.intake import PIPELINE_BYTES
 from xproxy.tls.certificate_store import CertificateStore
 from xproxy.tls.contexts import TLSPolicy
 
@@ -141,7 +142,7 @@ class ExchangeMixin:
         client = rig.secure_client(GET)
         client.send(GET * (2 * PIPELINE_BYTES // len(GET)))
         (connection,) = rig.proxy.front.clients
-        self.assertLess(len(connection._buffer), PIPELINE_BYTES + 70_000)
+        self.assertLess(len(connection.intake.buffer), PIPELINE_BYTES + 70_000)
 
     def test_websocket(self: Any) -> None:
         rig = self.make_secure_rig()
@@ -173,7 +174,7 @@ class ExchangeMixin:
         self.assertTrue(service.over)
 
     def test_a_client_that_says_goodbye_early(self: Any) -> None:
-        """It gets what was answered already; what it asked for after that is forgotten."""
+        """It gets the answers to all that it has asked for."""
         rig = self.make_secure_rig()
         service = rig.slot()
         client = rig.secure_client(capacity=4_000)
@@ -181,13 +182,16 @@ class ExchangeMixin:
         client.tls.send(GET + GET)
         client._flush()
         rig.settle()
-        rig.exchange(service, b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"y" * 90000)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"y" * 90000
+        rig.exchange(service, answer)
         client.tls.shutdown()
         client._flush()
         rig.settle()
         client.peer.reading = True
         client.exchange()
-        self.assertEqual(len(client.received.partition(b"\r\n\r\n")[2]), 90000)
+        rig.exchange(service, answer)
+        client.exchange()
+        self.assertEqual([len(content) for _, _, content in responses(client.received)], [90000, 90000])
         self.assertTrue(client.ended)
         self.assertEqual(rig.proxy.front.clients, set())
 
@@ -202,16 +206,25 @@ class ExchangeMixin:
         rig.settle()
         client.tls.shutdown()
         client._flush()
-        rig.pass_time(LINGER_S + 1)
+        rig.settle()
         self.assertTrue(service.over)
+        rig.pass_time(rig.gateway.policy.timeouts.write + 1)
         self.assertEqual(rig.proxy.front.clients, set())
 
-    def test_a_client_that_leaves_the_line(self: Any) -> None:
+    def test_a_client_that_ends_its_side_in_line(self: Any) -> None:
+        """It is answered, unless it is gone altogether."""
         rig = self.make_secure_rig()
-        client = rig.secure_client(GET)
+        first, second = rig.secure_client(GET), rig.secure_client(GET)
+        first.shut_down()
+        second.shut_down()
+        self.assertEqual(rig.pool.status()["queue_length"], 2)
+        second.peer.close()
+        rig.pass_time(2 * LOOK_INTERVAL_S)
         self.assertEqual(rig.pool.status()["queue_length"], 1)
-        client.shut_down()
-        self.assertEqual(rig.pool.status()["queue_length"], 0)
+        rig.exchange(rig.slot(), OK)
+        self.assertEqual(statuses(first.take()), [200])
+        self.assertTrue(first.ended)
+        self.assert_at_rest(rig)
 
     def test_a_record_that_was_changed_on_its_way(self: Any) -> None:
         for request in (GET, GET + post(b"x" * 40_000)):

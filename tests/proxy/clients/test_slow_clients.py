@@ -11,7 +11,7 @@ from tests.world.peers import Peer
 from tests.world.rig import GET, OK, Rig, RigCase, post, responses, statuses
 from tests.world.sockets import KERNEL
 from xproxy import config as cfg
-from xproxy.proxy.clients.connection import State
+from xproxy.proxy.clients.states import State
 from xproxy.proxy.exchanges.bypass import GRACE_S
 from xproxy.proxy.exchanges.leased_slot import LeasedSlot
 from xproxy.proxy.requests.reply import STREAM_BYTES
@@ -53,7 +53,7 @@ class SlowClientMixin:
                 rig.exchange(service, piece)
             rig.pass_time(2 * GRACE_S)
             connection = rig.connections[0]
-            self.assertIs(connection._state, State.DRAINING)
+            self.assertIs(connection.state, State.DRAINING)
             self.assertGreater(connection.outlet.waiting, 100_000)
             self.assertEqual(rig.pool.counts.in_flight, 0)
             other = rig.client(GET)
@@ -62,7 +62,7 @@ class SlowClientMixin:
             client.reading = True
             rig.settle()
             self.assertEqual(responses(client.take())[0][2], CONTENT)
-            self.assertIs(connection._state, State.HEAD)
+            self.assertIs(connection.state, State.IDLE)
             self.assertEqual(connection.outlet.kept, 0)
             self.assert_at_rest(rig)
 
@@ -327,7 +327,7 @@ class KernelSlowClientTests(SlowClientMixin, RigCase):
         self.assertEqual(rig.pool.counts.in_flight, 1)
         rig.pass_time(2 * GRACE_S)
         self.assertEqual(rig.pool.counts.in_flight, 0)
-        self.assertIs(rig.connections[0]._state, State.DRAINING)
+        self.assertIs(rig.connections[0].state, State.DRAINING)
         client.reading = True
         rig.settle()
         self.assertEqual(responses(client.take())[0][2], content)

@@ -8,7 +8,7 @@ from tests.world.peers import Peer
 from tests.world.rig import OK, Rig, RigCase, request_head, responses, statuses
 from tests.world.sockets import KERNEL
 from xproxy import config as cfg
-from xproxy.proxy.clients.connection import State
+from xproxy.proxy.clients.states import State
 
 UPGRADE = (
     b"GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n"
@@ -315,4 +315,4 @@ class RefusalTests(RigCase):
         client.send(b"ping")
         rig.settle()
         self.assertEqual(service.take(), b"ping")
-        self.assertIs(rig.connections[0]._state, State.TUNNEL)
+        self.assertIs(rig.connections[0].state, State.TUNNEL)

@@ -1,103 +1,84 @@
 """Where HTTP/1.1 clients arrive: bytes to requests, answers back to bytes, in order.
 
-States of a client's connection, and what each input does:
+``states`` has the states, what each input does in each of them, and the only words about it; here it is done. What the client
+sends goes through an Intake, what it gets through an Outlet; how long it may take is said here and nowhere else.
 
-========  =====================  ======================================================================
-state     input                  what happens
-========  =====================  ======================================================================
-HEAD      a whole head           a ClientRequest: BODY, EXCHANGE, or answered at once
-HEAD      a bad head             refused: CLOSING
-HEAD      deadline               408 when something of a head came, else just closed
-BODY      the whole body         EXCHANGE
-BODY      a bad body, deadline   refused: CLOSING
-EXCHANGE  bytes                  the next request, kept until this one is answered
-EXCHANGE  the whole answer       HEAD, or DRAINING while the client still has to take some of it
-EXCHANGE  101                    TUNNEL
-DRAINING  everything taken       HEAD
-TUNNEL    bytes, EOF             relayed
-CLOSING   bytes                  thrown away, so that the client reads our answer before a reset (RFC 9112 section 9.6)
-========  =====================  ======================================================================
-
-EOF in HEAD or BODY means that the client has left. EOF while a slot works on the request may be a half-close: the answers to
-all that was sent are sent, and a client that is gone resets the connection then. EOF while the request waits in line may be
-either, and who has left must leave the line: it waits for HALF_CLOSED_S longer, enough where a slot only has to be fetched.
+EOF before a request is whole means that the client has left. EOF after that may be a half-close: the answers to all that was
+sent are sent. Who has left for good resets the connection when it is sent something, or has not read all it was sent before.
 """
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Callable, Optional, Type, Union
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Type, Union
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ... import config as cfg
 from ...http1.errors import BadMessage
-from ...http1.fields import Fields
-from ...http1.phrases import phrase
-from ...http1.request import head_end, parse_request_head
-from ...net.inlet import MAX_READ_BYTES, Inlet
+from ...http1.request import RequestHead
+from ...net.descriptors import has_left
+from ...net.inlet import Inlet
 from ...net.outlet import Outlet
 from ...net.sweep import NEVER
 from ...tls.secure_socket import SecureInlet
-from ..requests.answers import Answer
+from ..requests.answers import http1_answer
 from ..requests.provenance import Provenance
+from .intake import Intake
 from .request import ClientRequest
+from .states import TABLE, Do, Input, State, on
 from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .front import HTTPFront
 
-PIPELINE_BYTES = 64 * 1024
-"""What a client may send ahead of its answers before we stop reading; nginx and HAProxy keep a buffer of 8k to 16k."""
-
-HEAD_READ_BYTES = 16 * 1024
-"""What is read at a time of heads: it is what a client that sends ahead can have here beyond PIPELINE_BYTES."""
-
-BODY_READ_BYTES = MAX_READ_BYTES
-"""What is read at a time of a body."""
-
-HALF_CLOSED_S = 0.25
-"""How long the request of a client that has ended its side may still wait in line. Fetching an idle slot takes milliseconds."""
-
 LINGER_S = 5.0
-"""How long a refused client may take to notice; nginx lingering_timeout 5s."""
+"""How long a refused client may send nothing before we close; nginx lingering_timeout 5s. Also how long closing may take."""
 
+LONGEST_LINGER_S = 30.0
+"""And how long it may send; nginx lingering_time 30s."""
 
-class State(Enum):
-    """Where a connection is; the table is in the module's docstring."""
+LOOK_INTERVAL_S = 1.0
+"""How often we look whether a client that has ended its side, and waits, has left altogether: nothing else tells us."""
 
-    HEAD = "head"
-    BODY = "body"
-    EXCHANGE = "exchange"
-    DRAINING = "draining"
-    TUNNEL = "tunnel"
-    CLOSING = "closing"
+_BODY, _EXCHANGE, _TUNNEL, _LINGERING = State.BODY, State.EXCHANGE, State.TUNNEL, State.LINGERING
+_ON_ANSWERED = on(Input.ANSWERED)
 
-
-_HEAD, _BODY, _EXCHANGE, _DRAINING, _TUNNEL, _CLOSING = State
+SECONDS: Dict[State, Callable[[cfg.TimeoutsConfig], float]] = {
+    State.IDLE: attrgetter("keep_alive"),
+    State.HEAD: attrgetter("head"),
+    State.BODY: attrgetter("body"),
+    State.DRAINING: attrgetter("write"),
+    State.TUNNEL: attrgetter("tunnel"),
+    State.CLOSING: attrgetter("write"),
+    State.REFUSING: attrgetter("write"),
+}
+"""How long a client may take for what is expected of it. In EXCHANGE that is nothing, unless something waits for it; from
+LINGERING on it is LINGER_S."""
 
 
 @implementer(IHalfCloseableProtocol)
 class ClientConnection(Protocol):
-    """One client: one request at a time."""
+    """One client: one request at a time.
+
+    :ivar state: set by ``on``, and by those on the hot path that look up the table themselves.
+    """
 
     scheme = b"http"
     inlet_class: Type[Union[Inlet, SecureInlet]] = Inlet
     outlet_class = Outlet
     half_closes = True
-    """Whether a client can end its side, and we ours, and the other go on."""
+    """Whether a tunnel's client can end its side, and we ours, and the other go on."""
 
     # How every connection begins. Set here and not in __init__, which would cost each one microseconds.
-    _state = State.HEAD
-    _buffer = b""
-    _searched = 0
-    _paused = _advancing = _lingering = False
-    _ended = False  # The client has ended its side.
-    _request: Optional[ClientRequest] = None
-    _tunnel: Optional[Tunnel] = None
-    _previous: Optional[Fields] = None  # The last request's: clients repeat themselves.
+    state = State.IDLE
+    request: Optional[ClientRequest] = None
+    """Until its whole answer is given to the outlet."""
+    tunnel: Optional[Tunnel] = None
+    _linger_until = NEVER
 
     def __init__(self, front: HTTPFront, peer: str) -> None:
         gateway = front.gateway
@@ -111,335 +92,227 @@ class ClientConnection(Protocol):
     def connectionMade(self) -> None:
         """A client is here."""
         self.transport: Any = self.transport
-        self._inlet = self.inlet_class(self.transport, self.dataReceived, HEAD_READ_BYTES)
-        self.outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
+        self.intake = Intake(self)
+        self.outlet: Outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
         self.front.clients.add(self)
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")
 
-    # -- reading
-
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client."""
-        state = self._state
-        if state is _HEAD:
-            self._buffer = self._buffer + data if self._buffer else data
-            self._advance()
-        elif state is _BODY:
-            self._body_received(data)
-        elif self._tunnel is not None:
-            self._tunnel.client_sent(data)
-        elif state is not _CLOSING:
-            self._buffer += data
-            if len(self._buffer) > PIPELINE_BYTES:
-                self.pause()
+        """From transports without an Inlet."""
+        self.intake.received(data)
 
-    def _advance(self) -> None:
-        """Parse what is buffered, request after request, as long as each is answered at once."""
-        if self._advancing:
+    def on(self, event: Input) -> None:
+        """Do what the table says."""
+        before = self.state
+        self.state, do = TABLE[before, event]
+        if self.state is not before:
+            self.touch()
+        if do in ACTIONS:
+            ACTIONS[do](self)
+
+    # -- time
+
+    def touch(self) -> None:
+        """Something has moved: the time that the client has begins anew."""
+        state, intake = self.state, self.intake
+        if state >= _LINGERING:
+            seconds = LINGER_S
+        elif state is not _EXCHANGE and not (state is _BODY and intake.paused):
+            seconds = SECONDS[state](self.policy.timeouts)
+        elif self.outlet.draining:
+            seconds = self.policy.timeouts.write
+        elif intake.ended:
+            seconds = LOOK_INTERVAL_S
+        else:  # A client that is not read is not late.
+            self.deadline = NEVER
             return
-        self._advancing = True
-        try:
-            while self._buffer and self._state is _HEAD:
-                if not self._next_head():
-                    break
-        finally:
-            self._advancing = False
-        if self._paused or len(self._buffer) > PIPELINE_BYTES:
-            self._bound_pipeline()
-        if self._ended:
-            self._nothing_follows()
+        self.deadline = self.gateway.monotonic() + seconds
+        if self.deadline > self._linger_until:
+            self.deadline = self._linger_until
 
-    def _bound_pipeline(self) -> None:
-        """Read no further ahead of the answers than PIPELINE_BYTES. In BODY the service sets the pace."""
-        if self._state is _HEAD or len(self._buffer) <= PIPELINE_BYTES:
-            if self._state is not _BODY:
-                self.resume()
+    def deadline_passed(self, now: float) -> None:
+        """The client was too slow, or is done."""
+        if self.state is State.IDLE:
+            self.gateway.counts.timed_out("keep_alive")
+        self.on(Input.DEADLINE)
+
+    def _be_late(self) -> None:
+        """It has begun a request, and does not go on."""
+        if self.state is State.HEAD:
+            self.gateway.counts.timed_out("head")
+            self.refuse(BadMessage(408, "head-timeout"))
+        elif self.intake.paused:
+            self._look()
+        elif self.request is not None:
+            self.gateway.counts.timed_out("body")
+            self.request.refuse(BadMessage(408, "body-timeout"))
+
+    def _look(self) -> None:
+        """It takes nothing, or nothing moves in its tunnel; or it has ended its side, and may be gone altogether."""
+        outlet = self.outlet
+        if outlet.draining and outlet.moved():
+            self.outlet_progress()
+        elif outlet.draining or self.state is _TUNNEL:
+            self.gateway.counts.timed_out("tunnel" if self.state is _TUNNEL else "write")
+            self.on(Input.ABORT)
+        elif has_left(self.transport):
+            self.on(Input.ABORT)
         else:
-            self.pause()
-
-    def _next_head(self) -> bool:
-        data = self._buffer
-        gateway = self.gateway
-        if gateway.policy is not self.policy:
-            self._take_policy()
-        limits = self.policy.head_limits
-        try:
-            end = head_end(data, limits, 0, self._searched)
-            if not end:
-                if not self._searched:
-                    self.deadline = gateway.monotonic() + self.policy.timeouts.head
-                self._searched = len(data)
-                return False
-            self._searched = 0
-            if end == len(data):
-                self._buffer = b""
-            else:
-                self._buffer = data[end:]
-                data = data[:end]
-            head = parse_request_head(data, limits, self._previous)
-        except BadMessage as error:
-            self._refuse(error)
-            return False
-        self._previous = head.fields
-        request = self._request = ClientRequest(self, head, gateway.monotonic())
-        if self._ended and not self._buffer:
-            request.keep_alive = False
-        try:
-            request.start()
-        except BadMessage as error:
-            request.refuse(error)
-        return True
-
-    def _take_policy(self) -> None:
-        """There is a new policy, and it is in force for what comes now."""
-        self.policy = policy = self.gateway.policy
-        self.provenance = self.provenance.under(policy)
-        self._previous = None  # Checked under other limits.
-
-    def _body_received(self, data: bytes) -> None:
-        request = self._request
-        assert request is not None
-        self.deadline = self.gateway.monotonic() + self.policy.timeouts.body
-        try:
-            request.body_received(data)
-        except BadMessage as error:
-            request.refuse(error)
-
-    def _refuse(self, error: BadMessage) -> None:
-        """Answer what is no request; nothing that follows on this connection could be trusted."""
-        self._request = None
-        self.policy.nowhere.counts.answered(error.status)
-        self.send_answer(self.policy.pages.error(error.status, error.reason, b""), 1, False, True)
-        gateway, nowhere = self.gateway, self.policy.nowhere
-        gateway.log(self.provenance, nowhere, None, error.status, 0, gateway.monotonic(), b"")
-        self.answered(False, True)
+            self.touch()
 
     # -- what a request asks of its connection
 
-    def await_body(self) -> bytes:
-        """The request has a body: what of it is here already."""
-        self._state = _BODY
-        self._inlet.size = BODY_READ_BYTES
-        self.deadline = self.gateway.monotonic() + self.policy.timeouts.body
-        data, self._buffer = self._buffer, b""
-        return data
+    def goes_on(self, head: RequestHead) -> bool:
+        """Whether another request may follow the answer that begins now."""
+        intake = self.intake
+        if self.state is not _EXCHANGE or not head.keep_alive or self.gateway.draining:
+            return False  # In BODY: what is left of the request can't be told from the next one.
+        return not intake.ended or intake.buffer != b""
 
-    def lend_body(self, read: Callable[[], Any]) -> bool:
-        """Let the request read its body itself, until ``read_on``; False where our socket is not plain."""
-        return self._inlet.lend(read)
+    def pause_body(self) -> None:
+        """Read no more of the body for now."""
+        self.intake.pause()
+        self.touch()
 
-    def read_on(self) -> None:
-        """Read for ourselves again."""
-        self._inlet.open()
+    def resume_body(self) -> None:
+        """More of it can be taken."""
+        self.intake.resume()
+        self.touch()
 
-    def await_more(self) -> None:
-        """More of a streamed body can be taken."""
-        self.deadline = self.gateway.monotonic() + self.policy.timeouts.body
-        self.resume()
+    def send(self, data: bytes) -> None:
+        """Give ``data`` to the outlet."""
+        outlet = self.outlet
+        try:
+            outlet.send(data)
+        except OSError:  # No space for what the client does not take.
+            self.on(Input.ABORT)
+            return
+        if outlet.draining and (self.deadline == NEVER or self.intake.ended):
+            self.touch()
 
-    def body_ended(self, rest: bytes) -> None:
-        """The body is whole; ``rest`` came after it."""
-        self._inlet.size = HEAD_READ_BYTES
-        self._buffer = rest
-        self.await_answer()
-
-    def await_answer(self) -> None:
-        """The client has nothing to do but wait."""
-        self._state = _EXCHANGE
-        self.deadline = NEVER
-
-    def begin_tunnel(self, tunnel: Tunnel) -> None:
-        """From here on bytes are relayed."""
-        self._state = _TUNNEL
-        self._tunnel = tunnel
-        self.resume()
-        data, self._buffer = self._buffer, b""
-        if data:
-            tunnel.client_sent(data)
-        if self._ended:
-            tunnel.client_ended()
-
-    def answered(self, keep_alive: bool, reading: bool) -> None:
-        """The whole answer is sent, or waits in the outlet.
-
-        :param reading: the client still sends the request: it would not read the answer if it met a reset first.
-        """
-        if not keep_alive:
-            self._close(lingering=reading)
-        elif self.outlet.draining:
-            self._state = _DRAINING
+    def answered(self, goes_on: bool) -> None:
+        """The whole answer is sent, or waits in the outlet."""
+        self.request = None
+        intake, waits = self.intake, self.outlet.draining
+        if goes_on and not waits:
+            self.state, _ = _ON_ANSWERED[self.state]
+            self._next()
+        elif self.state is State.CLOSED:
+            return  # It was aborted while the answer went on.
+        elif goes_on:
+            self.on(Input.ANSWER_WAITS)
+        elif not intake.ended and (self.state is _BODY or (intake.buffer and self.state is _EXCHANGE)):
+            intake.read_all()
+            self.on(Input.REFUSAL_WAITS if waits else Input.REFUSED)
         else:
-            self._ready()
+            self.on(Input.LAST_WAITS if waits else Input.LAST_ANSWERED)
 
     def cut(self, abort: bool) -> None:
         """The answer can't be completed."""
         if abort:
-            self.transport.abortConnection()
+            self.request = None
+            self.on(Input.ABORT)
         else:
-            self._close(lingering=False)
+            self.answered(False)
 
-    def _ready(self) -> None:
-        """Take the next request."""
-        self._request = None
-        self._state = _HEAD
-        self.deadline = self.gateway.monotonic() + self.policy.timeouts.keep_alive
-        if self._buffer or self._ended:
-            self._advance()
-        elif self.gateway.draining:
-            self._close(lingering=False)
-        else:
-            self.resume()
+    def switch(self, tunnel: Tunnel) -> None:
+        """From here on bytes are relayed."""
+        self.tunnel = tunnel
+        self.on(Input.SWITCHED)
+        intake = self.intake
+        intake.resume()
+        data, intake.buffer = intake.buffer, b""
+        if data:
+            tunnel.client_sent(data)
+        if intake.ended:
+            self.on(Input.EOF)
 
-    def pause(self) -> None:
-        """Read nothing for now; a client that is not read is not late."""
-        if not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()
-            if self._state is _BODY:
-                self.deadline = NEVER
+    def refuse(self, error: BadMessage) -> None:
+        """Answer what is no request; nothing that follows on this connection could be trusted."""
+        gateway, nowhere = self.gateway, self.policy.nowhere
+        nowhere.counts.answered(error.status)
+        answer = self.policy.pages.error(error.status, error.reason, b"")
+        self.send(http1_answer(answer, gateway.date, 1, False, True))
+        gateway.log(self.provenance, nowhere, None, error.status, 0, gateway.monotonic(), b"")
+        self.on(Input.REFUSAL_WAITS if self.outlet.draining else Input.REFUSED)
 
-    def resume(self) -> None:
-        """Read on."""
-        if self._paused and not self._ended:
-            self._paused = False
-            self.transport.resumeProducing()
-
-    # -- writing
-
-    def send(self, data: bytes) -> None:
-        """Give ``data`` to the outlet."""
-        try:
-            self.outlet.send(data)
-        except OSError:  # No space for what the client does not take.
-            self.transport.abortConnection()
-            return
-        if self.outlet.draining and (self.deadline == NEVER or self._ended):
-            self.deadline = self.gateway.monotonic() + self.policy.timeouts.write
-
-    def send_answer(self, answer: Answer, minor: int, keep_alive: bool, with_content: bool) -> None:
-        """Write an answer of our own as HTTP/1.1."""
-        lines = [b"HTTP/1.1 %d %b" % (answer.status, phrase(answer.status).encode()), b"Date: " + self.gateway.date]
-        lines.extend(name + b": " + value for name, value in answer.fields)
-        if answer.has_content:
-            lines.append(b"Content-Length: %d" % len(answer.content))
-        if not keep_alive:
-            lines.append(b"Connection: close")
-        elif not minor:
-            lines.append(b"Connection: keep-alive")
-        lines.append(b"\r\n" + answer.content if with_content else b"\r\n")
-        self.send(b"\r\n".join(lines))
+    # -- what follows
 
     def outlet_progress(self) -> None:
         """The client took something."""
-        self.deadline = self.gateway.monotonic() + self.policy.timeouts.write
-        if self._tunnel is not None:
-            self._tunnel.client_took()
-        elif self._request is not None:
-            self._request.client_took()
+        self.touch()
+        self._go_on()
 
     def outlet_drained(self) -> None:
         """The client took everything."""
-        state = self._state
-        if state is _DRAINING:
-            self._ready()
-        elif state is _CLOSING:
-            self._close_now()
-        elif self._tunnel is not None:
-            self._tunnel.client_took()
-        else:
-            if state is _EXCHANGE:
-                self.deadline = NEVER
-            if self._request is not None:
-                self._request.client_took()
+        self.on(Input.TAKEN)
+
+    def _go_on(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.client_took()
+        elif self.request is not None:
+            self.request.client_took()
+
+    def _next(self) -> None:
+        """Take the next request."""
+        intake = self.intake
+        self.deadline = self.gateway.monotonic() + self.policy.timeouts.keep_alive
+        if intake.buffer or intake.ended:
+            intake.advance()
+        elif self.gateway.draining:
+            self.on(Input.DRAIN)
+        elif intake.paused:
+            intake.resume()
 
     # -- the end
 
-    def deadline_passed(self, now: float) -> None:
-        """The client was too slow, or is done."""
-        counts = self.gateway.counts
-        if self._state is _HEAD and self._buffer:
-            counts.timed_out("head")
-            self._refuse(BadMessage(408, "head-timeout"))
-        elif self._state is _HEAD:
-            counts.timed_out("keep_alive")
-            self._close(lingering=False)
-        elif self._state is _BODY and self._request is not None:
-            counts.timed_out("body")
-            self._request.refuse(BadMessage(408, "body-timeout"))
-        elif self.outlet.draining and self.outlet.moved():
-            self.outlet_progress()
-        elif self._state is _EXCHANGE and self._ended and not self.outlet.draining:
-            self.deadline = NEVER
-            if self._request is not None and self._request.waits:
-                self.transport.loseConnection()
-        else:
-            if self._state is _TUNNEL:
-                counts.timed_out("tunnel")
-            elif self.outlet.draining:
-                counts.timed_out("write")
-            self.transport.abortConnection()
-
     def drain(self) -> None:
         """Take no further request: an idle connection is closed, the others say so in their answer."""
-        if self._state is _HEAD and not self._buffer:
-            self._close(lingering=False)
+        self.on(Input.DRAIN)
 
-    def _close(self, lingering: bool) -> None:
-        """Close once everything is sent; ``lingering``: as soon as the client has stopped sending."""
-        self._state = _CLOSING
-        self._request = None
-        self._tunnel = None
-        self._buffer = b""
-        self._lingering = lingering
-        if self.outlet.draining:
-            self.deadline = self.gateway.monotonic() + self.policy.timeouts.write
-        else:
-            self._close_now()
-
-    def _close_now(self) -> None:
-        if self._lingering and not self._ended:
-            self._lingering = False
-            self.deadline = self.gateway.monotonic() + LINGER_S
-            self.resume()
-            self.transport.loseWriteConnection()
-        else:
-            self.deadline = self.gateway.monotonic() + LINGER_S
-            self.outlet.end()
+    def _linger(self) -> None:
+        self._linger_until = self.gateway.monotonic() + LONGEST_LINGER_S
+        self.intake.buffer = b""
+        self.intake.resume()
+        self.transport.loseWriteConnection()
 
     def readConnectionLost(self) -> None:
-        """EOF from the client; see the module's docstring."""
-        state, request = self._state, self._request
-        self._ended = True
-        if self._tunnel is not None:
-            self._tunnel.client_ended()
-        elif state is _EXCHANGE and request is not None:
-            request.keep_alive = request.keep_alive and bool(self._buffer)
-            self._nothing_follows()
-        elif state is _DRAINING:
-            if not self._buffer:
-                self._close(lingering=False)
-        elif not (state is _CLOSING and self.outlet.draining):
-            self.outlet.end()
-
-    def _nothing_follows(self) -> None:
-        """The client has ended its side: what is missing of a request will not come, and who waits has probably left."""
-        if self._state is _HEAD or self._state is _BODY:
-            self.transport.loseConnection()
-        elif self._state is _EXCHANGE and self._request is not None and self._request.waits:
-            self.deadline = self.gateway.monotonic() + HALF_CLOSED_S
+        """EOF from the client."""
+        self.intake.ended = True
+        self.on(Input.EOF)
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone, or was closed."""
-        self._inlet.close()
+        self.state = State.CLOSED
+        self.intake.close()
         self.gateway.sweep.discard(self)
         self.gateway.counts.closed("client")
-        self._state = _CLOSING
         self.outlet.close()
-        request, self._request = self._request, None
+        request, self.request = self.request, None
         if request is not None:
             request.abandon()
+        self.tunnel = None
         self.front.client_gone(self)
+
+
+def _pass_end_on(connection: ClientConnection) -> None:
+    assert connection.tunnel is not None
+    connection.tunnel.client_ended()
+
+
+ACTIONS: Dict[Do, Callable[[ClientConnection], None]] = {
+    Do.NEXT: ClientConnection._next,
+    Do.GO_ON: ClientConnection.outlet_progress,
+    Do.PASS_END_ON: _pass_end_on,
+    Do.LATE: ClientConnection._be_late,
+    Do.LOOK: ClientConnection._look,
+    Do.WATCH: ClientConnection.touch,
+    Do.LINGER: ClientConnection._linger,
+    Do.CLOSE: lambda connection: connection.outlet.end(),
+    Do.RESET: lambda connection: connection.transport.abortConnection(),
+}
+"""What of the table is done here; what is to be done with bytes the Intake knows, and at a request's beginning."""

@@ -35,7 +35,9 @@ class HTTPFront(Factory):
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Optional[ClientConnection]:
         """A client; None, which closes it, when there are too many."""
-        return ClientConnection(self, peer_host(addr)) if self.admits() else None
+        if len(self.clients) < self.gateway.policy.limits.connections or self.admits():
+            return ClientConnection(self, peer_host(addr))
+        return None
 
     def admits(self) -> bool:
         """Whether there is room for one more client; counted when not."""

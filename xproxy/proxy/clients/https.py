@@ -30,9 +30,10 @@ from ...refusals import RefusalLog
 from ...tls.certificate_store import CertificateStore
 from ...tls.contexts import HTTP2, agreed_protocol, openssl_reason, verify_reason
 from ...tls.secure_socket import SecureInlet, SecureOutlet, SecureSocket, write_now
-from .connection import HEAD_READ_BYTES, LINGER_S, ClientConnection
+from .connection import ClientConnection
 from .front import HTTPFront
 from .http2_connection import HTTP2Connection
+from .intake import HEAD_READ_BYTES
 
 HTTP_REASONS = ("http request", "https proxy request")
 """What OpenSSL says of a first record that is the beginning of a request, of which it knows some methods. What it says of the
@@ -78,17 +79,6 @@ class SecureConnection(ClientConnection):
     inlet_class = SecureInlet
     outlet_class = SecureOutlet
     half_closes = False
-
-    def readConnectionLost(self) -> None:
-        """The client has said close_notify: it has left. What is answered already it may still read."""
-        self._ended = True
-        self._buffer = b""
-        if self._tunnel is not None:
-            self.transport.unregisterProducer()  # What waits in the outlet is dropped.
-            self.deadline = self.gateway.monotonic() + LINGER_S
-            self.transport.loseConnection()
-        else:
-            self.outlet.end()
 
 
 class Handshake(Protocol):

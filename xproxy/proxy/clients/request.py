@@ -5,37 +5,40 @@ Made by a ``ClientConnection`` for each head; the caller (see ``exchange.Caller`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import attr
 
 from ...http1.body import BodyReader, ChunkedBody, LengthBody, encode_chunk, last_chunk
 from ...http1.errors import BadMessage
 from ...http1.forward import client_head
-from ...http1.request import RequestHead, request_body
+from ...http1.request import RequestHead
 from ...http1.response import ResponseHead
-from ...net.splice import MIN_BYTES
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange
 from ..requests import answers
-from ..requests.answers import Answer
+from ..requests.answers import Answer, http1_answer
 from ..requests.decide import decide
 from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
 from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
 from ..requests.request_body import RequestBody
+from .states import State
 from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
 
 
+_BODY = State.BODY
+
+
 class ClientRequest:
     """A request from its head to the end of its answer."""
 
     __slots__ = (
-        "connection", "head", "destination", "exchange", "keep_alive", "began_at", "status", "sent_bytes", "request_id",
-        "_reader", "_body", "_reading", "_chunked", "_response_body", "_backlog_bytes", "_began",
+        "connection", "head", "destination", "exchange", "began_at", "status", "sent_bytes", "request_id",
+        "_body", "_goes_on", "_chunked", "_response_body", "_backlog_bytes", "_began",
     )  # fmt: skip
 
     def __init__(self, connection: ClientConnection, head: RequestHead, now: float) -> None:
@@ -43,16 +46,14 @@ class ClientRequest:
         self.head = head
         self.destination: Destination = connection.policy.nowhere
         self.exchange: Optional[Exchange] = None
-        self.keep_alive = head.keep_alive and not connection.gateway.draining
         self.began_at = now
         self.status = 0
         self.sent_bytes = 0
         """Content bytes given to the outlet."""
         self.request_id = b""
-        self._reader: Optional[BodyReader] = None
         self._body: Optional[RequestBody] = None
-        self._reading = False
-        """More of the body is to come: what follows on the connection is not the next request."""
+        self._goes_on = False
+        """The client was told that another request may follow."""
         self._chunked = False
         self._response_body: Optional[BodyReader] = None
         self._backlog_bytes = 0
@@ -61,140 +62,90 @@ class ClientRequest:
     def start(self) -> None:
         """Begin what was decided of the request. Raises BadMessage."""
         head, connection = self.head, self.connection
-        reader = self._reader = request_body(head, connection.policy.head_limits)
-        self._reading = reader is not None
         self.destination, own = decide(head, connection.provenance)
         if own is not None:
             self.answer(own)
-        elif reader is None:
+        elif connection.state is _BODY:
+            self._begin_body(head.fields.content_length)
+        else:
             # No body, which some services want to be told where they expect one: a length of 0 goes on.
             self._submit(head.fields.content_length, False, head.upgrade, self.began_at)
-        else:
-            self._begin_body(head.fields.content_length)
 
     # -- the body
 
     def _begin_body(self, announced: int) -> None:
-        """Take what is there of the body. Raises BadMessage."""
+        """Ask for the body. Raises BadMessage."""
         head, connection, to = self.head, self.connection, self.destination
-        gateway = connection.gateway
-        self._body = gateway.request_body(connection.policy, to, announced)
-        data = connection.await_body()
-        if head.expect_continue and not data:
+        gateway, intake = connection.gateway, connection.intake
+        body = self._body = gateway.request_body(connection.policy, to, announced)
+        if head.expect_continue and not intake.buffer:
             connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not to.buffering:
             self._submit(announced, head.fields.chunked, b"", gateway.monotonic())
-        if data and not self.status:  # Nothing was answered meanwhile.
-            self.body_received(data)
-        if self._reading and not self.status and to.buffering:
-            connection.resume()  # It may have been stopped when it had sent far ahead; streamed, the service sets the pace.
-            self._receive_past_us()
+        if connection.state is _BODY:  # Nothing was answered meanwhile.
+            intake.read_body(head, body if to.buffering else None)
 
-    def body_received(self, data: bytes) -> None:
-        """Some of the body. Raises BadMessage."""
-        to, body = self.destination, self._body
-        assert self._reader is not None and body is not None
-        content, rest = self._reader.feed(data)
-        if to.buffering:
+    def count(self, content: bytes) -> None:
+        """Some of the body has come: count it, and keep it unless it is streamed. Raises BadMessage."""
+        body = self._body
+        assert body is not None
+        if self.destination.buffering:
             body.keep(content)
         else:
             body.count(len(content))
-        if rest is not None:
-            self._reading = False
-            self.connection.body_ended(rest)
-        if not to.buffering:
-            self._pass_on(content)
-        elif rest is not None:
-            self._submit_whole(body)
 
-    def _receive_past_us(self) -> None:
-        """Receive what is missing of a long body of known length straight into its spool, without a look at it."""
-        reader, connection, body = self._reader, self.connection, self._body
-        if isinstance(reader, LengthBody) and reader.remaining >= MIN_BYTES and connection.lend_body(self._receive):
-            assert body is not None
-            body.spool()
+    def body_received(self, content: bytes, whole: bool) -> None:
+        """Do with the body what can be done now. Raises BadMessage.
 
-    def _receive(self) -> Any:
-        """Stands in for the ``doRead`` of the client's transport: what is there of the body goes to the spool."""
-        connection, body, reader = self.connection, self._body, self._reader
-        assert isinstance(reader, LengthBody) and body is not None
-        transport, room = connection.transport, body.spool().room()
-        try:
-            size = transport.getHandle().recv_into(room, min(reader.remaining, len(room)))
-        except BlockingIOError:
-            return None
-        except OSError:
-            size = 0
-        if not size:
-            connection.read_on()
-            return transport.doRead()  # It knows what to make of an end or an error.
-        try:
-            body.received(size)
-            reader.remaining -= size
-            if reader.remaining:
-                connection.deadline = connection.gateway.monotonic() + connection.policy.timeouts.body
-            else:
-                self._reading = False
-                connection.read_on()
-                connection.body_ended(b"")
-                self._submit_whole(body)
-        except BadMessage as error:
-            self.refuse(error)
-        return None
+        :param content: what was counted last.
+        """
+        if not self.destination.buffering:
+            self._pass_on(content, whole)
+        elif whole:
+            self._submit_whole()
 
-    def _pass_on(self, content: bytes) -> None:
+    def _pass_on(self, content: bytes, whole: bool) -> None:
         """Stream: the slot is held for as long as the client takes."""
         exchange = self.exchange
         if exchange is None:
             return  # Answered already; the rest of the body is thrown away.
-        complete = not self._reading
         if self.head.fields.chunked:
             content = encode_chunk(content)
-            if complete:
-                content += last_chunk(self._trailers())
-        if not exchange.request_more(content, complete) and not complete:
-            self.connection.pause()
-
-    def _trailers(self) -> bytes:
-        """Those that go on."""
-        reader = self._reader
-        return passed_trailers(reader.trailers, self.connection.policy.marks) if isinstance(reader, ChunkedBody) else b""
+            if whole:
+                content += last_chunk(passed_trailers(self.connection.intake.trailers, self.connection.policy.marks))
+        if not exchange.request_more(content, whole) and not whole:
+            self.connection.pause_body()
 
     def request_drained(self) -> None:
         """See Caller."""
-        if self._reading:
-            self.connection.await_more()
+        if self.connection.state is _BODY:
+            self.connection.resume_body()
 
     # -- the exchange
 
     def _submit(self, length: int, chunked: bool, upgrade: bytes, now: float) -> None:
-        """Put a request without a body, or (``_reading``) one whose body is streamed, on its way to a slot."""
+        """Put a request without a body, or one whose body is streamed, on its way to a slot."""
         connection, to = self.connection, self.destination
         request_id = self.request_id = connection.gateway.request_id(self.head.fields)
         message = outgoing(self.head, to, connection.provenance, request_id, length, chunked, upgrade)
-        if not self._reading:
-            connection.await_answer()
-        pool = to.pool
+        pool, streaming = to.pool, connection.state is _BODY
         assert pool is not None
         self.exchange = exchange = Exchange(
-            self, pool, self.head.method, message, now, None, self._reading, upgrade != b"", to.response_timeout
+            self, pool, self.head.method, message, now, None, streaming, upgrade != b"", to.response_timeout
         )
         pool.submit(exchange)
 
-    def _submit_whole(self, body: RequestBody) -> None:
+    def _submit_whole(self) -> None:
         """Put a request with its whole body on its way to a slot. Raises BadMessage."""
-        connection, to, head = self.connection, self.destination, self.head
+        connection, to, head, body = self.connection, self.destination, self.head, self._body
+        assert body is not None
         self.request_id = connection.gateway.request_id(head.fields)
-        message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, self._trailers())
+        trailers = passed_trailers(connection.intake.trailers, connection.policy.marks)
+        message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, trailers)
         pool, now = to.pool, connection.gateway.monotonic()
         assert pool is not None
         self.exchange = exchange = Exchange(self, pool, head.method, message, now, spool, response_timeout=to.response_timeout)
         pool.submit(exchange)
-
-    @property
-    def waits(self) -> bool:
-        """Whether it stands in line."""
-        return self.exchange is not None and self.exchange.slot is None and not self.status
 
     # -- the answer of a service
 
@@ -205,19 +156,19 @@ class ClientRequest:
 
     def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
         """See Caller."""
-        connection, status = self.connection, head.status
-        gateway = connection.gateway
-        self.status = status
+        connection = self.connection
+        self.status = head.status
         self._began = True
+        goes_on = connection.goes_on(self.head)
         length = response_length(head, self.head.method, content, body, complete)
         if length < 0 and body is not None:
             if self.head.minor:
                 self._chunked = True
             else:
-                self.keep_alive = False  # HTTP/1.0 knows only the end of the connection.
-        # Answered before the request was read: what is left of it can't be told from the next one.
-        keep_alive = self.keep_alive = self.keep_alive and not self._reading and not gateway.draining
-        out = client_head(head, self.head.minor, keep_alive, length, self._chunked, gateway.date, connection.policy.marks.via)
+                goes_on = False  # HTTP/1.0 knows only the end of the connection.
+        self._goes_on = goes_on
+        date, via = connection.gateway.date, connection.policy.marks.via
+        out = client_head(head, self.head.minor, goes_on, length, self._chunked, date, via)
         to = self.destination
         if to.hsts:
             out = answers.add_hsts(out, connection.provenance.hsts(self.head, to))
@@ -264,7 +215,8 @@ class ClientRequest:
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
         self.exchange = None
-        self.fail(error.status, error.reason, error.retry_after_s)
+        accept = self.head.fields.get(b"accept") or b""
+        self.answer(self.connection.policy.pages.error(error.status, error.reason, accept, error.retry_after_s))
 
     def response_cut_off(self, reason: str) -> None:
         """See Caller. The client must see that something is missing (RFC 9112 section 8): a reset where close means the end."""
@@ -277,20 +229,16 @@ class ClientRequest:
         """See Caller: a Tunnel takes our place."""
         connection = self.connection
         self.status = 101
-        self.keep_alive = False
         assert self.exchange is not None
         tunnel = Tunnel(connection, self)
         self.exchange.tunnel = tunnel
         connection.send(client_head(head, 1, True, -1, False, connection.gateway.date, connection.policy.marks.via) + content)
-        connection.begin_tunnel(tunnel)
+        connection.switch(tunnel)
 
     # -- answers of our own
 
     def refuse(self, error: BadMessage) -> None:
         """The request turned out bad: nothing that follows on this connection could be trusted."""
-        self.keep_alive = False
-        self._reading = True
-        self.connection.read_on()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
@@ -298,23 +246,20 @@ class ClientRequest:
             self._note()
             self.connection.cut(abort=True)
         else:
-            self.fail(error.status, error.reason)
+            accept = self.head.fields.get(b"accept") or b""
+            self.answer(self.connection.policy.pages.error(error.status, error.reason, accept), last=True)
 
-    def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
-        """Answer with an error."""
-        accept = self.head.fields.get(b"accept") or b""
-        self.answer(self.connection.policy.pages.error(status, reason, accept, retry_after_s))
-
-    def answer(self, answer: Answer) -> None:
-        """Answer without a service."""
-        self.keep_alive = self.keep_alive and not self._reading and not self.connection.gateway.draining
-        hsts = self.connection.provenance.hsts(self.head, self.destination)
+    def answer(self, answer: Answer, last: bool = False) -> None:
+        """Answer without a service. ``last``: whatever the client would like."""
+        connection = self.connection
+        self._goes_on = connection.goes_on(self.head) and not last
+        hsts = connection.provenance.hsts(self.head, self.destination)
         if hsts:
             answer = attr.evolve(answer, fields=(*answer.fields, (answers.HSTS, hsts)))
         self.status = answer.status
         with_content = answer.has_content and self.head.method != b"HEAD"
         self.sent_bytes = len(answer.content) if with_content else 0
-        self.connection.send_answer(answer, self.head.minor, self.keep_alive, with_content)
+        connection.send(http1_answer(answer, connection.gateway.date, self.head.minor, self._goes_on, with_content))
         self.finished()
 
     # -- the end
@@ -322,10 +267,13 @@ class ClientRequest:
     def finished(self) -> None:
         """The whole answer is given to the outlet."""
         self.exchange = None
-        self._note()
+        connection = self.connection
+        self.destination.counts.answered(self.status)
+        if connection.gateway.access_log is not None:
+            self._log()
         if self._body is not None:
             self._body.clear()
-        self.connection.answered(self.keep_alive, self._reading)
+        connection.answered(self._goes_on)
 
     def abandon(self) -> None:
         """The client has left."""
@@ -334,15 +282,16 @@ class ClientRequest:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
-        if exchange is not None or not self.status:
-            self.status = self.status or CLIENT_LEFT
-            self._note()
+        self.status = self.status or CLIENT_LEFT
+        self._note()
 
     def _note(self) -> None:
         """Count and log how it ended."""
         self.destination.counts.answered(self.status)
+        self._log()
+
+    def _log(self) -> None:
         connection = self.connection
-        if connection.gateway.access_log is not None:
-            connection.gateway.log(
-                connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
-            )
+        connection.gateway.log(
+            connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
+        )

@@ -26,23 +26,20 @@ class Tunnel:
         self._request = request
         self._client_ended = False
         self._service_ended = False
-        self._touch()
-
-    def _touch(self) -> None:
-        """Something moved: the idle timeout begins anew."""
-        gateway = self._connection.gateway
-        self._connection.deadline = gateway.monotonic() + self._connection.policy.timeouts.tunnel
 
     def client_sent(self, data: bytes) -> None:
         """Bytes for the service."""
-        self._touch()
+        self._connection.touch()
         exchange = self._request.exchange
         if exchange is not None and not exchange.request_more(data, False):
-            self._connection.pause()
+            self._connection.intake.pause()
 
     def client_ended(self) -> None:
-        """The client closed its side; the service may still have something to say."""
+        """The client closed its side; the service may still have something to say, but where nobody leaves it like that."""
         self._client_ended = True
+        if not self._connection.half_closes:
+            self._end()
+            return
         exchange = self._request.exchange
         if exchange is not None and exchange.slot is not None:
             exchange.slot.end_tunnel(half=True)
@@ -50,19 +47,19 @@ class Tunnel:
 
     def client_took(self) -> None:
         """The client took something."""
-        self._touch()
+        self._connection.touch()
         if self._connection.outlet.waiting <= BACKLOG_BYTES // 2 and self._request.exchange is not None:
             self._request.exchange.resume()
 
     def request_drained(self) -> None:
         """The service took everything."""
-        self._touch()
-        self._connection.resume()
+        self._connection.touch()
+        self._connection.intake.resume()
         self._end_if_over()
 
     def received(self, data: bytes) -> None:
         """Bytes for the client."""
-        self._touch()
+        self._connection.touch()
         self._request.sent_bytes += len(data)
         self._connection.send(data)
         if self._connection.outlet.waiting > BACKLOG_BYTES and self._request.exchange is not None:

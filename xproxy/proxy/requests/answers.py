@@ -46,6 +46,25 @@ class Answer:
         return self.status >= 200 and self.status not in (204, 304)
 
 
+def http1_answer(answer: Answer, date: bytes, minor: int, keep_alive: bool, with_content: bool) -> bytes:
+    """An answer of our own as bytes of HTTP/1.1.
+
+    :param minor: of the client's request.
+    :param keep_alive: whether its connection goes on.
+    :param with_content: False for HEAD.
+    """
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, phrase(answer.status).encode()), b"Date: " + date]
+    lines.extend(name + b": " + value for name, value in answer.fields)
+    if answer.has_content:
+        lines.append(b"Content-Length: %d" % len(answer.content))
+    if not keep_alive:
+        lines.append(b"Connection: close")
+    elif not minor:
+        lines.append(b"Connection: keep-alive")
+    lines.append(b"\r\n" + answer.content if with_content else b"\r\n")
+    return b"\r\n".join(lines)
+
+
 def preferred(accept: bytes) -> str:
     """Which of the three a client would rather read (RFC 9110 section 12.5.1, by presence and order, not by weight)."""
     accept = accept.lower()

@@ -67,10 +67,11 @@ class Policy:
     router: Router[Destination]
     by_pool: Mapping[str, Destination]
     nowhere: Destination
+    trusted_proxies: cfg.Networks
 
     def trusts(self, peer: str) -> bool:
         """Whether what ``peer`` says about where a request came from is believed."""
-        return bool(peer) and allowed(peer, self.config.proxy.trusted_proxies)
+        return peer != "" and allowed(peer, self.trusted_proxies)
 
 
 def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCounts) -> Policy:
@@ -108,4 +109,5 @@ def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCoun
         router=Router(routes),
         by_pool=by_pool,
         nowhere=Destination(cfg.RouteConfig(), None, limits, counts),
+        trusted_proxies=config.proxy.trusted_proxies,
     )

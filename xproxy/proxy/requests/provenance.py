@@ -7,6 +7,7 @@ from typing import Optional
 from ...http1.fields import Fields
 from ...http1.forward import forwarding_block
 from ...http1.request import RequestHead
+from ...slots.access import allowed
 from .policy import Destination, Policy
 
 
@@ -30,7 +31,7 @@ class Provenance:
         self.scheme = scheme
         self.subject = subject
         self.version = version
-        self.trusted = policy.trusts(peer)
+        self.trusted = peer != "" and allowed(peer, policy.trusted_proxies)
         # Clients repeat themselves: the fields last passed on (mostly the same object), and the block made of them.
         self._fields: Optional[Fields] = None
         self._host = self._set_host = self._block = b""
