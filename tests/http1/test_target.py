@@ -1,4 +1,4 @@
-"""Hosts, targets and the path that routes see."""
+"""Hosts and targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.http1.strategies import MODEST
 from xproxy.http1.errors import BadMessage
-from xproxy.http1.target import checked_host, local_host, match_path, split_target
+from xproxy.http1.target import checked_host, local_host, split_target
 
 
 class HostTests(TestCase):
@@ -50,36 +50,6 @@ class SplitTargetTests(TestCase):
         self.assertEqual(split_target(b"GET", b"/a?b", b"h"), (b"h", b"/a?b"))
         self.assertEqual(split_target(b"GET", b"http://b/a?b", b"h"), (b"b", b"/a?b"))
         self.assertEqual(split_target(b"GET", b"/http://b/", b"h"), (b"h", b"/http://b/"))
-
-
-PATHS = (
-    (b"/", b"/"), (b"/a?b/../c", b"/a"), (b"*", b"*"), (b"", b""), (b"/a/b", b"/a/b"), (b"//a//b", b"//a//b"),
-    (b"/a/./b", b"/a/b"), (b"/a/../b", b"/b"), (b"/..", b"/"), (b"/../..//a", b"//a"), (b"/a/..", b"/"), (b"/a/.", b"/a/"),
-    (b"/a/b/..", b"/a/"), (b"/a//../b", b"/a/b"), (b"/...", b"/..."), (b"/.a", b"/.a"), (b"/a.", b"/a."),
-    (b"/%61dmin", b"/admin"), (b"/%2e%2E/a", b"/a"), (b"/a%2fb", b"/a%2Fb"), (b"/a/%2e%2e%2fb", b"/a/..%2Fb"),
-    (b"/%7euser", b"/~user"),
-    (b"/%zz%", b"/%zz%"), (b"/%25%32%65", b"/%252e"), (b"/a%3Fb", b"/a%3Fb"), (b"/%00", b"/%00"), (b"/a;x=1/..", b"/"),
-)  # fmt: skip
-
-
-class MatchPathTests(TestCase):
-    def test_table(self) -> None:
-        """RFC 3986 sections 6.2.2 and 5.2.4; decoded once, never twice."""
-        for path, expected in PATHS:
-            self.assertEqual(match_path(path), expected, path)
-
-    @MODEST
-    @given(
-        st.lists(st.sampled_from([b"/", b".", b"..", b"a", b"%2e", b"%2F", b"%", b"?", b"//"])).map(
-            lambda parts: b"/" + b"".join(parts)
-        )
-    )
-    def test_nothing_is_left_to_normalise(self, path: bytes) -> None:
-        """No dot segment survives, and the result stays a path."""
-        matched = match_path(path)
-        self.assertTrue(matched.startswith(b"/"))
-        self.assertFalse({b".", b".."} & set(matched.split(b"/")))
-        self.assertNotIn(b"?", matched)
 
 
 class GarbageTests(TestCase):

@@ -33,7 +33,7 @@ class RequestHead:
     :ivar target: as received.
     :ivar minor: 0 or 1, the version being HTTP/1.x.
     :ivar host: the effective authority: that of the target, else Host; empty only in HTTP/1.0.
-    :ivar path: path and query, for forwarding and (through ``target.match_path``) matching; ``*``; empty for CONNECT.
+    :ivar path: path and query, for forwarding and (see ``paths``) matching; ``*``; empty for CONNECT.
     :ivar keep_alive: the client wants its connection to go on (RFC 9112 section 9.3).
     :ivar expect_continue: the client waits for a 100 (RFC 9110 section 10.1.1: never in HTTP/1.0).
     :ivar upgrade: the protocols the client would switch to, empty: none (RFC 9110 section 7.8: never in HTTP/1.0).

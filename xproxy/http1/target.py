@@ -1,10 +1,10 @@
-"""Request targets (RFC 9112 section 3.2), hosts (RFC 3986 section 3.2.2), and the path that routes are matched against."""
+"""Request targets (RFC 9112 section 3.2), hosts (RFC 3986 section 3.2.2)."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import List, Tuple
+from typing import Tuple
 
 from xproxy.http1.errors import BadMessage
 
@@ -84,36 +84,3 @@ def split_target(method: bytes, target: bytes, host: bytes) -> Tuple[bytes, byte
     if path != b"*" and not _origin_form(path):
         raise BadMessage(400, "target")
     return checked_host(absolute[1]), path
-
-
-_escape = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    code = int(match[1], 16)
-    return bytes((code,)) if code in _UNRESERVED else match[0].upper()
-
-
-def match_path(path: bytes) -> bytes:
-    """The path as routes see it: without the query, unreserved characters decoded, dot segments removed.
-
-    RFC 3986 sections 6.2.2 and 5.2.4. Slashes are left as they are, escaped or repeated, and so is an escape that is none.
-    What is forwarded is never this, but what was received.
-    """
-    path = path.partition(b"?")[0]
-    if b"%" in path:
-        path = _escape.sub(_unescape, path)
-    if b"/." not in path:
-        return path
-    kept: List[bytes] = []
-    segments = path.split(b"/")
-    for segment in segments[1:]:
-        if segment == b"..":
-            if kept:
-                kept.pop()
-        elif segment != b".":
-            kept.append(segment)
-    if segments[-1] in (b".", b".."):
-        kept.append(b"")
-    return b"/" + b"/".join(kept)

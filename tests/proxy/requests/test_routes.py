@@ -6,7 +6,8 @@ from typing import List, Optional, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.config import RouteConfig
+from xproxy.config import RespondConfig, RouteConfig
+from xproxy.http1.errors import BadMessage
 from xproxy.proxy.requests.routes import Router, strip_prefix, without_port
 
 
@@ -83,7 +84,7 @@ class RouterTests(SynchronousTestCase):
         )
 
     def test_paths_are_compared_as_they_mean(self) -> None:
-        """RFC 3986 section 6.2.2: dot segments and needless escapes are undone for matching; an escaped slash is no slash."""
+        """RFC 3986 section 6.2.2: dot segments and escapes are undone for matching, as a strict server does."""
         self.check(
             router(RouteConfig(path="/private", pool="private"), RouteConfig(pool="public")),
             [
@@ -95,9 +96,11 @@ class RouterTests(SynchronousTestCase):
                 (b"h", b"/private/../x", "public"),
                 (b"h", b"/..", "public"),
                 (b"h", b"/../../private", "private"),
-                (b"h", b"/private%2Fx", "public"),
+                (b"h", b"/private%2Fx", "private"),
+                (b"h", b"/private;x", "private"),
+                (b"h", b"/x%2f..%2Fprivate", "private"),
                 (b"h", b"/PRIVATE", "public"),
-                (b"h", b"//private", "public"),
+                (b"h", b"//private", "private"),
                 (b"h", b"/x?/../private", "public"),
             ],
         )
@@ -186,3 +189,40 @@ class HostTests(SynchronousTestCase):
             (b"", b""),
         ]:
             self.assertEqual(without_port(host), name)
+
+
+class ProtectionTests(SynchronousTestCase):
+    """A route that answers requests keeps them from the services, whatever they make of a path."""
+
+    PATHS = (
+        b"//admin", b"/admin%2f", b"/%2fadmin", b"/x%2f..%2fadmin", b"/x//../admin", b"/admin;x", b"/..;/admin", b"/%61dmin/",
+        b"/x/../admin", b"/%2561dmin", b"/\\admin", b"/admin%00", b"/admin/%2e%2e/public", b"/admin/../public",
+    )  # fmt: skip
+
+    def find(self, found: Router[str], path: bytes) -> Optional[str]:
+        """What is found, or the reason of the refusal."""
+        try:
+            return found.find(b"h", path, b"GET")
+        except BadMessage as error:
+            self.assertEqual(error.status, 400)
+            return error.reason
+
+    def test_protected(self) -> None:
+        """Refused by the route or refused as ambiguous: nothing that some server takes for it gets to the service."""
+        found = router(RouteConfig(path="/admin", pool="none", respond=RespondConfig(403)), RouteConfig(pool="open"))
+        for path in self.PATHS:
+            self.assertIn(self.find(found, path), ("none", "ambiguous-path"), path)
+        for path in (b"/public", b"/administrator", b"/a%20b", b"/a;b=1/c", b"/x/../y", b"/caf%c3%a9?x=//admin"):
+            self.assertEqual(self.find(found, path), "open", path)
+
+    def test_nothing_to_protect(self) -> None:
+        """Without such a route no path is refused."""
+        found = router(RouteConfig(path="/admin", pool="admin"), RouteConfig(pool="open"))
+        for path in self.PATHS:
+            self.assertIn(self.find(found, path), ("admin", "open"), path)
+
+    def test_exact(self) -> None:
+        """The switch: byte by byte."""
+        routes = (RouteConfig(path="/admin", pool="none", respond=RespondConfig(403)), RouteConfig(pool="open"))
+        found = Router([(route, route.pool) for route in routes], exact=True)
+        self.assertEqual([self.find(found, path) for path in (b"/admin", b"//admin", b"/%61dmin")], ["none", "open", "open"])

@@ -1,11 +1,16 @@
-"""Which route takes a request: the most specific host, then the longest path, then the one that names the method."""
+"""Which route takes a request: the most specific host, then the longest path, then the one that names the method.
+
+A path is matched as a strict server resolves it (``http1.paths.resolved_path``). Where a route protects something, a path that
+servers may read in another way, which leads elsewhere, is refused: 400 ``ambiguous-path``.
+"""
 
 from __future__ import annotations
 
 from typing import Dict, Generic, List, Optional, Sequence, Tuple, TypeVar
 
 from ...config import RouteConfig
-from ...http1.target import match_path
+from ...http1.errors import BadMessage
+from ...http1.paths import equivalent_path, escaped_path, is_tangled, readings, resolved_path
 
 T = TypeVar("T")
 
@@ -26,13 +31,20 @@ def _takes(prefix: bytes, path: bytes) -> bool:
     return len(path) == len(prefix) or prefix.endswith(b"/") or path[len(prefix) : len(prefix) + 1] == b"/"
 
 
+def protects(route: RouteConfig) -> bool:
+    """Whether something may depend on a request's not passing this route by: it keeps requests from the services."""
+    return route.respond is not None
+
+
 class Router(Generic[T]):
     """Finds what belongs to a request's route.
 
-    :param routes: each route with what ``find`` returns for it.
+    :param routes: each route with what ``find`` returns for it, one object for each.
+    :param exact: paths are matched byte by byte, as they were received, and none is refused.
     """
 
-    def __init__(self, routes: Sequence[Tuple[RouteConfig, T]]) -> None:
+    def __init__(self, routes: Sequence[Tuple[RouteConfig, T]], exact: bool = False) -> None:
+        self.exact = exact
         self._exact: Dict[bytes, List[_Entry[T]]] = {}
         below: Dict[bytes, List[_Entry[T]]] = {}
         self._any: List[_Entry[T]] = []
@@ -48,6 +60,7 @@ class Router(Generic[T]):
         for entries in (self._any, *self._exact.values(), *below.values()):
             entries.sort(key=lambda entry: (-len(entry[0]), not entry[1]))
         self._below = sorted(below.items(), key=lambda item: -len(item[0]))
+        self._protected = {id(found) for route, found in routes if protects(route)}
         self._only: Optional[T] = None
         if len(routes) == 1 and self._any and self._any[0][:2] == (b"/", ()):
             self._only = self._any[0][2]
@@ -57,10 +70,24 @@ class Router(Generic[T]):
 
         :param host: the effective authority, empty when there is none.
         :param path: the target in origin-form, or ``*``.
+        :raises BadMessage: 400, the path has two readings, and one of them leads to a route that protects something.
         """
         if self._only is not None:
             return self._only
-        path = b"/" if path == b"*" else match_path(path)
+        if path == b"*":
+            return self._find(host, b"/", method)
+        path = path.partition(b"?")[0]
+        if self.exact or not is_tangled(path):
+            return self._find(host, path, method)
+        found = self._find(host, resolved_path(path), method)
+        if self._protected:
+            for read in readings(path):
+                other = self._find(host, read, method)
+                if other is not found and (id(other) in self._protected or id(found) in self._protected):
+                    raise BadMessage(400, "ambiguous-path")
+        return found
+
+    def _find(self, host: bytes, path: bytes, method: bytes) -> Optional[T]:
         if self._exact or self._below:
             name = without_port(host)
             found = self._first(self._exact.get(name, ()), path, method)
@@ -82,11 +109,13 @@ class Router(Generic[T]):
 
 
 def strip_prefix(path: bytes, prefix: bytes) -> bytes:
-    """``path`` (with its query) without ``prefix``; as received where that can be, else as it was matched. ``*`` is no path."""
+    """``path`` (with its query) without ``prefix``; as received where that can be, else as matched. ``*`` is no path."""
     if not prefix or path == b"*":
         return path
     raw, mark, query = path.partition(b"?")
     if not _takes(prefix, raw):
-        raw = match_path(raw)
+        raw = next(
+            (same for same in (equivalent_path(raw), escaped_path(resolved_path(raw))) if _takes(prefix, same)), prefix + raw
+        )
     rest = raw[len(prefix) :]
     return (rest if rest[:1] == b"/" else b"/" + rest) + mark + query
