@@ -9,10 +9,14 @@ to be found by every reading that a service may make, and ``readings`` gives the
 from __future__ import annotations
 
 import re
-from itertools import product
-from typing import Callable, Iterator, List, Tuple
+from typing import Callable, List, Tuple
+
+from xproxy.http1.errors import BadMessage
 
 _tangled = re.compile(rb"[%;\\]|//|/\.").search
+_tangles = re.compile(rb"[%;\\]|//|/\.").finditer
+_harmless = re.compile(rb"%((?!2[5EeFf]|3[Bb]|5[Cc]|00)[0-9A-Fa-f]{2})")
+"""Escapes but those of ``%``, ``.``, ``/``, ``;``, ``\\`` and NUL."""
 
 _escape = re.compile(rb"%([0-9A-Fa-f]{2})")
 _slashes = re.compile(rb"/{2,}")
@@ -80,30 +84,35 @@ def _same(path: bytes) -> bytes:
     return path
 
 
-_DECODED: Tuple[Callable[[bytes], bytes], ...] = (
-    _same,
-    _decoded,
-    lambda path: _decoded(_decoded(path)),
+_Step = Tuple[Callable[[bytes], bytes], ...]
+
+_STEPS: Tuple[_Step, ...] = (
+    (_same, lambda path: _parameters.sub(b"", path)),
+    (_same, _decoded, lambda path: _decoded(_decoded(path))),
+    (_same, lambda path: _parameters.sub(b"", path)),
+    (_same, lambda path: path.replace(b"\\", b"/"), lambda path: path.partition(b"\0")[0]),
+    (_same, lambda path: _slashes.sub(b"/", path)),
+    (_same, _without_dots),
 )
-_BARE: Tuple[Callable[[bytes], bytes], ...] = (_same, lambda path: _parameters.sub(b"", path))
-_SLASHED: Tuple[Callable[[bytes], bytes], ...] = (
-    _same,
-    lambda path: path.replace(b"\\", b"/"),
-    lambda path: path.partition(b"\0")[0],
-)
-_MERGED: Tuple[Callable[[bytes], bytes], ...] = (_same, lambda path: _slashes.sub(b"/", path))
-_UNDOTTED: Tuple[Callable[[bytes], bytes], ...] = (_same, _without_dots)
+"""In the order in which servers take them; each is done or left out."""
+
+MAX_TANGLES = 64
+"""Places of a path at which readings can part. No honest path has that many; each reading costs a look at all of them."""
 
 
-def readings(path: bytes) -> Iterator[bytes]:
+def readings(path: bytes) -> List[bytes]:
     """Every way in which a server may read this path (without its query), each once; ``resolved_path`` is among them.
 
     Parameters are cut off before or after decoding or not at all, escapes are decoded not at all, once or twice, a backslash
-    is a slash or not, a NUL is the end or not, slashes are merged or not, dot segments are removed or not.
+    is a slash or not, a NUL is the end or not, slashes are merged or not, dot segments are removed or not. Escapes of bytes
+    that mean nothing to any of this are decoded in all of them.
+
+    :raises BadMessage: 400, the path has more than MAX_TANGLES places at which readings part.
     """
-    seen = set()
-    for bare, decoded, bare_then, slashed, merged, undotted in product(_BARE, _DECODED, _BARE, _SLASHED, _MERGED, _UNDOTTED):
-        read = undotted(merged(slashed(bare_then(decoded(bare(path))))))
-        if read not in seen:
-            seen.add(read)
-            yield read
+    path = _harmless.sub(lambda match: bytes((int(match[1], 16),)), path)
+    if sum(1 for _ in _tangles(path)) > MAX_TANGLES:
+        raise BadMessage(400, "ambiguous-path")
+    found = [path]
+    for step in _STEPS:
+        found = list(dict.fromkeys(then(read) for read in found for then in step))
+    return found

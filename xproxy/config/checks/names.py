@@ -8,8 +8,7 @@ import os
 import re
 from urllib.parse import quote
 
-from ...http1.errors import BadMessage
-from ...http1.target import match_path
+from ...http1.paths import equivalent_path
 from ..errors import Unfit, shown
 from ..networks import Network, networks
 from .check import Check, of_text
@@ -187,7 +186,7 @@ URL_PATH = 'a path that begins with "/"'
 def url_path(given: str) -> str:
     """The beginning of a path that a route takes, or takes away: put into the form in which paths of requests are compared.
 
-    That is done by ``match_path`` itself. What no request could ever match is refused.
+    See ``http1.paths``. What no request could ever match is refused.
     """
     if not given.startswith("/"):
         bare = re.sub(r"^[a-z]+://[^/]*", "", given).rstrip("*")
@@ -196,16 +195,20 @@ def url_path(given: str) -> str:
     if given.endswith("*"):
         bare = given.rstrip("*").rstrip("/") or "/"
         raise Unfit("must be the beginning of a path", given, "a route takes all that is below its path", f'write "{bare}"')
-    for character, instead in (("?", "a query is not matched"), ("#", "write %23"), (" ", "write %20"), ("\\", "write %5C")):
+    refused = (
+        ("?", "a query is not matched"),
+        ("#", "write %23"),
+        (" ", "write %20"),
+        ("\\", "write %5C"),
+        (";", "parameters are not matched"),
+    )
+    for character, instead in refused:
         if character in given:
             raise Unfit(f"must have no {shown(character)}", given, hint=instead)
     if _BROKEN_ESCAPE.search(given):
         raise Unfit("must have two hexadecimal digits behind each %", given, hint="a percent sign itself is %25")
     written = quote(given, safe="%!\"$&'()*+,/:;<=>@[]^_`{|}~-.").encode("ascii")
-    try:
-        matched = match_path(written).decode("ascii")
-    except BadMessage as refusal:
-        raise Unfit("must be a path that requests can have", given, f"they are refused: {refusal}") from refusal
+    matched = re.sub("(?:/|%2F)+", "/", equivalent_path(written).decode("ascii"))
     segments = re.sub("%2e", ".", given, flags=re.IGNORECASE).split("/")
     if "." in segments or ".." in segments:
         raise Unfit("must have no dot segments", given, "requests are matched without them", f'did you mean "{matched}"?')

@@ -49,7 +49,8 @@ class Router(Generic[T]):
         below: Dict[bytes, List[_Entry[T]]] = {}
         self._any: List[_Entry[T]] = []
         for route, found in routes:
-            entry = (route.path.encode(), tuple(method.encode() for method in route.methods), found)
+            prefix = route.path.encode()
+            entry = (prefix if exact else resolved_path(prefix), tuple(method.encode() for method in route.methods), found)
             host = route.host.lower().encode()
             if host == b"*":
                 self._any.append(entry)
