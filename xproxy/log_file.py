@@ -9,6 +9,7 @@ still, and what the reactor's thread does is to put bytes into a queue, which is
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import select
 import stat
@@ -195,6 +196,20 @@ class LogFile:
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()
+
+
+def check_path(path: str) -> None:
+    """Whether ``LogFile(path)`` would do; a file that is not there is not made. Raises OSError."""
+    if path == STANDARD_OUTPUT:
+        return
+    try:
+        os.close(os.open(path, _FLAGS & ~os.O_CREAT))
+    except FileNotFoundError:
+        directory = os.path.dirname(path) or "."
+        if not os.path.isdir(directory):
+            raise
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path) from None
 
 
 def _standard_output() -> int:

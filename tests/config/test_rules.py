@@ -29,6 +29,11 @@ class PoolTests(RefusingTestCase):
                 read = self.read(sections + routes)
                 self.assertEqual({pool.slots for pool in read.pools.values()}, {shared})
 
+    def test_default_comes_first(self) -> None:
+        """A slot that names no pool joins the first of its endpoint."""
+        read = self.read('[pools.acme]\n[pools.default]\n[[routes]]\n[[routes]]\npath = "/a"\npool = "acme"')
+        self.assertEqual(list(read.pools), ["default", "acme"])
+
     def test_without_a_default_they_share_the_usual_endpoint(self) -> None:
         read = self.read('[pools.a]\n[pools.b]\n[[routes]]\npool = "a"\n[[routes]]\npath = "/b"\npool = "b"')
         self.assertEqual({pool.slots for pool in read.pools.values()}, {DEFAULT_SLOTS})
@@ -114,7 +119,6 @@ class SlotsTests(RefusingTestCase):
             )
             for more in ('allow = ["0.0.0.0/0"]', 'token = "x"'):
                 self.read(source + more)
-            self.assertEqual(len(self.lines(source + "allow = []")), 1)
             self.read(source, Role.PROXY)
         for description in (
             "tcp:9999:interface=127.0.0.2",
@@ -123,6 +127,20 @@ class SlotsTests(RefusingTestCase):
             "tcp:1:interface=localhost",
         ):
             self.read(f'[pools.default]\nslots = ["{description}"]\n')
+
+    def test_nobody_could_register(self) -> None:
+        for registration in ("raw", "mxproxy"):
+            self.refuses(
+                f'[pools.default]\nregistration = "{registration}"\ntoken = "x"',
+                f'3: pools.default.token: no slot that registers by "{registration}" brings one: registration must be "auto" or'
+                ' "proxy"',
+            )
+        self.refuses(
+            "[pools.default]\nallow = []",
+            "2: pools.default.allow: is empty: nobody could register at 'tcp:9999:interface=127.0.0.1'",
+        )
+        self.read('[pools.default]\nslots = ["unix:/run/s"]\nallow = []')
+        self.assertIn("is longer than 256 bytes", self.refused(f'[pools.default]\ntoken = "{"x" * 257}"'))
 
     def test_a_shared_endpoint_has_one_kind_of_registration(self) -> None:
         source = '[pools.default]\n[pools.b]\n%s[[routes]]\n[[routes]]\npath = "/b"\npool = "b"\n'
@@ -134,7 +152,6 @@ class SlotsTests(RefusingTestCase):
         raw = source.replace("[pools.b]", 'registration = "raw"\n[pools.b]')
         line = self.refused(raw % 'registration = "raw"\n')
         self.assertIn('a slot that registers by "raw" names no pool: give it an endpoint of its own', line)
-        self.read(raw % 'registration = "raw"\nallow = ["127.0.0.2"]\n')
 
     def test_places_that_are_the_same(self) -> None:
         for source, line in (

@@ -129,7 +129,7 @@ class SecretTests(RefusingTestCase):
                 self.assertNotIn("Tr0ub4dor", text)
 
     def test_numbers_are_secrets_too(self) -> None:
-        self.refuses("[pools.default]\ntoken = 314159", "2: pools.default.token: must be a text in quotes")
+        self.refuses("[pools.default]\ntoken = 314159", "2: pools.default.token: must be a text of at most 256 bytes")
 
     def test_the_tree(self) -> None:
         read = self.read(f'[pools.default]\ntoken = "{SECRET}"')

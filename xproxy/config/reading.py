@@ -211,9 +211,10 @@ class _Reading:
         return tuple(entry for entry in read if entry is not None)
 
     def pools(self, tables: object) -> Mapping[str, PoolConfig]:
-        """The pools by name: those the file names, or the default one.
+        """The pools by name, ``default`` first: those the file names, or the default one.
 
-        A pool that says nothing of endpoints shares those of the pool ``default``.
+        A pool that says nothing of endpoints shares those of the pool ``default``; a slot that names no pool joins the first
+        one of its endpoint.
         """
         if tables is None:
             return default_pools()
@@ -221,7 +222,7 @@ class _Reading:
             self.wrong(("pools",), "must be tables, each [pools.NAME]")
             return {}
         pools: dict[str, PoolConfig] = {}
-        for name, table in tables.items():
+        for name, table in sorted(tables.items(), key=lambda item: item[0] != DEFAULT_POOL):
             path = ("pools", name)
             try:
                 pool_name(name)

@@ -33,7 +33,7 @@ def broken_rules(config: Config, role: Role) -> list[Mistake]:
     if role is not Role.ACCEPTOR:
         rules += [_balancers, _certificates_of_clients, _subject_field]
     if role is not Role.PROXY:
-        rules += [_endpoints_of_pools, _registrations, _exposed]
+        rules += [_endpoints_of_pools, _registrations, _nobody, _exposed]
     found = [mistake for rule in rules for mistake in rule(config)]
     if role is not Role.ACCEPTOR:
         found += _reached(config, role)
@@ -145,11 +145,29 @@ def _registrations(config: Config) -> Iterator[Mistake]:
             if pool.registration != first.registration:
                 message = f"{shown(description)} is shared with the pool {shown(first.name)}, whose registration is"
                 yield Mistake(("pools", pool.name, "registration"), f'{message} "{first.registration}"')
-            elif key == "slots" and pool.registration in ("raw", "mxproxy") and pool.allow == first.allow:
+            elif key == "slots" and pool.registration in SILENT:
                 message = f"shares {shown(description)} with the pool {shown(first.name)}, and a slot that registers by"
                 yield Mistake(
                     ("pools", pool.name, key), f'{message} "{pool.registration}" names no pool: give it an endpoint of its own'
                 )
+
+
+SILENT = ("raw", "mxproxy")
+"""Registrations that bring neither a pool's name nor a token."""
+
+
+def _nobody(config: Config) -> Iterator[Mistake]:
+    """Somebody can register in each pool."""
+    for name, pool in config.pools.items():
+        if pool.token and pool.registration in SILENT:
+            message = f'no slot that registers by "{pool.registration}" brings one: registration must be "auto" or "proxy"'
+            yield Mistake(("pools", name, "token"), message)
+        if not pool.allow:
+            for key in ("slots", "slots_tls"):
+                for description in getattr(pool, key):
+                    place = place_of(description)
+                    if place is not None and place.kind != "unix":
+                        yield Mistake(("pools", name, "allow"), f"is empty: nobody could register at {shown(description)}")
 
 
 def exposure(pool: PoolConfig, description: str) -> str:
@@ -240,6 +258,8 @@ def _reached(config: Config, role: Role) -> Iterator[Mistake]:
     if role is Role.EMBEDDED and config.acceptor.handoff:
         return
     reached = {route.pool for route in config.routes if route.redirect is None and route.respond is None}
+    if not reached <= set(config.pools):
+        return  # One of those may be meant, and that is told already.
     for name, pool in config.pools.items():
         if pool.given and name not in reached:
             yield Mistake(("pools", name), f'no route leads to this pool: add [[routes]] with pool = "{name}", or remove it')

@@ -16,7 +16,7 @@ from twisted import __version__ as twisted_version
 
 from .. import __version__
 from ..config import Config, ConfigError, Overrides, Role, checks, load
-from . import pid_file
+from . import pid_file, program_log
 from .rehearsal import Rehearsal
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class ConfiguredOptions(StrictOptions):
         :returns: what was not looked at, and why.
         :raises ConfigError: a start would fail.
         """
-        rehearsal = Rehearsal(config, self.role, self.get("acceptor"), outside_unit)
+        rehearsal = Rehearsal(config, self.role, self.get("acceptor"), program_log.path_of(self.parent), outside_unit)
         if rehearsal.mistakes:
             raise config.source.error(rehearsal.mistakes)
         return rehearsal.notes

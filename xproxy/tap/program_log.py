@@ -8,7 +8,7 @@ turned over by itself at a million bytes, but opened again when somebody who has
 from __future__ import annotations
 
 import os
-from typing import Any, Optional
+from typing import Optional
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEventAsClassicLogText
 from twisted.python.usage import Options
@@ -58,23 +58,33 @@ def _line(text: str, event: LogEvent) -> str:
     return formatEventAsClassicLogText({**own, "log_level": LogLevel.warn}) or ""
 
 
+def path_of(twistd: Optional[Options]) -> Optional[str]:
+    """Where twistd's options want the log; None where it is not to be ours: syslog, or another program than twistd."""
+    if twistd is None or "logfile" not in twistd or twistd.get("logger") or twistd.get("syslog"):
+        return None
+    daemon = _is_daemon(twistd)
+    path = twistd["logfile"] or (DAEMON_FILE if daemon else STANDARD_OUTPUT)
+    if path == STANDARD_OUTPUT:
+        return None if daemon else STANDARD_OUTPUT  # twistd has something to say about a daemon's.
+    return os.path.abspath(str(path))
+
+
+def _is_daemon(twistd: Options) -> bool:
+    return not (twistd.get("nodaemon") or twistd.get("debug"))
+
+
 def for_twistd(twistd: Optional[Options]) -> Optional[ProgramLog]:
-    """The log that twistd's options ask for; None where it is not to be ours: syslog, or another program than twistd.
+    """The log that twistd's options ask for; None where it is not to be ours.
 
     :raises StartupError: the file can't be opened.
     """
-    if twistd is None or "logfile" not in twistd or twistd.get("logger") or twistd.get("syslog"):
+    path = path_of(twistd)
+    if twistd is None or path is None:
         return None
-    daemon = not (twistd.get("nodaemon") or twistd.get("debug"))
-    path: Any = twistd["logfile"] or (DAEMON_FILE if daemon else STANDARD_OUTPUT)
-    if path == STANDARD_OUTPUT and daemon:
-        return None  # twistd has something to say about that.
-    if path != STANDARD_OUTPUT:
-        path = os.path.abspath(path)
     try:
         file = LogFile(path)
     except OSError as error:
         raise StartupError(f"log file {path}: {os_reason(error)}") from error
-    if not daemon:
+    if not _is_daemon(twistd):
         file.begin()
     return ProgramLog(file)

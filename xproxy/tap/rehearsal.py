@@ -6,16 +6,17 @@ instead. Nothing is made, removed or left behind.
 
 from __future__ import annotations
 
-import errno
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
 from ..config import CertificateConfig, Config, Mistake, Role
-from ..config.checks import place_of, waits_for_systemd
+from ..config.checks import Place, place_of, waits_for_systemd
 from ..config.errors import Path
 from ..config.rules import listened
 from ..handoff.path import check_acceptor, check_place
+from ..log_file import check_path
 from ..net.listening import server_endpoint
 from ..proxy.requests.answers import Pages
 from ..startup import StartupError, os_reason
@@ -28,12 +29,13 @@ class Rehearsal:
     """One look at everything.
 
     :param acceptor: the handoff socket of another process' acceptor, None when there is none.
+    :param log: where the program's own log goes; None: that is not ours.
     :param outside_unit: sockets that systemd passes need not be there: only the unit itself gets them.
     :ivar mistakes: what a start would fail with.
     :ivar notes: what was not looked at.
     """
 
-    def __init__(self, config: Config, role: Role, acceptor: Optional[str], outside_unit: bool) -> None:
+    def __init__(self, config: Config, role: Role, acceptor: Optional[str], log: Optional[str], outside_unit: bool) -> None:
         self.notes: list[str] = []
         self._outside_unit = outside_unit and os.environ.get("LISTEN_PID") != str(os.getpid())
         self.mistakes: list[Mistake] = []
@@ -48,11 +50,20 @@ class Rehearsal:
             self.mistakes += _certificates("acceptor", config.acceptor.certificates, policy)
         for description, path in listened(config, role):
             self._look_at(description, path)
+        self._look_at_log(log)
         if acceptor:
             try:
                 check_acceptor(acceptor)
             except StartupError as error:
                 self.mistakes.append(Mistake(("--acceptor",), str(error)))
+
+    def _look_at_log(self, path: Optional[str]) -> None:
+        """The program's own log, which twistd's options are about."""
+        try:
+            if path is not None:
+                check_path(path)
+        except OSError as error:
+            self.mistakes.append(Mistake(("--logfile",), f"cannot write {path}: {os_reason(error)}"))
 
     def _note(self, name: str, reason: str) -> None:
         if reason:
@@ -64,6 +75,8 @@ class Rehearsal:
         try:
             if place is not None and place.kind == "unix":
                 check_place(place.address)
+            elif place is not None:
+                _check_interface(place)
             elif waits_for_systemd(description):
                 self._look_at_systemd(description, path)
         except StartupError as error:
@@ -76,19 +89,22 @@ class Rehearsal:
             server_endpoint(None, description.removeprefix("haproxy:"))
 
 
-def _access_log(path: str) -> str:
-    """Why lines can't be appended to the access log; empty: they can. A file that is not there yet is not made."""
-    if path in ("-", "none"):
-        return ""
+def _check_interface(place: Place) -> None:
+    """Whether there is such an address at all; whether it is one of this host's is seen when somebody listens."""
+    family = socket.AF_INET6 if place.kind == "tcp6" else socket.AF_INET
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
-    except FileNotFoundError:
-        directory = os.path.dirname(path)
-        if not os.path.isdir(directory):
-            return f"cannot write {path}: there is no directory {directory}"
-        return "" if os.access(directory, os.W_OK | os.X_OK) else f"cannot write {path}: no right to make files in {directory}"
+        socket.getaddrinfo(place.address or None, place.port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        return "" if error.errno == errno.ENXIO else f"cannot write {path}: {os_reason(error)}"  # ENXIO: a pipe, not read yet.
+        raise StartupError(f"there is no interface {place.address!r} with an address: {os_reason(error)}") from error
+
+
+def _access_log(path: str) -> str:
+    """Why lines can't be appended to the access log; empty: they can."""
+    try:
+        if path != "none":
+            check_path(path)
+    except OSError as error:
+        return f"cannot write {path}: {os_reason(error)}"
     return ""
 
 

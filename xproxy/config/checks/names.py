@@ -9,6 +9,7 @@ import re
 from urllib.parse import quote
 
 from ...http1.paths import equivalent_path
+from ...slots.registration import MAX_TOKEN_BYTES, is_pool_name
 from ..errors import Unfit, shown
 from ..networks import Network, networks
 from .check import Check, of_text
@@ -16,8 +17,6 @@ from .endpoints import MAX_SOCKET_PATH_BYTES
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2."""
-
-_POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*|\*")
 
@@ -122,8 +121,16 @@ def method(given: str) -> str:
 
 @of_text("1 to 64 letters, digits, dots, dashes or underscores", "pool")
 def pool_name(given: str) -> str:
-    """What a pool may be called."""
-    return _matching(_POOL_NAME, given, "1 to 64 letters, digits, dots, dashes or underscores")
+    """What a pool may be called: what a registration can name."""
+    if not is_pool_name(given):
+        raise Unfit("must be 1 to 64 letters, digits, dots, dashes or underscores", given)
+    return given
+
+
+@of_text(f"a text of at most {MAX_TOKEN_BYTES} bytes", "text", MAX_TOKEN_BYTES)
+def slot_token(given: str) -> str:
+    """What slots must bring: no longer than what they can bring."""
+    return given
 
 
 HOST = 'a host name without port, "*.example.com" or "*"'

@@ -69,7 +69,7 @@ class PoolConfig:
         default="",
         repr=False,
         metadata=entry(
-            checks.text,
+            checks.slot_token,
             'When set, a slot must bring it (in PROXY protocol v2). Best kept out of the file: `{ file = "/run/secrets/token"'
             ' }` or `{ env = "TOKEN" }`.',
             secret=True,
