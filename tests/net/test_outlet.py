@@ -15,9 +15,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from tests.world.descriptors import make_pair
 from tests.world.peers import Peer
 from tests.world.reactor import LoopReactor
-from tests.world.sockets import CAPACITY, KERNEL, MEMORY, make_pair
+from tests.world.sockets import CAPACITY, KERNEL, MEMORY
 from xproxy.net import spool
 from xproxy.net.outlet import Outlet
 from xproxy.net.spool import Spool

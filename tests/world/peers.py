@@ -50,7 +50,7 @@ class Peer:
 
     def reset(self) -> None:
         """Close with a reset."""
-        if isinstance(self.socket, MemorySocket):
+        if type(self.socket) is MemorySocket:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.close()
 

@@ -19,8 +19,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tests.world.descriptors import OWN, Descriptors
 from tests.world.peers import Peer
 from tests.world.sockets import MemorySocket
+from xproxy.net.descriptors import IDescriptors
 
 
 class LoopTransport(tcp.Connection):
@@ -47,18 +49,23 @@ class LoopTransport(tcp.Connection):
 @implementer(IReactorSocket)
 class LoopReactor(Clock):
     """A Clock that also reads and writes. Nothing happens outside of ``settle`` and ``pass_time``; what a protocol raises
-    comes out of them."""
+    comes out of them.
 
-    def __init__(self) -> None:
+    :param descriptors: whose numbers are adopted.
+    """
+
+    def __init__(self, descriptors: Descriptors = OWN) -> None:
         super().__init__()
+        self.descriptors = descriptors
         self.readers: Dict[Any, None] = {}
         self.writers: Dict[Any, None] = {}
         self.peers: List[Peer] = []
-        self.parcels: Dict[int, MemorySocket] = {}
-        """What the next adoption of a descriptor finds in its place."""
         self.most_turns = 20_000
         self.addReader = self.readers.setdefault
         self.addWriter = self.writers.setdefault
+
+    def __conform__(self, interface: Any) -> Any:
+        return self.descriptors if interface is IDescriptors else None
 
     def removeReader(self, reader: Any) -> None:
         """See IReactorFDSet."""
@@ -76,13 +83,10 @@ class LoopReactor(Clock):
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> None:
         """See IReactorSocket."""
-        skt: Any = self.parcels.pop(fileDescriptor, None)
-        if skt is None:
-            skt = socket.fromfd(fileDescriptor, addressFamily, socket.SOCK_STREAM)
         address = IPv4Address("TCP", "127.0.0.1", 0)
         protocol = factory.buildProtocol(address)
         assert protocol is not None
-        self.connect(skt, protocol, address)
+        self.connect(self.descriptors.take_up(fileDescriptor), protocol, address)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> Any:
         """See IReactorSocket."""
@@ -131,7 +135,7 @@ class LoopReactor(Clock):
     @staticmethod
     def _ready(transport: Any, reading: bool) -> bool:
         skt = transport.socket
-        if isinstance(skt, MemorySocket):
+        if type(skt) is MemorySocket:
             return skt.readable if reading else skt.writable
         poll = select.poll()
         poll.register(skt, select.POLLIN if reading else select.POLLOUT)

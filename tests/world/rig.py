@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from typing import Any, Dict, List, Mapping, MutableSequence, Optional, Sequence, Tuple, Union
 
 import attr
@@ -15,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer, providedBy
 
 from tests.doubles.logs import MemoryLog
+from tests.world.descriptors import make_pair
 from tests.world.peers import Peer
 from tests.world.reactor import LoopReactor
-from tests.world.sockets import CAPACITY, MEMORY, make_pair
+from tests.world.sockets import CAPACITY, MEMORY
 from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource
@@ -83,7 +83,6 @@ class Source:
         self.leases: Dict[int, Parked] = {}
         self.unmet: Dict[str, int] = {}
         self._reactor = reactor
-        self._template, self._other_end = socket.socketpair()
 
     # -- ISlotSource
 
@@ -127,11 +126,9 @@ class Source:
         return lease
 
     def _descriptor(self, parked: Parked) -> int:
-        if self.kind == MEMORY:
-            descriptor = os.dup(self._template.fileno())
-            self._reactor.parcels[descriptor] = parked.copy.dup()
-            return descriptor
-        return os.dup(parked.copy.fileno())
+        copy = parked.copy.dup()
+        number: int = copy.detach()
+        return number
 
     def forget(self) -> None:
         """As an acceptor that dies: its copies are closed."""
@@ -143,8 +140,6 @@ class Source:
     def stop(self) -> None:
         """Close everything."""
         self.forget()
-        self._template.close()
-        self._other_end.close()
 
 
 class Rig:

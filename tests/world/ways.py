@@ -12,10 +12,11 @@ import attr
 from twisted.internet.address import IPv4Address
 from twisted.web.server import Site
 
+from tests.world.descriptors import make_pair
 from tests.world.peers import Peer
 from tests.world.rig import make_config
 from tests.world.secure import HTTP2Client, SecureClient, SecureRig
-from tests.world.sockets import MEMORY, make_pair
+from tests.world.sockets import MEMORY
 from xproxy import config as cfg
 from xproxy.proxy.clients.resource import SlotProxyResource
 

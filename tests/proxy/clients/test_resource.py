@@ -8,9 +8,10 @@ from twisted.internet.address import IPv4Address
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from tests.world.descriptors import make_pair
 from tests.world.peers import Peer
 from tests.world.rig import GET, OK, Rig, RigCase, post, request_head, responses, statuses
-from tests.world.sockets import KERNEL, make_pair
+from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.proxy.clients.resource import SlotProxyResource
 
