@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import sys
+from pathlib import Path
 from typing import Dict, List
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -131,6 +133,21 @@ pool = "b"
             self.assertEqual([f"service-{name}"], [service["name"] for service in self.proxy.pool(name)["services"]])
         self.assertEqual([b"a", b"b"], [ask(self.proxy.http, target).body for target in ("/a/x", "/b")])
         self.assertEqual(404, ask(self.proxy.http, "/c").status)
+
+    def test_pools_that_share_without_a_word(self) -> None:
+        """The how-to of docs/tls.md as it is written, but for the ports: who names no pool joins default, acme has its own."""
+        manual = (Path(__file__).resolve().parents[2] / "docs" / "tls.md").read_text(encoding="utf-8")
+        (text,) = [block for block in re.findall(r"```toml\n(.*?)```", manual, re.DOTALL) if "[pools.acme]" in block]
+        text = text.replace('http = ["tcp:80"]\n', "")
+        text = text.replace("[pools.default]\n", '[pools.default]\nslots = ["tcp:0:interface=127.0.0.1"]\n')
+        self.proxy = Xproxy(self, "--config", configuration(self, text)).ready()
+        acme = proxy_v2("127.0.0.1", pool=b"acme", instance=b"acme")
+        SlotService(self, self.proxy.slots, 1, answering(respond(b"acme")), acme)
+        SlotService(self, self.proxy.slots, 2, answering(respond(b"default")), proxy_v2("127.0.0.1"))
+        self.proxy.has("acme", slots=1)
+        self.proxy.has("default", slots=2)
+        for target, name in (("/", b"default"), ("/.well-known/acme-challenge/x", b"acme"), ("/.well-known/x", b"default")):
+            self.assertEqual(name, ask(self.proxy.http, target).body)
 
     def test_modes(self) -> None:
         """A listener that is told what to expect takes nothing else."""

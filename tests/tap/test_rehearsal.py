@@ -83,11 +83,11 @@ WRONG = {
     "https without a certificate": (proxy(f'https = ["{ANY}"]'), "proxy.https: needs a certificate"),
     "a certificate that is not there": (
         proxy(HTTPS.replace("{chain}", "{directory}/none.pem")),
-        "proxy.certificates[0]: certificate",
+        "proxy.certificates[0].chain: certificate",
     ),
     "a key of another certificate": (
         proxy(HTTPS.replace("{key}", "{other}")),
-        "does not belong to the first certificate",
+        "proxy.certificates[0].key: key",
     ),
     "CAs that are none": (
         proxy(HTTPS + 'client_ca = "{key}"'),
@@ -124,7 +124,7 @@ WRONG = {
     "slots over TLS without anything": (pool(f'slots_tls = ["{ANY}"]'), "needs a certificate"),
     "slots over TLS without certificates": (
         pool(f'slots_tls = ["{ANY}"]\nservice_names = ["a"]\n{TLS}').replace("{chain}", "/nowhere"),
-        "acceptor.certificates[0]",
+        "acceptor.certificates[0].chain",
     ),
     "slots over TLS without CAs": (
         pool(f'slots_tls = ["{ANY}"]\nservice_names = ["a"]\n{TLS}').replace("{ca}", "/nowhere"),

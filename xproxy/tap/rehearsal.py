@@ -129,4 +129,5 @@ def _certificates(section: str, files: Sequence[CertificateConfig], policy: TLSP
             read: Any = read_pair(pair, utc_now())
             policy.context([read])
         except CertificateError as error:
-            yield Mistake((section, "certificates", number), str(error))
+            file = "key" if str(error).startswith("key ") else "chain"
+            yield Mistake((section, "certificates", number, file), str(error))
