@@ -22,8 +22,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.doubles.certificates import DAY, Authority, Issued
 from tests.doubles.dialling import Recorders
-from xproxy.service import served_slot
-from xproxy.service.dialler import INITIAL_DELAY_S
+from xproxy.service import handshake, linger
+from xproxy.service.dialler import INITIAL_DELAY_S, RECENTLY_SETTLED_S
 from xproxy.service.handshake import EndedByTLS, HandshakeFailed, why_lost
 
 reactor: Any = _reactor
@@ -125,7 +125,7 @@ class DiallingTests(TestCase):
 
     async def test_silence(self) -> None:
         """An acceptor that takes connections and no hello: the attempt ends in time, and the next one waits."""
-        self.patch(served_slot, "HANDSHAKE_TIMEOUT_S", 0.1)
+        self.patch(handshake, "HANDSHAKE_TIMEOUT_S", 4 * RECENTLY_SETTLED_S)
         port = await self.listen(None)
         slots = await self.dial(port, 1)
         while slots._dialler.failures < 2:
@@ -137,7 +137,7 @@ class DiallingTests(TestCase):
 
     async def test_the_right_one(self) -> None:
         """And what is sent first is what registers."""
-        self.patch(served_slot, "LINGER_S", 0.1)
+        self.patch(linger, "LINGER_S", 0.1)
         slots = await self.dial(await self.listen(self.authority.issue("localhost")), 2)
         while not (len(self.received.built) == 2 and all(b"s3cret" in protocol.received for protocol in self.received.built)):
             turn: Deferred[None] = Deferred()

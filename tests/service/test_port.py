@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from tests.doubles.dialling import ACCEPTOR, GET, HERE, HalfRecorder, PortTestCase, Recorder, Recorders
 from xproxy.service.endpoint import MAX_COUNT, SlotsServerEndpoint
-from xproxy.service.served_slot import LINGER_S
+from xproxy.service.linger import LINGER_S
 from xproxy.slots.registration import RegistrationParser
 
 

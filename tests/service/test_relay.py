@@ -8,10 +8,11 @@ from zope.interface.verify import verifyObject
 
 from tests.doubles.dialling import GET
 from tests.doubles.relaying import OK, UPGRADE, UPLOAD, RelayTestCase
-from xproxy.service import served_slot
+from xproxy.service import linger
 from xproxy.service.backend import BackendConnection, BackendConnections
+from xproxy.service.linger import LINGER_S
 from xproxy.service.relay import HALF_CLOSED_S, RelayFactory
-from xproxy.service.served_slot import LINGER_S, ITracksExchanges
+from xproxy.service.served_slot import ITracksExchanges
 
 CLOSE = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -286,7 +287,7 @@ class EarlyTests(RelayTestCase):
     def test_a_slow_proxy_gets_everything(self) -> None:
         """A slot that ends waits for as long as its last bytes move."""
         waiting = [3000, 2000, 1000, 1000]
-        self.patch(served_slot, "unacknowledged_bytes", lambda transport: waiting.pop(0))
+        self.patch(linger, "unacknowledged_bytes", lambda transport: waiting.pop(0))
         slot = self.slots[0]
         backend = self.request(b"GET / HTTP/1.0\r\n\r\n")
         backend.deliver(CLOSE)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Optional
 
 from twisted.internet.error import ConnectionAborted, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol, ISSLTransport
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
@@ -50,6 +50,11 @@ def write_at_once(transport: Any, data: bytes) -> None:
         transport.write(data)  # The transport meets the same error in its doWrite, and reports the connection as lost.
     elif sent < len(data):
         transport.write(data[sent:])
+
+
+def closes_by_halves(transport: Any) -> bool:
+    """Whether our direction can be ended alone. Twisted's TLS transport claims what the TCP transport below it can do."""
+    return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)
 
 
 def is_quiet(transport: Any) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Callable, List, Optional
+
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from xproxy.tls.contexts import openssl_reason
@@ -18,6 +22,45 @@ class HandshakeFailed(Exception):
 
 class EndedByTLS(Exception):
     """The TLS connection ended in a way of its own. The text says which, on one line."""
+
+
+class Handshake:
+    """The handshake of one connection: bounded in time, and told to whoever waits for its end.
+
+    :param clock: IReactorTime.
+    :param abort: ends the connection, when the handshake takes too long.
+    :ivar late: it has taken too long.
+    """
+
+    def __init__(self, clock: Any, abort: Callable[[], object]) -> None:
+        self.late = False
+        self._abort = abort
+        self._timer: Optional[IDelayedCall] = clock.callLater(HANDSHAKE_TIMEOUT_S, self._too_late)
+        self._waiting: List[Deferred[None]] = []
+
+    def wait(self) -> Deferred[None]:
+        """Fires when the handshake is done, or the connection lost."""
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
+    def stop_timer(self) -> None:
+        """The handshake can't be late any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def over(self) -> None:
+        """The handshake is done, or the connection lost."""
+        self.stop_timer()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    def _too_late(self) -> None:
+        self._timer = None
+        self.late = True
+        self._abort()
 
 
 def why_lost(reason: Failure, shaken: bool, late: bool) -> Failure:

@@ -79,6 +79,11 @@ class ServedSlotFactory(WrappingFactory):
         return ServedSlot(self, wrapped, needs_ports=http)
 
 
+def _when_ready(connection: Any) -> Any:
+    """A connection over TLS is made when its handshake is done, or has failed."""
+    return connection.when_ready() if isinstance(connection, ServedSlot) else connection
+
+
 @implementer(IListeningPort)
 class SlotsPort:
     """See the module.
@@ -110,7 +115,8 @@ class SlotsPort:
         self._address = address
         self._drain_timeout_s = drain_timeout_s
         self._slot_factory = ServedSlotFactory(factory, self)
-        self._dialler = Dialler(reactor, lambda: acceptor.connect(self._slot_factory), address.count, delay, address.acceptor)
+        self._acceptor = acceptor
+        self._dialler = Dialler(reactor, self._connect, address.count, delay, address.acceptor)
         self._started = False
         self.offered = False
         self._waiters: List[Deferred[None]] = []
@@ -147,6 +153,9 @@ class SlotsPort:
         return self._address
 
     # -- whether there are to be slots
+
+    def _connect(self) -> Deferred[Any]:
+        return self._acceptor.connect(self._slot_factory).addCallback(_when_ready)
 
     def offer(self) -> None:
         """Dial and keep the slots up."""
@@ -208,7 +217,7 @@ class SlotsPort:
             seconds=self._drain_timeout_s,
         )
         for slot in list(self.slots):
-            slot.cut()
+            slot.abortConnection()  # Not closed: nobody is to take what was sent for a whole response.
 
     def _check_stopped(self) -> None:
         if not self._waiters or self.slots:

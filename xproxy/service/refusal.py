@@ -24,6 +24,36 @@ class SlotRefused(Exception):
     """The other end does not take the slot. The text says why, on one line."""
 
 
+class UnaskedResponse:
+    """What comes on a slot that carries no exchange, as far as it may be such a response.
+
+    :ivar said: the response, as much of it as is kept; empty as long as none has begun.
+    """
+
+    __slots__ = ("said", "_begun")
+
+    def __init__(self) -> None:
+        self.said = b""
+        self._begun = b""
+        """What may still become a response, or a request."""
+
+    def look(self, data: bytes) -> bytes:
+        """Look at what comes first. Returns what is a request; nothing, while it can't be told or where it is a response."""
+        data = self._begun + data
+        self._begun = b""
+        if data.startswith(RESPONSE_BEGINS):
+            self.more(data)
+            return b""
+        if RESPONSE_BEGINS.startswith(data):
+            self._begun = data
+            return b""
+        return data
+
+    def more(self, data: bytes) -> None:
+        """More of the response."""
+        self.said = (self.said + data)[:MAX_REFUSAL_BYTES]
+
+
 def refusal_reason(response: bytes) -> str:
     """What a response on an idle slot says, on one line for the log.
 

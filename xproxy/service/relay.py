@@ -32,13 +32,14 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from xproxy.http1.request import IDEMPOTENT
+from xproxy.net.plain import closes_by_halves
 from xproxy.service.backend import BackendConnection, BackendConnections
 from xproxy.service.relay_tracker import RelayTracker
 from xproxy.service.served_slot import ITracksExchanges, ServedSlot
@@ -128,7 +129,7 @@ class Relay(Protocol, TimeoutMixin):
             self.transport.loseConnection()
         elif self._backend_ended:
             self._close_both()
-        elif _closes_by_halves(backend.transport):
+        elif closes_by_halves(backend.transport):
             self.setTimeout(HALF_CLOSED_S)
             backend.transport.unregisterProducer()
             backend.transport.loseWriteConnection()
@@ -147,7 +148,7 @@ class Relay(Protocol, TimeoutMixin):
 
     def timeoutConnection(self) -> None:
         """Half closed, and silent for too long."""
-        self.transport.cut()
+        self.transport.abortConnection()
 
     # -- the backend
 
@@ -267,7 +268,7 @@ class Relay(Protocol, TimeoutMixin):
         cut = not clean and not self._backend_ended and tracker.end_completes
         self._part()
         if cut:
-            self.transport.cut()
+            self.transport.abortConnection()
         elif tracker.phase is not Phase.ANSWERED:
             self.transport.finish()
 
@@ -307,8 +308,3 @@ class RelayFactory(Factory):
     def buildProtocol(self, addr: Optional[IAddress]) -> Relay:
         """The protocol of a new slot."""
         return Relay(self._clock, self._connections, self._unreachable)
-
-
-def _closes_by_halves(transport: Any) -> bool:
-    # Twisted's TLS transport claims the interfaces of the TCP transport below it.
-    return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)

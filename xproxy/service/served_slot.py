@@ -18,8 +18,6 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
-    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
@@ -33,19 +31,15 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, alsoProvides, directlyProvides
 
 from xproxy.net.keepalive import watch_peer
-from xproxy.net.outlet import unacknowledged_bytes
-from xproxy.net.plain import write_at_once
-from xproxy.service.handshake import HANDSHAKE_TIMEOUT_S, why_lost
-from xproxy.service.refusal import MAX_REFUSAL_BYTES, RESPONSE_BEGINS, SlotRefused, refusal_reason
+from xproxy.net.plain import closes_by_halves, write_at_once
+from xproxy.service.handshake import Handshake, why_lost
+from xproxy.service.linger import Linger
+from xproxy.service.refusal import SlotRefused, UnaskedResponse, refusal_reason
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 from xproxy.slots.tracker import ExchangeTracker, Phase
 
 if TYPE_CHECKING:
     from xproxy.service.port import ServedSlotFactory
-
-LINGER_S = 5.0
-"""How long the other end may take to close after our last words, or to take some more of them, in seconds; nginx
-lingering_timeout 5s."""
 
 _last_words = {
     Phase.IDLE: CLOSING_RESPONSE,
@@ -89,15 +83,10 @@ class ServedSlot(ProtocolWrapper):
         self._producing = False
         self._heard = False
         self._early_producer: Any = None
-        self._linger: Optional[IDelayedCall] = None
-        self._handshake: Optional[IDelayedCall] = None
+        self._linger: Optional[Linger] = None
+        self._handshake: Optional[Handshake] = None
         self._secure = False
-        self._late = False
-        self._begun = b""
-        """What may become a response, which nobody asked for, or a request."""
-        self._refusal: Optional[bytes] = None
-        """Such a response, as far as it is there."""
-        self._unsent = 0
+        self._response = UnaskedResponse()
         # Whoever connects us asks once, here, whether we want to hear of half-closed connections.
         if IHalfCloseableProtocol.providedBy(wrapped):
             directlyProvides(self, IHalfCloseableProtocol)
@@ -110,7 +99,7 @@ class ServedSlot(ProtocolWrapper):
         self._secure = ISSLTransport.providedBy(transport)
         if getattr(transport, "wrappedProtocol", None) is self and self._secure:
             # Twisted's TLS tells us when the handshake is done. Where others stand between, as for "ssl:", nobody does.
-            self._handshake = self._port.reactor.callLater(HANDSHAKE_TIMEOUT_S, self._too_late)
+            self._handshake = Handshake(self._port.reactor, transport.abortConnection)
         else:
             self.parked_at = self._port.reactor.seconds()
         self._port.slot_parked(self)
@@ -135,35 +124,27 @@ class ServedSlot(ProtocolWrapper):
 
     def handshakeCompleted(self) -> None:
         """See IHandshakeListener. Twisted calls it before it ends a connection whose certificate is for another name."""
-        self._stop_handshake_timer()
+        assert self._handshake is not None
         self.parked_at = self._port.reactor.seconds()
+        self._handshake.over()
         if IHandshakeListener.providedBy(self.wrappedProtocol):
             self.wrappedProtocol.handshakeCompleted()
 
-    def _too_late(self) -> None:
-        self._handshake = None
-        self._late = True
-        self.transport.abortConnection()
-
-    def _stop_handshake_timer(self) -> None:
-        timer, self._handshake = self._handshake, None
-        if timer is not None:
-            timer.cancel()
+    def when_ready(self) -> Any:
+        """None; while a handshake goes on a Deferred that fires when that is done, or the connection lost."""
+        return None if self._handshake is None or self.parked_at is not None else self._handshake.wait()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the proxy."""
         if self.closing:
-            if self._refusal is not None:
-                self._refusal = (self._refusal + data)[:MAX_REFUSAL_BYTES]
+            if self._response.said:
+                self._response.more(data)
             return
-        if self._begun or (data[:1] == b"H" and self.tracker.phase is Phase.IDLE):
-            data = self._begun + data
-            self._begun = b""
-            if data.startswith(RESPONSE_BEGINS):
-                self._refused(data)
-                return
-            if RESPONSE_BEGINS.startswith(data):
-                self._begun = data
+        if self.tracker.phase is Phase.IDLE:
+            data = self._response.look(data)
+            if not data:
+                if self._response.said:
+                    self._close(b"")  # The acceptor will not have this slot, or is none.
                 return
         if not self._heard:
             self._heard = True
@@ -173,11 +154,6 @@ class ServedSlot(ProtocolWrapper):
         self.wrappedProtocol.dataReceived(data)
         if self._draining:
             self._close_soon()
-
-    def _refused(self, data: bytes) -> None:
-        """No request begins so: the acceptor says why it will not have this slot, or is none."""
-        self._refusal = data[:MAX_REFUSAL_BYTES]
-        self._close(b"")
 
     def readConnectionLost(self) -> None:
         """The other end closed its side; only heard where the protocol wants to hear it."""
@@ -194,18 +170,19 @@ class ServedSlot(ProtocolWrapper):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.closing = True
-        self._stop_handshake_timer()
         if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
+            self._linger.stop()
         try:
             self._take_protocol_off(reason)
         finally:
-            if self._refusal is not None:
-                reason = Failure(SlotRefused(refusal_reason(self._refusal)))
+            if self._response.said:
+                reason = Failure(SlotRefused(refusal_reason(self._response.said)))
             elif self._secure:
-                reason = why_lost(reason, self.parked_at is not None, self._late)
+                late = self._handshake is not None and self._handshake.late
+                reason = why_lost(reason, self.parked_at is not None, late)
             self._port.slot_lost(self, reason)
+            if self._handshake is not None:
+                self._handshake.over()
 
     def _take_protocol_off(self, reason: Failure) -> None:
         wrapped, self.wrappedProtocol = self.wrappedProtocol, None
@@ -216,13 +193,13 @@ class ServedSlot(ProtocolWrapper):
 
     def getHost(self) -> IAddress:
         """See ITransport."""
-        return self._shown(self.transport.getHost())
+        return self._address(self.transport.getHost())
 
     def getPeer(self) -> IAddress:
         """See ITransport: the acceptor."""
-        return self._shown(self.transport.getPeer())
+        return self._address(self.transport.getPeer())
 
-    def _shown(self, address: IAddress) -> IAddress:
+    def _address(self, address: IAddress) -> IAddress:
         return IPv4Address("TCP", "127.0.0.1", 0) if self._needs_ports and isinstance(address, UNIXAddress) else address
 
     def write(self, data: bytes) -> None:
@@ -249,7 +226,7 @@ class ServedSlot(ProtocolWrapper):
 
     def loseWriteConnection(self) -> None:
         """See IHalfCloseableDescriptor. TLS has no half-closed connections here: it is closed as a whole."""
-        if self._closes_by_halves():
+        if closes_by_halves(self.transport):
             self.transport.loseWriteConnection()
         else:
             self.loseConnection()
@@ -301,10 +278,6 @@ class ServedSlot(ProtocolWrapper):
         if not self.closing:
             self._close(b"")
 
-    def cut(self) -> None:
-        """Close at once, whatever runs. A reset, so that nobody takes what was sent for a whole response."""
-        self.transport.abortConnection()
-
     def _close_soon(self) -> None:
         # The protocol that has just written the end of its response first finishes what it does, in this turn of the reactor.
         # What it wrote leaves after that, so no further request can have come when we look again.
@@ -325,20 +298,7 @@ class ServedSlot(ProtocolWrapper):
             transport.resumeProducing()  # To see the other end close, whatever the protocol thought of reading.
         if last_words:
             transport.write(last_words)
-        if self._closes_by_halves():
+        if closes_by_halves(self.transport):
             transport.loseWriteConnection()
-        self._unsent = unacknowledged_bytes(transport)
-        self._linger = self._port.reactor.callLater(LINGER_S, self._linger_over)
+        self._linger = Linger(self._port.reactor, transport)
         self._take_protocol_off(Failure(ConnectionDone("the slot was closed by its endpoint")))
-
-    def _linger_over(self) -> None:
-        self._linger = None
-        before, self._unsent = self._unsent, unacknowledged_bytes(self.transport)
-        if 0 < self._unsent < before:
-            self._linger = self._port.reactor.callLater(LINGER_S, self._linger_over)  # A slow reader, but it reads.
-        else:
-            self.transport.abortConnection()
-
-    def _closes_by_halves(self) -> bool:
-        # Twisted's TLS transport claims the interfaces of the TCP transport below it.
-        return IHalfCloseableDescriptor.providedBy(self.transport) and not self._secure
