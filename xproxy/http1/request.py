@@ -6,7 +6,7 @@ import re
 from typing import Optional, Union
 
 from xproxy.http1 import grammar, names
-from xproxy.http1.body import BodyReader, ChunkedBody, LengthBody
+from xproxy.http1.body import ChunkedBody, LengthBody
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.fields import Fields, parse_fields
 from xproxy.http1.limits import HeadLimits, remember
@@ -167,7 +167,7 @@ def _bad_line(line: bytes, limits: HeadLimits) -> BadMessage:
     return BadMessage(400, "request-line")
 
 
-def request_body(head: RequestHead, limits: HeadLimits) -> Optional[BodyReader]:
+def request_body(head: RequestHead, limits: HeadLimits) -> Optional[Union[LengthBody, ChunkedBody]]:
     """The reader of a request's body (RFC 9112 section 6.3), None when there is none."""
     if head.fields.chunked:
         return ChunkedBody(limits)

@@ -178,11 +178,11 @@ class ResourceMixin:
         self.assertEqual(statuses(client.take()), [502])
 
     def test_host_missing(self: Any) -> None:
-        """HTTP/1.0 needs none; the service gets the name that the site has."""
+        """HTTP/1.0 needs none; the service is told where the request came in, as by the front."""
         rig, web = self.web()
         service = rig.slot()
         client = web.client(b"GET / HTTP/1.0\r\n\r\n")
-        self.assertEqual(request_head(service).host, b"127.0.0.1")
+        self.assertEqual(request_head(service).host, b"127.0.0.1:8080")
         self.assertEqual(request_head(service).fields.get(b"via"), b"1.0 xproxy")
         rig.exchange(service, OK)
         self.assertEqual(statuses(client.take()), [200])

@@ -288,13 +288,6 @@ class RefusalTests(RigCase):
         rig.client(UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"))
         self.assertEqual(request_head(service).upgrade, b"")
 
-    def test_not_with_a_body(self) -> None:
-        """What follows would be the body and the tunnel's at once."""
-        rig = self.make_rig()
-        service = rig.slot()
-        rig.client(UPGRADE.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\nhi"))
-        self.assertEqual(request_head(service).upgrade, b"")
-
     def test_client_is_gone_when_the_service_switches(self) -> None:
         """Nobody is left to tunnel for."""
         rig = self.make_rig()

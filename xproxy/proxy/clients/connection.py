@@ -92,6 +92,7 @@ class ClientConnection(Protocol):
     def connectionMade(self) -> None:
         """A client is here."""
         self.transport: Any = self.transport
+        self.provenance.our_end = self.transport.getHost
         self.intake = Intake(self)
         self.outlet: Outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
         self.front.clients.add(self)

@@ -130,10 +130,10 @@ class Intake:
         data, limits = self.buffer, self._connection.policy.head_limits
         end = head_end(data, limits, 0, self._searched)
         if not end:
-            if data == b"\r\n":  # An empty line behind a body: it belongs to no head (RFC 9112 section 2.2).
-                data = self.buffer = b""
-            elif data != b"\r":
+            if data.strip(b"\r\n"):
                 self._connection.on(Input.BEGUN)
+            else:  # Empty lines behind a body: they belong to no head (RFC 9112 section 2.2). A last CR may become another.
+                data = self.buffer = data[len(data) & ~1 :]
             self._searched = len(data)
             return None
         self._searched = 0
@@ -148,13 +148,15 @@ class Intake:
 
     # -- bodies
 
-    def read_body(self, head: RequestHead, kept_in: Optional[RequestBody]) -> None:
-        """Give the request its body.
+    def read_body(self, head: RequestHead, most_bytes: int, kept_in: Optional[RequestBody]) -> None:
+        """Give the request its body. Raises BadMessage: 413, of a body that announces more than ``most_bytes``.
 
         :param kept_in: where the body waits until it is whole; None: it is streamed, and the service sets the pace.
         """
         connection = self._connection
         reader = self._reader = request_body(head, connection.policy.head_limits)
+        assert reader is not None
+        reader.bound(most_bytes)
         self._inlet.size = BODY_READ_BYTES
         data, self.buffer = self.buffer, b""
         if data:

@@ -69,7 +69,7 @@ class ClientRequest:
             self._begin_body(head.fields.content_length)
         else:
             # No body, which some services want to be told where they expect one: a length of 0 goes on.
-            self._submit(head.fields.content_length, False, head.upgrade, self.began_at)
+            self._submit(head.fields.content_length, False, self.began_at)
 
     # -- the body
 
@@ -81,9 +81,9 @@ class ClientRequest:
         if head.expect_continue and not intake.buffer:
             connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not to.buffering:
-            self._submit(announced, head.fields.chunked, b"", gateway.monotonic())
+            self._submit(announced, head.fields.chunked, gateway.monotonic())
         if connection.state is _BODY:  # Nothing was answered meanwhile.
-            intake.read_body(head, body if to.buffering else None)
+            intake.read_body(head, to.body_limit, body if to.buffering else None)
 
     def count(self, content: bytes) -> None:
         """Some of the body has come: count it, and keep it unless it is streamed. Raises BadMessage."""
@@ -123,15 +123,15 @@ class ClientRequest:
 
     # -- the exchange
 
-    def _submit(self, length: int, chunked: bool, upgrade: bytes, now: float) -> None:
+    def _submit(self, length: int, chunked: bool, now: float) -> None:
         """Put a request without a body, or one whose body is streamed, on its way to a slot."""
         connection, to = self.connection, self.destination
         request_id = self.request_id = connection.gateway.request_id(self.head.fields)
-        message = outgoing(self.head, to, connection.provenance, request_id, length, chunked, upgrade)
+        message = outgoing(self.head, to, connection.provenance, request_id, length, chunked)
         pool, streaming = to.pool, connection.state is _BODY
         assert pool is not None
         self.exchange = exchange = Exchange(
-            self, pool, self.head.method, message, now, None, streaming, upgrade != b"", to.response_timeout
+            self, pool, self.head.method, message, now, None, streaming, self.head.upgrade, to.response_timeout
         )
         pool.submit(exchange)
 
@@ -144,7 +144,9 @@ class ClientRequest:
         message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, trailers)
         pool, now = to.pool, connection.gateway.monotonic()
         assert pool is not None
-        self.exchange = exchange = Exchange(self, pool, head.method, message, now, spool, response_timeout=to.response_timeout)
+        self.exchange = exchange = Exchange(
+            self, pool, head.method, message, now, spool, upgrade=head.upgrade, response_timeout=to.response_timeout
+        )
         pool.submit(exchange)
 
     # -- the answer of a service

@@ -21,6 +21,7 @@ from ...http1.limits import HeadLimits
 from ...http1.phrases import phrase
 from ...http1.request import RequestHead, parse_request_head
 from ...http1.response import ResponseHead
+from ...http1.target import local_host
 from ...net.peers import peer_host
 from ...net.spool import READ_BYTES
 from ..exchanges.errors import ExchangeError
@@ -80,7 +81,9 @@ def read_head(request: Request, limits: HeadLimits) -> RequestHead:
         host = host or lowered == b"host"
         lines.extend(b"%b: %b\r\n" % (name, value) for value in values)
     if not host:
-        lines.append(b"Host: %b\r\n" % (request.getRequestHostname() or b"localhost"))
+        ours = request.getHost()
+        scheme = b"https" if request.isSecure() else b"http"
+        lines.append(b"Host: %b\r\n" % local_host(getattr(ours, "host", ""), getattr(ours, "port", 0), scheme))
     lines.append(b"\r\n")
     return parse_request_head(b"".join(lines), limits)
 

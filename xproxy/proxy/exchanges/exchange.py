@@ -71,6 +71,7 @@ class Exchange:
     :param message: the outgoing head, and the body too when that is small.
     :param body: the rest of the body when it is not, whole; the exchange closes it.
     :param streaming: the body is still being received: more follows by ``request_more``.
+    :param upgrade: the protocols that the service is offered to switch to (``RequestHead.upgrade``), empty: none.
     :param arrival: when the request arrived (monotonic seconds): its place in the line.
     """
 
@@ -102,7 +103,7 @@ class Exchange:
         arrival: float,
         body: Optional[Spool] = None,
         streaming: bool = False,
-        upgrade: bool = False,
+        upgrade: bytes = b"",
         response_timeout: Optional[float] = None,
     ) -> None:
         self.caller: Optional[Caller] = caller

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import socket
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -34,6 +34,7 @@ from ...http1.body import BodyReader, CloseBody
 from ...http1.errors import BadMessage
 from ...http1.request import IDEMPOTENT, head_end
 from ...http1.response import ResponseHead, parse_response_head, response_body
+from ...http1.upgrade import check_switch
 from ...net.descriptors import unread
 from ...net.inlet import Inlet
 from ...net.outlet import Outlet
@@ -86,6 +87,8 @@ class LeasedSlot(Protocol):
         self._reusable = False
         self.began_at = 0.0
         self._interim = 0
+        self._switch: Optional[Tuple[ResponseHead, bytes]] = None
+        """A 101, and what came behind it, before the whole request was sent."""
         self._paused = False
         self._open = True
 
@@ -140,6 +143,7 @@ class LeasedSlot(Protocol):
         exchange = self.exchange
         if exchange is not None and self.state is _HEAD:
             self._expect_head(exchange, self.pool.monotonic())
+            self._switch_if_sent(exchange)
         return not self.outlet.draining
 
     def outlet_progress(self) -> None:
@@ -151,8 +155,10 @@ class LeasedSlot(Protocol):
     def outlet_drained(self) -> None:
         """The service took everything."""
         self.outlet_progress()
-        if self.exchange is not None:
-            self.exchange.drained()
+        exchange = self.exchange
+        if exchange is not None:
+            self._switch_if_sent(exchange)
+            exchange.drained()
 
     # -- the response
 
@@ -174,6 +180,10 @@ class LeasedSlot(Protocol):
 
     def _head_received(self, exchange: Exchange, data: bytes) -> None:
         exchange.answered = True
+        if self._switch is not None:  # The client took something, so reading went on.
+            self._switch = (self._switch[0], self._switch[1] + data)
+            self.pause()
+            return
         if self._buffer:
             data = self._buffer + data
         while True:
@@ -369,13 +379,30 @@ class LeasedSlot(Protocol):
     # -- tunnels
 
     def _upgraded(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
-        if not exchange.upgrade or exchange.caller is None:
-            raise BadMessage(502, "upgrade-not-asked-for")
+        check_switch(head.fields.upgrade, exchange.upgrade)
+        if exchange.caller is None:
+            raise BadMessage(502, "client-lost")
+        if exchange.streaming or self.outlet.draining:
+            # The client's request goes first: what follows it on this connection belongs to the tunnel.
+            self._switch = (head, rest)
+            self.pause()
+            return
         self.state = _TUNNEL
         exchange.began = True
         self.deadline = NEVER
         self._buffer = b""
         exchange.caller.response_upgraded(head, rest)
+
+    def _switch_if_sent(self, exchange: Exchange) -> None:
+        """The service has switched protocols, and the rest of the request may have been sent meanwhile."""
+        if self._switch is not None and not exchange.streaming and not self.outlet.draining:
+            head, rest = self._switch
+            self._switch = None
+            self.resume()
+            try:
+                self._upgraded(exchange, head, rest)
+            except BadMessage as error:
+                self._fail(ServiceFailed(error.reason), "bad-response")
 
     def end_tunnel(self, half: bool) -> None:
         """The client closed its side of the tunnel (``half``), or is gone."""

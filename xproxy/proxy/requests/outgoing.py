@@ -21,20 +21,19 @@ def outgoing(
     request_id: bytes,
     length: int = -1,
     chunked: bool = False,
-    upgrade: bytes = b"",
 ) -> bytes:
     """The head for the service.
 
     :param request_id: for X-Request-ID.
     :param length: of the body; -1: there is none, or it is chunked. 0 goes on: some services want it where they expect a body.
-    :param upgrade: the protocols that the client would switch to, empty: none that go on.
     """
     fields = head.fields
     if head.method == b"OPTIONS" and fields.max_forwards > 0:  # RFC 9110 section 7.6.2.
         fields = fields.with_max_forwards(fields.max_forwards - 1)
-    block = provenance.block(fields, head.host, head.minor, to.set_host)
+    set_host = to.set_host if to.set_host or head.host else provenance.local_host()
+    block = provenance.block(fields, head.host, head.minor, set_host)
     path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
-    return request_head(head.method, path, block, length, chunked, request_id, upgrade)
+    return request_head(head.method, path, block, length, chunked, request_id)
 
 
 def outgoing_whole(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from ...http1.fields import Fields
 from ...http1.forward import forwarding_block
 from ...http1.request import RequestHead
+from ...http1.target import local_host
 from ...slots.access import allowed
 from .policy import Destination, Policy
 
@@ -19,10 +20,12 @@ class Provenance:
     :ivar subject: of the client's certificate; empty: it has shown none.
     :ivar version: of the protocol, when that is not HTTP/1.x.
     :ivar trusted: what the client says about where its requests come from is believed.
+    :ivar our_end: asks for the address of our end of the connection; None: it has none.
     """
 
     __slots__ = (
-        "policy", "peer", "scheme", "subject", "version", "trusted", "_fields", "_host", "_minor", "_set_host", "_block",
+        "policy", "peer", "scheme", "subject", "version", "trusted", "our_end", "_fields", "_host", "_minor", "_set_host",
+        "_block",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, peer: str, scheme: bytes, subject: bytes = b"", version: bytes = b"") -> None:
@@ -32,6 +35,7 @@ class Provenance:
         self.subject = subject
         self.version = version
         self.trusted = peer != "" and allowed(peer, policy.trusted_proxies)
+        self.our_end: Optional[Callable[[], Any]] = None
         # Clients repeat themselves: the fields last passed on (mostly the same object), and the block made of them.
         self._fields: Optional[Fields] = None
         self._host = self._set_host = self._block = b""
@@ -39,7 +43,9 @@ class Provenance:
 
     def under(self, policy: Policy) -> Provenance:
         """The same under another policy."""
-        return Provenance(policy, self.peer, self.scheme, self.subject, self.version)
+        successor = Provenance(policy, self.peer, self.scheme, self.subject, self.version)
+        successor.our_end = self.our_end
+        return successor
 
     def came_with_tls(self, head: RequestHead) -> bool:
         """Whether a request came with TLS: to us, or, as a trusted proxy says, to it."""
@@ -51,6 +57,11 @@ class Provenance:
     def hsts(self, head: RequestHead, to: Destination) -> bytes:
         """The Strict-Transport-Security of an answer, empty: none (RFC 6797 section 7.2: never without TLS)."""
         return to.hsts if to.hsts and self.came_with_tls(head) else b""
+
+    def local_host(self) -> bytes:
+        """The Host for a request that names none: where it came in."""
+        ours = self.our_end() if self.our_end is not None else None
+        return local_host(getattr(ours, "host", ""), getattr(ours, "port", 0), self.scheme)
 
     def block(self, fields: Fields, host: bytes, minor: int, set_host: bytes) -> bytes:
         """The outgoing header block, worked out once for requests that repeat their fields."""
