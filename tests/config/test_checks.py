@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.endpoints import clientFromString
 from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.config import Unfit, checks
@@ -152,6 +153,22 @@ class EndpointTests(Checking):
                 f"must be an endpoint description such as tcp:8080:interface=127.0.0.1, not '{written}';"
                 f" did you mean '{meant}'?",
             )
+
+    def test_what_was_meant_by_a_client_s(self) -> None:
+        for written, meant in (
+            ("8000", "tcp:127.0.0.1:8000"),
+            (":8000", "tcp:127.0.0.1:8000"),
+            ("tcp:8000", "tcp:127.0.0.1:8000"),
+            ("localhost:8000", "tcp:127.0.0.1:8000"),
+            ("10.0.0.1:8000", "tcp:10.0.0.1:8000"),
+            ("example.com:8000", "tcp:example.com:8000"),
+            ("http://10.0.0.1:8000/", "tcp:10.0.0.1:8000"),
+            ("/run/x.sock", "unix:/run/x.sock"),
+        ):
+            self.assertEqual(checks.client_meant(written), f"did you mean '{meant}'?")
+            clientFromString(None, meant)
+        for written in ("", "x", "[::1]:80", "tcp:a:b", "99999"):
+            self.assertEqual(checks.client_meant(written), "")
 
     def test_numbers(self) -> None:
         self.assertTrue(self.refused(checks.endpoint, 80).endswith("not 80; did you mean 'tcp:80'?"))

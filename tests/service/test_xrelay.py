@@ -70,7 +70,8 @@ class ServiceTests(TestCase):
     def test_refused(self) -> None:
         for words, expected in (
             (["--backend", "nope:1", *SLOTS], "bad --backend 'nope:1': not a client endpoint"),
-            (["--backend", "tcp:1", *SLOTS], "lacks an argument"),
+            (["--backend", "tcp:1", *SLOTS], "did you mean 'tcp:127.0.0.1:1'?"),
+            (["--backend", "127.0.0.1:8000", *SLOTS], "did you mean 'tcp:127.0.0.1:8000'?"),
             ([*BACKEND, "--slots", "slots:tcp:a:1"], "bad --slots: slots:tcp:a:1: count= is missing"),
             ([*BACKEND, "--slots", "slots:"], "bad --slots: slots: needs the client endpoint"),
             ([*BACKEND, "--slots", "slots:tcp:a:1:count=1:pool=/"], "cannot be a pool's name"),

@@ -9,10 +9,10 @@ import stat
 from enum import Enum
 from typing import Optional, Tuple
 
+from ..config.checks import MAX_SOCKET_PATH_BYTES
 from ..startup import StartupError, os_reason
 
-MAX_PATH_BYTES = 107
-"""sun_path has 108 bytes on Linux, the last one a zero; unix(7)."""
+MAX_PATH_BYTES = MAX_SOCKET_PATH_BYTES
 
 
 class Found(Enum):

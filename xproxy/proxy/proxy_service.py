@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from zope.interface import implementer
 
 from .. import config as cfg
+from ..config.checks import BALANCED
 from ..interfaces import ILeaseHolder, ISlotSource
 from ..log_file import LogFile
 from ..metrics import ProxyCounts
@@ -24,10 +25,6 @@ from .clients.front import HTTPFront
 from .clients.https import HTTPSFront
 from .requests.access_log import AccessLog
 from .requests.gateway import Gateway
-
-BALANCED = "haproxy:"
-"""In front of an endpoint: balancers begin its connections with a PROXY header. Twisted's own ``haproxy:`` decides on the first
-chunk it gets, which may be a part of one; ours takes its place."""
 
 
 def open_access_log(config: cfg.ProxyConfig) -> Optional[AccessLog]:

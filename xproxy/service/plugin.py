@@ -70,14 +70,17 @@ def connector(reactor: Any, client: str) -> Any:
     """``clientFromString``, whose many ways to refuse a description all become ValueError."""
     from twisted.internet.endpoints import clientFromString
 
+    from xproxy.config.checks import client_meant
     from xproxy.startup import os_reason
 
     try:
         return clientFromString(reactor, client)
     except TypeError as error:
-        raise ValueError("the client endpoint lacks an argument, or has one too many or unknown") from error
+        hint = client_meant(client) or "it lacks an argument, or has one too many or unknown"
+        raise ValueError(f"not a client endpoint: {hint}") from error
     except Exception as error:
-        raise ValueError(f"not a client endpoint: {_tls_mistake(error) or os_reason(error)}") from error
+        reason = client_meant(client) or _tls_mistake(error) or os_reason(error)
+        raise ValueError(f"not a client endpoint: {reason}") from error
 
 
 def _tls_mistake(error: Exception) -> str:

@@ -1,7 +1,17 @@
 """Checks of single values: a kind of value each, with what is allowed in words."""
 
 from .check import Check, list_of, of_text
-from .endpoints import BALANCED, Place, endpoint, endpoint_or_none, place_of, plain_endpoint, waits_for_systemd
+from .endpoints import (
+    BALANCED,
+    MAX_SOCKET_PATH_BYTES,
+    Place,
+    client_meant,
+    endpoint,
+    endpoint_or_none,
+    place_of,
+    plain_endpoint,
+    waits_for_systemd,
+)
 from .names import (
     cidr,
     directory,
@@ -22,9 +32,11 @@ from .plain import content, field_value, https_port, on_off, one_number_of, one_
 
 __all__ = [
     "BALANCED",
+    "MAX_SOCKET_PATH_BYTES",
     "Check",
     "Place",
     "cidr",
+    "client_meant",
     "content",
     "directory",
     "endpoint",

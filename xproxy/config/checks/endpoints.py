@@ -20,7 +20,8 @@ MAX_SOCKET_PATH_BYTES = 107
 """``sun_path`` has 108 bytes on Linux, one of them the closing NUL (unix(7))."""
 
 BALANCED = "haproxy:"
-"""In front of an endpoint: its connections begin with a PROXY header."""
+"""In front of an endpoint: balancers begin its connections with a PROXY header. Twisted's own ``haproxy:`` decides on the first
+chunk it gets, which may be a part of one; ours takes its place."""
 
 _PORT = re.compile(r"(?:^|:)(?:tcp6?|ssl|tls):(?:port=)?(-?[0-9]+)(?::|$)")
 
@@ -207,6 +208,18 @@ def _suggestion(given: str) -> str:
     if colon and port.isdigit() and int(port) <= 65535 and _is_address(address):
         return _tcp(f"[{address}]", port)
     return ""
+
+
+def client_meant(given: str) -> str:
+    """A hint at the client endpoint description that was probably meant; empty: there is no guess."""
+    match = _UNIX.fullmatch(given)
+    if match is not None:
+        return f"did you mean 'unix:{match['path']}'?"
+    match = _ADDRESS.fullmatch(given)
+    if match is None or int(match["port"]) > 65535 or (match["host"] or "").startswith("["):
+        return ""
+    host = match["host"] if match["host"] not in (None, "", "*", "0.0.0.0", "localhost") else "127.0.0.1"
+    return f"did you mean 'tcp:{host}:{match['port']}'?"
 
 
 def _is_address(text: str) -> bool:
