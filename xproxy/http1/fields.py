@@ -37,12 +37,13 @@ class Fields:
     :ivar passed_on: the lines that go on to the other side: neither hop-by-hop (RFC 9110 section 7.6.1) nor written by us.
     :ivar special: what was received of the fields that the proxy knows, by lower-case name, lines joined with ``", "``.
     :ivar client_text: room for a log: the form in which it quotes what the client says of itself, and the text.
+    :ivar onward: room for whoever sends them on: under which conditions, and the outgoing block.
     :ivar secret: a credential is among the fields, so the block is not remembered beyond its connection.
     """
 
     __slots__ = (
         "block", "content_length", "chunked", "framing_fault", "close", "keep_alive", "upgrade", "takes_trailers", "host",
-        "expect_continue", "passed_on", "special", "secret", "client_text", "_pairs",
+        "expect_continue", "passed_on", "special", "secret", "client_text", "onward", "_pairs",
     )  # fmt: skip
 
     def __init__(self, block: bytes, special: Mapping[bytes, bytes]) -> None:
@@ -53,6 +54,7 @@ class Fields:
         self.chunked = self.close = self.keep_alive = self.expect_continue = self.takes_trailers = self.secret = False
         self.upgrade = self.host = self.passed_on = b""
         self.client_text = ("", "")
+        self.onward: Optional[Tuple[object, bytes]] = None
         self._pairs: Optional[Tuple[Tuple[bytes, bytes], ...]] = None
 
     def pairs(self) -> Tuple[Tuple[bytes, bytes], ...]:
@@ -76,6 +78,7 @@ class Fields:
     def with_max_forwards(self, hops: int) -> Fields:
         """The same fields, to be passed on with this Max-Forwards."""
         changed = copy.copy(self)
+        changed.onward = None
         lines = _without(self.passed_on.splitlines(keepends=True), frozenset((b"max-forwards",)))
         changed.passed_on = b"".join(lines) + b"Max-Forwards: %d\r\n" % hops
         return changed

@@ -26,7 +26,6 @@ from ...net.outlet import Outlet
 from ...net.sweep import NEVER
 from ...tls.secure_socket import SecureInlet
 from ..requests.answers import http1_answer
-from ..requests.provenance import Provenance
 from .intake import Intake
 from .request import ClientRequest
 from .states import TABLE, Do, Input, State, on
@@ -86,13 +85,12 @@ class ClientConnection(Protocol):
         self.gateway = gateway
         self.policy = policy = gateway.policy
         """Of the request that is there, or comes next."""
-        self.provenance = Provenance(policy, peer, self.scheme)
+        self.provenance = front.provenances[self.scheme].find(policy, peer)
         self.deadline = gateway.monotonic() + policy.timeouts.head
 
     def connectionMade(self) -> None:
         """A client is here."""
         self.transport: Any = self.transport
-        self.provenance.our_end = self.transport.getHost
         self.intake = Intake(self)
         self.outlet: Outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
         self.front.clients.add(self)

@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory
 
 from ...net.peers import peer_host
 from ..requests.gateway import Gateway
+from ..requests.provenance import Provenances
 from .connection import ClientConnection
 
 
@@ -30,6 +31,8 @@ class HTTPFront(Factory):
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.clients: Set[Client] = set()
+        self.provenances = {scheme: Provenances(scheme) for scheme in (b"http", b"https")}
+        """Of HTTP/1.1 clients."""
         self.on_empty: Optional[Callable[[], None]] = None
         """Called when the last client is gone, once somebody waits for that."""
 

@@ -140,7 +140,7 @@ class Handshake(Protocol):
         else:
             successor = SecureConnection(self._front, self.peer)
         if self._secure.certificates.asks_clients:
-            successor.provenance.subject = subject_of(connection.tls)
+            successor.provenance = successor.provenance.of_subject(subject_of(connection.tls))
         transport.protocol = successor
         successor.makeConnection(transport)
         self._end("done")

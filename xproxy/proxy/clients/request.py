@@ -62,6 +62,8 @@ class ClientRequest:
     def start(self) -> None:
         """Begin what was decided of the request. Raises BadMessage."""
         head, connection = self.head, self.connection
+        if not head.host:
+            connection.provenance = connection.provenance.at(connection.transport.getHost())
         self.destination, own = decide(head, connection.provenance)
         if own is not None:
             self.answer(own)

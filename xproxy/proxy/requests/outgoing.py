@@ -30,7 +30,7 @@ def outgoing(
     fields = head.fields
     if head.method == b"OPTIONS" and fields.max_forwards > 0:  # RFC 9110 section 7.6.2.
         fields = fields.with_max_forwards(fields.max_forwards - 1)
-    set_host = to.set_host if to.set_host or head.host else provenance.local_host()
+    set_host = to.set_host if to.set_host or head.host else provenance.local_host
     block = provenance.block(fields, head.host, head.minor, set_host)
     path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
     return request_head(head.method, path, block, length, chunked, request_id)
