@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 from zope.interface.verify import verifyObject
 
@@ -212,7 +213,7 @@ class LeaseTests(SceneTestCase):
         def none_left(descriptor: int) -> int:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        dup = self.patch(os, "dup", none_left)
+        dup = self.patch(socket.socket, "dup", none_left)
         proxy.ask(1.0)
         dup.restore()
         self.assertTrue(slot.service_sees_end())
@@ -403,7 +404,7 @@ class ShareTests(SceneTestCase):
         def none_left(descriptor: int) -> int:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        dup = self.patch(os, "dup", none_left)
+        dup = self.patch(socket.socket, "dup", none_left)
         sharer = self.share()
         dup.restore()
         self.assertEqual(sharer.unavailable, 1)

@@ -11,27 +11,36 @@ import select
 import socket
 from typing import Any, Dict, List
 
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, IProtocol, IProtocolFactory, IReactorSocket
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableDescriptor,
+    IProtocol,
+    IProtocolFactory,
+    IReactorSocket,
+    IUNIXTransport,
+)
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.world.descriptors import OWN, Descriptors
 from tests.world.peers import Peer
-from tests.world.sockets import MemorySocket
 from xproxy.net.descriptors import IDescriptors
+
+HERE = IPv4Address("TCP", "127.0.0.1", 8080)
 
 
 class LoopTransport(tcp.Connection):
     """Twisted's transport over a socket of either kind."""
 
-    def __init__(self, skt: Any, protocol: IProtocol, reactor: Any, peer: IAddress) -> None:
+    def __init__(self, skt: Any, protocol: IProtocol, reactor: Any, peer: IAddress, host: IAddress = HERE) -> None:
         super().__init__(skt, protocol, reactor)
         self.connected = 1
         self._peer = peer
+        self._host = host
         self.startReading()
 
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -42,25 +51,33 @@ class LoopTransport(tcp.Connection):
         return self._peer
 
     def getHost(self) -> IAddress:
-        """An address."""
-        return IPv4Address("TCP", "127.0.0.1", 8080)
+        """The address it was given."""
+        return self._host
+
+
+@implementer(IUNIXTransport)
+class LoopUNIXTransport(unix._SendmsgMixin, LoopTransport):
+    """One that carries descriptors."""
+
+    _writeSomeDataBase = tcp.Connection
+
+    def __init__(self, skt: Any, protocol: IProtocol, reactor: Any, peer: IAddress, host: IAddress = HERE) -> None:
+        unix._SendmsgMixin.__init__(self)
+        LoopTransport.__init__(self, skt, protocol, reactor, peer, host)
 
 
 @implementer(IReactorSocket)
-class LoopReactor(Clock):
-    """A Clock that also reads and writes. Nothing happens outside of ``settle`` and ``pass_time``; what a protocol raises
-    comes out of them.
+class Loop(Clock):
+    """A Clock that can also read and write.
 
-    :param descriptors: whose numbers are adopted.
+    :param descriptors: those of the process; their numbers are adopted.
     """
 
-    def __init__(self, descriptors: Descriptors = OWN) -> None:
+    def __init__(self, descriptors: Descriptors) -> None:
         super().__init__()
         self.descriptors = descriptors
         self.readers: Dict[Any, None] = {}
         self.writers: Dict[Any, None] = {}
-        self.peers: List[Peer] = []
-        self.most_turns = 20_000
         self.addReader = self.readers.setdefault
         self.addWriter = self.writers.setdefault
 
@@ -98,7 +115,37 @@ class LoopReactor(Clock):
         """See IReactorSocket."""
         raise NotImplementedError("no datagrams here")
 
-    # -- the loop
+    @staticmethod
+    def is_ready(transport: Any, reading: bool) -> bool:
+        """Whether there is something to read, or room to write."""
+        skt = transport.socket
+        if hasattr(skt, "readable"):
+            return bool(skt.readable if reading else skt.writable)
+        poll = select.poll()
+        poll.register(skt, select.POLLIN if reading else select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def react(self, transport: Any, reading: bool) -> None:
+        """Let a transport read or write: what ``posixbase`` does with what comes of it."""
+        why: Any = transport.doRead() if reading else transport.doWrite()
+        if why is None:
+            return
+        self.removeReader(transport)
+        if reading and isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(transport):
+            transport.readConnectionLost(Failure(why))
+        else:
+            self.removeWriter(transport)
+            transport.connectionLost(Failure(why))
+
+
+class LoopReactor(Loop):
+    """The only process there is. Nothing happens outside of ``settle`` and ``pass_time``; what a protocol raises comes out of
+    them."""
+
+    def __init__(self) -> None:
+        super().__init__(OWN)
+        self.peers: List[Peer] = []
+        self.most_turns = 20_000
 
     def settle(self) -> None:
         """Go on until nothing moves any more."""
@@ -122,32 +169,12 @@ class LoopReactor(Clock):
             moved = True
         for peer in self.peers:
             moved |= peer.pump()
-        for transport in [transport for transport in list(self.readers) if self._ready(transport, True)]:
+        for transport in [transport for transport in list(self.readers) if self.is_ready(transport, True)]:
             if transport in self.readers:
                 moved = True
-                self._react(transport, transport.doRead(), True)
-        for transport in [transport for transport in list(self.writers) if self._ready(transport, False)]:
+                self.react(transport, True)
+        for transport in [transport for transport in list(self.writers) if self.is_ready(transport, False)]:
             if transport in self.writers:
                 moved = True
-                self._react(transport, transport.doWrite(), False)
+                self.react(transport, False)
         return moved
-
-    @staticmethod
-    def _ready(transport: Any, reading: bool) -> bool:
-        skt = transport.socket
-        if type(skt) is MemorySocket:
-            return skt.readable if reading else skt.writable
-        poll = select.poll()
-        poll.register(skt, select.POLLIN if reading else select.POLLOUT)
-        return bool(poll.poll(0))
-
-    def _react(self, transport: Any, why: Any, reading: bool) -> None:
-        """What ``posixbase`` does with the result of a doRead or doWrite."""
-        if why is None:
-            return
-        self.removeReader(transport)
-        if reading and isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(transport):
-            transport.readConnectionLost(Failure(why))
-        else:
-            self.removeWriter(transport)
-            transport.connectionLost(Failure(why))

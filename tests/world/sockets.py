@@ -162,13 +162,21 @@ class End:
 
 
 def connected_ends(
-    capacity: int = CAPACITY, carry: Carry = at_once, family: socket.AddressFamily = socket.AF_UNIX
+    capacity: int = CAPACITY,
+    there: Carry = at_once,
+    family: socket.AddressFamily = socket.AF_UNIX,
+    back: Carry = at_once,
 ) -> Tuple[End, End]:
-    """The two ends of a connection. ``capacity``: of what the first sends; the second may send CAPACITY."""
-    there, back = Direction(capacity, carry), Direction(CAPACITY, carry)
+    """The two ends of a connection.
+
+    :param capacity: of what the first sends; the second may send CAPACITY.
+    :param there: how what the first sends arrives.
+    :param back: the same of the second.
+    """
+    to_second, to_first = Direction(capacity, there), Direction(CAPACITY, back)
     if family != socket.AF_UNIX:
-        there.back, back.back = back, there
-    return End(back, there, family), End(there, back, family)
+        to_second.back, to_first.back = to_first, to_second
+    return End(to_first, to_second, family), End(to_second, to_first, family)
 
 
 class Table(Protocol):

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from ..config import PoolConfig
 from ..handoff.path import Identity, identity, make_way
+from ..net.descriptors import descriptors_of
 from ..net.listening import BACKLOG, ensure_deferred
 from ..refusals import RefusalLog
 from ..startup import StartupError, os_reason
@@ -61,10 +62,10 @@ class HandoffConnection(Protocol):
         if isinstance(self._inner, RemoteHolder):
             self._inner.fileDescriptorReceived(descriptor)
         elif self._inner is None and self._descriptor < 0:
-            os.set_inheritable(descriptor, False)
+            self._factory.descriptors.keep(descriptor)
             self._descriptor = descriptor
         else:
-            os.close(descriptor)
+            self._factory.descriptors.close(descriptor)
             self._factory.refused("it sent a descriptor that nobody asked for")
             self.close()
 
@@ -103,7 +104,7 @@ class HandoffConnection(Protocol):
         self._stop_silence()
         self._factory.connections.pop(self, None)
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            self._factory.descriptors.close(self._descriptor)
             self._descriptor = -1
         if self._inner is not None:
             self._inner.connectionLost(reason)
@@ -121,6 +122,7 @@ class HandoffFactory(Factory):
 
     def __init__(self, acceptor: Acceptor, pools: Mapping[str, PoolConfig], clock: Any, monotonic: Callable[[], float]) -> None:
         self.clock = clock
+        self.descriptors = descriptors_of(clock)
         self.connections: Dict[HandoffConnection, None] = {}
         self._acceptor = acceptor
         self._one_byte_pool = pools.get("default") or next(iter(pools.values()))

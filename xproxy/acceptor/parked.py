@@ -73,7 +73,7 @@ class ParkedSlot:
 
     def copy(self) -> int:
         """A new descriptor of the lent socket, which is the caller's. Raises OSError when the process has too many."""
-        return os.dup(self._lent.fileno())
+        return self._lent.dup().detach()
 
     def spoke(self) -> bool:
         """Whether anything waits to be read, the end of file included: nothing may, on a slot that is clean."""

@@ -1,0 +1,205 @@
+"""The real parts in a world: acceptors, proxies and services, each in a process of its own, made as the commands make them."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Sequence
+
+from twisted.application.service import Service
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from tests.world.peers import Peer
+from tests.world.process import Process
+from tests.world.rig import make_config
+from tests.world.world import World
+from xproxy import config as cfg
+from xproxy.acceptor.acceptor_service import AcceptorService
+from xproxy.acceptor.handoff_server import HandoffFactory, HandoffServer
+from xproxy.handoff.client import HandoffClient
+from xproxy.proxy.proxy_service import ProxyService
+from xproxy.service.endpoint import SlotsServerEndpoint
+
+HANDOFF = "/handoff"
+"""The path of the handoff socket."""
+
+SLOTS_PORT = 9999
+FIRST_HTTP_PORT = 8080
+
+
+class MemoryHandoffServer(HandoffServer):
+    """The acceptor's end of the handoff socket: everything but what is done to the file system."""
+
+    def privilegedStartService(self) -> None:
+        """Listen."""
+        Service.privilegedStartService(self)
+        self._port = self._reactor.listenUNIX(self._path, self._factory)
+
+
+class AcceptorPart:
+    """``xacceptor``, or the acceptor of an embedded one.
+
+    :ivar service: the real one.
+    """
+
+    def __init__(self, process: Process, config: cfg.Config, handoff: str = HANDOFF) -> None:
+        self.process = process
+        self.service = AcceptorService(process, config, process.seconds)
+        if handoff:
+            factory = HandoffFactory(self.service.acceptor, config.pools, process, process.seconds)
+            server = MemoryHandoffServer(process, handoff, factory)
+            server.setServiceParent(self.service)
+            self.service._handoff.append(server)
+        self.service.privilegedStartService()
+        self.service.startService()
+
+    def census(self, pool: str = cfg.DEFAULT_POOL) -> Dict[str, Any]:
+        """What it has."""
+        return self.service.census()[pool]
+
+    def counts(self, pool: str = cfg.DEFAULT_POOL) -> Dict[str, int]:
+        """How many slots it has, and where."""
+        census = self.census(pool)
+        return {name: census[name] for name in ("slots", "idle", "leased")}
+
+
+class ProxyPart:
+    """``xproxy``.
+
+    :param acceptor: one in the same process; None: the one behind the handoff socket.
+    :ivar service: the real one.
+    """
+
+    def __init__(self, process: Process, config: cfg.Config, port: int, acceptor: Optional[AcceptorPart] = None) -> None:
+        self.process = process
+        self.port = port
+        self.service = ProxyService(process, config, process.seconds)
+        self.gateway = self.service.gateway
+        for pool in self.gateway.pools.values():
+            pool.splicer = None  # The kernel knows nothing of memory sockets.
+        self.client: Optional[HandoffClient] = None
+        if acceptor is None:
+            random = process.world.random
+            self.client = HandoffClient(process, HANDOFF, self.service, lambda attempt: 0.1 + random.random() / 10)
+            self.service.attach(self.client)
+        else:
+            self.service.attach(acceptor.service.local_source(self.service))
+        self.service.privilegedStartService()
+        self.service.startService()
+        if self.client is not None:
+            self.client.startService()
+
+    @property
+    def pool(self) -> Any:
+        """The default pool."""
+        return self.gateway.pools[cfg.DEFAULT_POOL]
+
+    def ask(self, data: bytes) -> Peer:
+        """A client that has sent ``data``."""
+        peer: Peer = self.process.world.dial(self.port, data)
+        return peer
+
+    def stop(self) -> None:
+        """Stop in order, as a drained one does."""
+        if self.client is not None:
+            self.client.stopService()
+        self.service.stopService()
+
+
+class Answers(Resource):
+    """A web application. ``held`` are the requests that it answers when it is told to.
+
+    :ivar running: how many it runs.
+    :ivar most: how many it ever ran at once.
+    """
+
+    isLeaf = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.holding = False
+        self.held: List[Request] = []
+        self.running = self.most = self.answered = 0
+
+    def render(self, request: Request) -> Any:
+        """Answer, now or later."""
+        self.running += 1
+        self.most = max(self.most, self.running)
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: self._gone(request))
+        if self.holding:
+            self.held.append(request)
+        else:
+            self._answer(request)
+        return NOT_DONE_YET
+
+    def _gone(self, request: Request) -> None:
+        self.running -= 1
+        if request in self.held:
+            self.held.remove(request)
+
+    def _answer(self, request: Request) -> None:
+        self.running -= 1
+        self.answered += 1
+        request.setHeader(b"content-length", b"%d" % len(self.name))
+        request.write(self.name.encode())
+        request.finish()
+
+    def let_go(self, count: int = 1) -> None:
+        """Answer some of those that are held, the oldest first."""
+        for _ in range(count):
+            self._answer(self.held.pop(0))
+
+
+class ServicePart:
+    """A Twisted web server on ``count`` slots, by the real endpoint.
+
+    :ivar application: what it serves.
+    """
+
+    def __init__(self, process: Process, count: int, pool: str = "") -> None:
+        self.process = process
+        self.application = Answers(process.name)
+        dialled = clientFromString(process, f"tcp:127.0.0.1:{SLOTS_PORT}")
+        endpoint = SlotsServerEndpoint(process, dialled, count, pool=pool, instance=process.name)
+        self.listening: IListeningPort = endpoint.make_port(Site(self.application, reactor=process))
+        self.listening.startListening()
+
+
+class Stage:
+    """A world with an acceptor, its proxies and its services.
+
+    :param pools: further pools.
+    :ivar acceptor: the acceptor that runs.
+    """
+
+    def __init__(self, seed: int = 0, pool: Optional[Dict[str, Any]] = None, pools: Sequence[str] = ()) -> None:
+        self.world = World(seed)
+        self.config = make_config({"slots": (f"tcp:{SLOTS_PORT}:interface=127.0.0.1",), **(pool or {})}, pools=pools)
+        self.proxies: List[ProxyPart] = []
+        self.services: List[ServicePart] = []
+        self.acceptor = self.start_acceptor()
+
+    def start_acceptor(self) -> AcceptorPart:
+        """An acceptor; another one where one has ended."""
+        self.acceptor = AcceptorPart(self.world.process("acceptor"), self.config)
+        return self.acceptor
+
+    def proxy(self, embedded: bool = False) -> ProxyPart:
+        """One proxy more."""
+        port = FIRST_HTTP_PORT + len(self.proxies)
+        config = make_config(proxy={"http": (f"tcp:{port}:interface=127.0.0.1",)})
+        process = self.acceptor.process if embedded else self.world.process(f"proxy{len(self.proxies)}")
+        self.proxies.append(ProxyPart(process, config, port, self.acceptor if embedded else None))
+        return self.proxies[-1]
+
+    def service(self, count: int, pool: str = "") -> ServicePart:
+        """One service more."""
+        self.services.append(ServicePart(self.world.process(f"service{len(self.services)}"), count, pool))
+        return self.services[-1]
+
+    def close(self) -> None:
+        """End everything."""
+        self.world.close()
