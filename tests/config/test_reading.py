@@ -215,6 +215,7 @@ class SyntaxTests(RefusingTestCase):
             ("[limits]\nbody = 1\nbody = 2\n", "3: not TOML: ", "Cannot overwrite a value"),
             ("[proxy]\nadmin = none\n", "2: not TOML: ", "; a text needs quotes"),
             ("[proxy]\nhttp = [tcp:80]\n", "2: not TOML: ", ""),
+            ("[timeouts]\nhead = 60s\n", "2: not TOML: ", "; a text needs quotes"),
             ("[proxy]\n\nadmin: 5\n", "3: not TOML: ", "; = goes between a key and its value"),
             ('[proxy]\nname = "x\n', "2: not TOML: ", "column"),
             ('[proxy]\nhttp = [\n"tcp:80"\n\n', "4: not TOML: ", "at the end of the file"),
@@ -223,6 +224,18 @@ class SyntaxTests(RefusingTestCase):
             line = self.refused(source)
             self.assertTrue(line.startswith(place), (source, line))
             self.assertIn(hint, line)
+
+    def test_other_formats(self) -> None:
+        for source, name in (
+            ('{"proxy": {}}', "JSON"),
+            ("# mine\nserver {\n  listen 80;\n}\n", "nginx or Caddy"),
+            (":80 {\n  reverse_proxy localhost:1\n}\n", "nginx or Caddy"),
+            ("---\nproxy:\n  http: []\n", "YAML"),
+            ("entryPoints:\n  web:\n    address: :80\n", "YAML"),
+            ("global\n  maxconn 5\n", "HAProxy"),
+            ("frontend web\n  bind :80\n", "HAProxy"),
+        ):
+            self.assertIn(f"{name}, a configuration is TOML", self.refused(source))
 
     def test_nested_too_deeply(self) -> None:
         depth = sys.getrecursionlimit() * 2

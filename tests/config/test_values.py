@@ -88,6 +88,10 @@ class ValuesTests(RefusingTestCase):
         ):
             self.assertEqual(self.refused_token(written), said)
 
+    def test_only_texts(self) -> None:
+        line = self.refused('[limits]\nbody = { env = "PORT" }')
+        self.assertIn("limits.body: must be a whole number from 0 to 1125899906842624; only texts can come from", line)
+
     def test_variables_are_not_replaced(self) -> None:
         for written in ("$HTTP", "${HTTP}"):
             line = self.refused(f'[proxy]\nhttp = ["{written}"]')

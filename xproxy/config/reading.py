@@ -8,7 +8,6 @@ tree must be as a whole is in ``rules``.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -34,7 +33,8 @@ from .schema import (
     keys_of,
 )
 from .suggestions import SECTION_NAMES, for_key, for_key_outside, for_section
-from .values import any_text
+from .syntax import not_toml
+from .values import any_text, is_elsewhere
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,8 +43,6 @@ else:
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """A configuration is written by hand or by a small program; what is larger is not one."""
-
-_PLACE = re.compile(r" ?\(at (?:line (\d+), column (\d+)|end of document)\)")
 
 
 def load(
@@ -82,7 +80,7 @@ def from_toml(
     except RecursionError as mistake:
         raise ConfigError(file, [Mistake((), "not TOML: nested too deeply")]) from mistake
     except tomllib.TOMLDecodeError as mistake:
-        raise ConfigError(file, [_not_toml(str(mistake), source)]) from mistake
+        raise ConfigError(file, [not_toml(str(mistake), source)]) from mistake
     place = Source(file, Lines(source))
     reading = _Reading(os.environ if environment is None else environment)
     config = reading.config(tables)
@@ -116,21 +114,6 @@ def _read(path: str) -> str:
     except UnicodeDecodeError as mistake:
         line = content.count(b"\n", 0, mistake.start) + 1
         raise ConfigError(path, [Mistake((), f"is not UTF-8: byte {mistake.start} cannot be read", line)]) from mistake
-
-
-def _not_toml(said: str, source: str) -> Mistake:
-    """What tomllib says, with the line where messages have it, and with what it does not say of the commonest slip."""
-    place = _PLACE.search(said)
-    reason = _PLACE.sub("", said)
-    if place is None:
-        return Mistake((), f"not TOML: {reason}")
-    if place[1] is None:
-        return Mistake((), f"not TOML: {reason} (at the end of the file)", source.count("\n") + (source[-1:] != "\n"))
-    line, column = int(place[1]), int(place[2])
-    text = source.split("\n")[line - 1]
-    hint = "; a text needs quotes" if re.match(r"[^=]*=\s*[\w/*:.-]", text) and "value" in reason.lower() else ""
-    hint = "; = goes between a key and its value" if re.match(r"\s*[\w.-]+\s*(:|\s+[^=\s])", text) and not hint else hint
-    return Mistake((), f"not TOML: {reason} (at line {line}, column {column}){hint}", line)
 
 
 class _Reading:
@@ -195,6 +178,8 @@ class _Reading:
         try:
             if textual:
                 value = any_text(value, self._environment, key.secret, entries is not None)
+            elif is_elsewhere(value):
+                raise Unfit(f"must be {key.check.allowed}; only texts can come from a file or the environment")
             values[key.name] = key.check(value)
         except Unfit as mistake:
             inside = () if mistake.inside is None else (mistake.inside,)
