@@ -9,7 +9,6 @@ from typing import Any, List, Optional
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory
@@ -21,7 +20,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.doubles.certificates import DAY, Authority, Issued
-from tests.doubles.dialling import Recorders
+from tests.doubles.dialling import Recorder, Recorders
+from tests.doubles.parking import Waiting
 from xproxy.service import handshake, linger
 from xproxy.service.dialler import INITIAL_DELAY_S, RECENTLY_SETTLED_S
 from xproxy.service.handshake import EndedByTLS, HandshakeFailed, why_lost
@@ -49,6 +49,18 @@ class ReasonTests(SynchronousTestCase):
         self.assertIs(self.said(ConnectionDone(), shaken=True)[0], ConnectionDone)
 
 
+class Telling(Recorder):
+    """Says when something has arrived."""
+
+    def __init__(self, happened: Waiting) -> None:
+        super().__init__()
+        self._happened = happened
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self._happened.look()
+
+
 class DiallingTests(TestCase):
     """Against real acceptors that are not the right one."""
 
@@ -62,7 +74,15 @@ class DiallingTests(TestCase):
         self.stranger = Authority("stranger", directory=self.directory)
         os.link(self.authority.path, os.path.join(self.roots, "ca.pem"))
         self.events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
-        self.received = Recorders()
+        self.happened = Waiting()
+        look: Any = self.look
+        globalLogPublisher.addObserver(look)
+        self.addCleanup(globalLogPublisher.removeObserver, look)
+        self.received = Recorders(lambda: Telling(self.happened))
+
+    def look(self, event: object) -> None:
+        """Something was logged: each attempt that fails is."""
+        reactor.callLater(0, self.happened.look)
 
     async def listen(self, certificate: Optional[Issued], factory: Any = None) -> int:
         """An acceptor that shows this certificate, or says nothing at all."""
@@ -89,10 +109,7 @@ class DiallingTests(TestCase):
         """One line with the reason; several attempts fail in the meantime, and none comes at once after the first."""
         slots = await self.dial(port)
         began = reactor.seconds()
-        while slots._dialler.failures < 2:
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.01, turn.callback, None)
-            await turn
+        await self.happened.until(lambda: slots._dialler.failures >= 2)
         self.assertGreater(reactor.seconds() - began, INITIAL_DELAY_S / 2)
         (warning,) = self.warnings()
         self.assertIn(words, warning["why"])
@@ -128,10 +145,7 @@ class DiallingTests(TestCase):
         self.patch(handshake, "HANDSHAKE_TIMEOUT_S", 4 * RECENTLY_SETTLED_S)
         port = await self.listen(None)
         slots = await self.dial(port, 1)
-        while slots._dialler.failures < 2:
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.01, turn.callback, None)
-            await turn
+        await self.happened.until(lambda: slots._dialler.failures >= 2)
         (warning,) = self.warnings()
         self.assertIn("no TLS handshake", warning["why"])
 
@@ -139,8 +153,6 @@ class DiallingTests(TestCase):
         """And what is sent first is what registers."""
         self.patch(linger, "LINGER_S", 0.1)
         slots = await self.dial(await self.listen(self.authority.issue("localhost")), 2)
-        while not (len(self.received.built) == 2 and all(b"s3cret" in protocol.received for protocol in self.received.built)):
-            turn: Deferred[None] = Deferred()
-            reactor.callLater(0.01, turn.callback, None)
-            await turn
+        built = self.received.built
+        await self.happened.until(lambda: len(built) == 2 and all(b"s3cret" in protocol.received for protocol in built))
         self.assertEqual((len(slots.slots), self.warnings()), (2, []))
