@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from xproxy.service.relay_service import RelayService
 from xproxy.startup import StartupError
-from xproxy.tap.xrelay import Options, relay_service
+from xproxy.tap.xrelay import Options, relay_services
 
 BACKEND = ["--backend", "tcp:127.0.0.1:8000"]
 SLOTS = ["--slots", "slots:tcp:127.0.0.1:9999:count=2"]
@@ -37,14 +37,22 @@ class OptionsTests(TestCase):
 
     def test_good(self) -> None:
         options = self.parsed(*BACKEND, *SLOTS, *SLOTS)
-        self.assertEqual((options["backend"], len(options["slots"])), (BACKEND[1], 2))
+        self.assertEqual(options["relays"], [(BACKEND[1], [SLOTS[1], SLOTS[1]])])
+
+    def test_several_backends(self) -> None:
+        """Each has the slots that follow it; where there is one, the order is as one likes."""
+        other = ["--backend", "unix:/run/app.sock"]
+        options = self.parsed(*BACKEND, *SLOTS, *other, *SLOTS, *SLOTS)
+        self.assertEqual(options["relays"], [(BACKEND[1], [SLOTS[1]]), (other[1], [SLOTS[1], SLOTS[1]])])
+        self.assertEqual(self.parsed(*SLOTS, *BACKEND)["relays"], [(BACKEND[1], [SLOTS[1]])])
 
     def test_refused(self) -> None:
         cases: List[tuple[List[str], str]] = [
             ([], "--backend is missing"),
             (BACKEND, "--slots is missing"),
             (SLOTS, "--backend is missing"),
-            ([*BACKEND, *BACKEND, *SLOTS], "--backend is given twice"),
+            ([*BACKEND, *BACKEND, *SLOTS], "--backend tcp:127.0.0.1:8000: --slots is missing"),
+            ([*SLOTS, *BACKEND, *BACKEND, *SLOTS], "some come before the first"),
             ([*BACKEND, "--slots", "tcp:1"], "needs a description such as slots:tcp:"),
             ([*BACKEND, *SLOTS, "more"], "unexpected argument 'more'"),
             (["--nope"], "option --nope not recognized"),
@@ -58,14 +66,15 @@ class OptionsTests(TestCase):
 class ServiceTests(TestCase):
     """What the descriptions become."""
 
-    def make(self, *words: str) -> RelayService:
+    def make(self, *words: str) -> List[RelayService]:
         options = Options()
         options.parseOptions(list(words))
-        return relay_service(MemoryReactorClock(), options)
+        return relay_services(MemoryReactorClock(), options)
 
     def test_good(self) -> None:
-        service = self.make(*BACKEND, *SLOTS, "--slots", "slots:unix:/run/x:count=3:pool=api")
-        self.assertEqual([port.getHost().count for port in service._ports], [2, 3])
+        services = self.make(*BACKEND, *SLOTS, "--slots", "slots:unix:/run/x:count=3:pool=api", *BACKEND, *SLOTS)
+        counts = [[port.getHost().count for port in service._ports] for service in services]
+        self.assertEqual(counts, [[2, 3], [2]])
 
     def test_refused(self) -> None:
         for words, expected in (

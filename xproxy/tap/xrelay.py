@@ -1,4 +1,4 @@
-"""``twistd xrelay``: puts a server that only listens behind slots."""
+"""``twistd xrelay``: puts servers that only listen behind slots."""
 
 from __future__ import annotations
 
@@ -20,50 +20,62 @@ class Options(StrictOptions):
     """What ``twistd xrelay`` understands."""
 
     program = "xrelay"
-    synopsis = "Usage: twistd [twistd options] xrelay --backend DESC --slots slots:... [--slots ...]"
-    longdesc = "Each slot carries one request at a time to the backend: the counts say how many it is to run at once."
+    synopsis = "Usage: twistd [twistd options] xrelay --backend DESC --slots slots:... [--slots ...] [--backend ...]"
+    longdesc = (
+        "Each slot carries one request at a time to its backend: the counts say how many it is to run at once. "
+        "Of several backends, each has the --slots that follow it."
+    )
 
     def __init__(self) -> None:
         super().__init__()
-        self["backend"] = None
+        self["relays"] = []
         self["slots"] = []
 
     def opt_backend(self, description: str) -> None:
-        """The server that listens, a client endpoint description such as tcp:127.0.0.1:8000."""
-        if self["backend"] is not None:
-            raise UsageError("--backend is given twice: a relay has one, run several relays for several")
-        self["backend"] = description
+        """A server that listens, a client endpoint description such as tcp:127.0.0.1:8000; repeatable."""
+        self["relays"].append((description, []))
 
     def opt_slots(self, description: str) -> None:
-        """Where its slots go, such as slots:tcp:127.0.0.1:9999:count=8; repeatable."""
+        """Where the backend's slots go, such as slots:tcp:127.0.0.1:9999:count=8; repeatable."""
         if not description.lower().startswith("slots:"):
             raise UsageError(f"--slots {description}: needs a description such as {EXAMPLE}")
-        self["slots"].append(description)
+        relays = self["relays"]
+        (relays[-1][1] if relays else self["slots"]).append(description)
 
     def postOptions(self) -> None:
-        """Both ends are needed."""
-        if self["backend"] is None:
+        """Both ends are needed. What comes before the only backend is its too."""
+        relays = self["relays"]
+        if not relays:
             raise UsageError("--backend is missing: the server to put behind slots")
-        if not self["slots"]:
-            raise UsageError(f"--slots is missing: where its slots go, such as {EXAMPLE}")
+        if self["slots"] and len(relays) > 1:
+            raise UsageError("of several backends, each has the --slots that follow it, and some come before the first")
+        relays[0][1].extend(self["slots"])
+        for backend, slots in relays:
+            if not slots:
+                missing = f"--slots is missing: where its slots go, such as {EXAMPLE}"
+                raise UsageError(missing if len(relays) == 1 else f"--backend {backend}: {missing}")
 
 
-def relay_service(reactor: Any, options: Options) -> RelayService:
-    """The relay that the options ask for.
+def relay_services(reactor: Any, options: Options) -> List[RelayService]:
+    """The relays that the options ask for, one for each backend.
 
     :raises StartupError: one of the descriptions does not do.
     """
+    return [_relay_service(reactor, backend, slots) for backend, slots in options["relays"]]
+
+
+def _relay_service(reactor: Any, description: str, slot_descriptions: List[str]) -> RelayService:
     try:
-        backend = connector(reactor, options["backend"])
+        backend = connector(reactor, description)
     except ValueError as error:
-        raise StartupError(f"bad --backend {options['backend']!r}: {error}") from error
+        raise StartupError(f"bad --backend {description!r}: {error}") from error
     slots: List[SlotsServerEndpoint] = []
-    for description in options["slots"]:
+    for slot_description in slot_descriptions:
         try:
-            slots.append(serverFromString(reactor, description))
+            slots.append(serverFromString(reactor, slot_description))
         except ValueError as error:  # Its text, unlike the description, never has a token in it.
             raise StartupError(f"bad --slots: {error}") from error
-    return RelayService(reactor, backend, slots, options["backend"])
+    return RelayService(reactor, backend, slots, description)
 
 
 def makeService(options: Options) -> IService:
@@ -71,10 +83,11 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     try:
-        relay = relay_service(reactor, options)
+        relays = relay_services(reactor, options)
     except StartupError as error:
         refuse(options.program, str(error))
     tree = ServiceTree(reactor, options)
-    relay.setServiceParent(tree)
+    for relay in relays:
+        relay.setServiceParent(tree)
     service: IService = tree
     return service

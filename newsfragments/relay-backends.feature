@@ -1,0 +1,1 @@
+`xrelay` takes several `--backend`, each with the `--slots` that follow it.
