@@ -352,7 +352,7 @@ _BAD_STATUS_LINES = (
 
 
 SOUND_IN_RESPONSES = frozenset(("CL twice the same", "TE leading comma", "TE trailing comma", "TE tab", "TE trailing tab"))
-"""Nobody but us reads a response before it is framed anew: ``forms`` has these."""
+"""Nobody but us reads a response before it is framed anew: ``response_forms`` has these."""
 
 
 def _answers() -> List[Refused]:

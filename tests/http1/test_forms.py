@@ -8,8 +8,10 @@ from typing import Iterable, List, Tuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http1.differential import disagreement, forwarded
-from tests.http1.forms import REQUESTS, RESPONSES, Form, table
+from tests.http1.forms import Form, table
 from tests.http1.messages import bytewise, read, splits, whole
+from tests.http1.request_forms import REQUESTS
+from tests.http1.response_forms import RESPONSES
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.forward import client_head
 from xproxy.http1.limits import HeadLimits

@@ -12,7 +12,7 @@ from xproxy.http1.trailers import passed_on
 
 
 class LengthBody:
-    """A body of known length. ``remaining`` is what is still to come, in bytes."""
+    """A body of known length. ``remaining``: bytes of content that are still to come."""
 
     __slots__ = ("remaining",)
 
@@ -25,7 +25,8 @@ class LengthBody:
             raise BadMessage(413, "body-too-large")
 
     def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
-        """Take what was read. Returns (content, rest); rest is None while the body goes on, else what came after it."""
+        """Take the bytes that were read. Returns (content, rest); rest is None while the body goes on, else the bytes behind
+        it."""
         remaining = self.remaining
         if len(data) < remaining:
             self.remaining = remaining - len(data)
@@ -42,7 +43,7 @@ class CloseBody:
     __slots__ = ()
 
     def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
-        """Take what was read: all of it is content, always."""
+        """Take the bytes that were read: all of them are content, always."""
         return data, None
 
 
@@ -55,8 +56,8 @@ would go on behind the line end to a reader that knows quotes."""
 _begun_chunk_line = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}[ \t]*(?:;[\t -~\x80-\xff]*)?\r?)?").fullmatch
 
 MAX_OVERHEAD = 16384
-"""How much chunk framing may outweigh content, as Go's net/http (CVE-2023-39326): tiny chunks with long extensions cost more to
-read than they bring."""
+"""By how many bytes chunk framing may outweigh content, as Go's net/http (CVE-2023-39326): tiny chunks with long extensions
+cost more to read than they bring."""
 
 
 class ChunkedBody:
@@ -71,12 +72,12 @@ class ChunkedBody:
         self.trailers = b""
         self._limits = limits
         self._pending = b""
-        """What was read of a line that is not complete."""
+        """The beginning of a line that is not complete."""
         self._left = 0
-        """What is still to come of this chunk's data and the CRLF after it."""
+        """How many bytes of this chunk's data, and of the CRLF behind it, are still to come."""
         self._in_trailers = False
         self._searched = 0
-        """How much of a trailer section was read and found sound."""
+        """How many bytes of the trailer section were found sound."""
         self._overhead = 0
         self._room = float("inf")
         """How many bytes more may be announced."""
@@ -86,7 +87,8 @@ class ChunkedBody:
         self._room = most_bytes
 
     def feed(self, data: bytes) -> Tuple[bytes, Optional[bytes]]:
-        """Take what was read. Returns (content, rest); rest is None while the body goes on, else what came after it.
+        """Take the bytes that were read. Returns (content, rest); rest is None while the body goes on, else the bytes behind
+        it.
 
         :raises BadMessage: 400, 431 for trailers, or 413 (see ``bound``).
         """
@@ -127,7 +129,7 @@ class ChunkedBody:
         return b"".join(pieces), self._end(data, position)
 
     def _chunk_data(self, data: bytes, position: int, pieces: List[bytes]) -> int:
-        """Take what is there of a chunk's data and its CRLF; returns where it ends."""
+        """Take the part of a chunk's data and its CRLF that is there; returns where that part ends."""
         content = self._left - 2
         if content > 0:
             piece = data[position : position + content]
@@ -143,7 +145,7 @@ class ChunkedBody:
         return position
 
     def _begun_line(self, data: bytes, position: int) -> bytes:
-        """What is there of a chunk line, when it can still become one."""
+        """The beginning of a chunk line, when it can still become one."""
         begun = data[position : position + self._limits.chunk_line]
         if _begun_chunk_line(begun) is None:
             raise BadMessage(400, "chunk-size")

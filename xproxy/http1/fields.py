@@ -1,7 +1,7 @@
 """One header block: checked as a whole, the few fields that matter to a proxy looked at, the rest left as bytes.
 
-A block comes from ``request.parse_request_head`` or ``response.parse_response_head``; what becomes of it is written by
-``forward``. A Fields is immutable, so messages share it.
+A block comes from ``request.parse_request_head`` or ``response.parse_response_head``; ``forward`` writes the block that goes
+on. A Fields is immutable, so messages share it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Fields:
     :ivar host: empty when absent; as ``target.checked_host`` writes it else.
     :ivar expect_continue: Expect says ``100-continue``; means nothing in HTTP/1.0 (RFC 9110 section 10.1.1).
     :ivar passed_on: the lines that go on to the other side: neither hop-by-hop (RFC 9110 section 7.6.1) nor written by us.
-    :ivar special: what was received of the fields that the proxy knows, by lower-case name, lines joined with ``", "``.
+    :ivar special: values of the fields that the proxy knows, as received, by lower-case name, lines joined with ``", "``.
     :ivar client_text: room for a log: the form in which it quotes what the client says of itself, and the text.
     :ivar onward: room for whoever sends them on: under which conditions, and the outgoing block.
     :ivar secret: a credential is among the fields, so the block is not remembered beyond its connection.
@@ -58,7 +58,7 @@ class Fields:
         self._pairs: Optional[Tuple[Tuple[bytes, bytes], ...]] = None
 
     def pairs(self) -> Tuple[Tuple[bytes, bytes], ...]:
-        """Every line as (lower-case name, value), in the order received; worked out when first asked for."""
+        """Every line as (lower-case name, value), in the order received; split at the first call."""
         if self._pairs is None:
             split = (line.partition(b":") for line in self.block.split(b"\r\n")[:-1])
             self._pairs = tuple((name.lower(), value.strip(b" \t")) for name, _, value in split)
@@ -126,7 +126,7 @@ def _mended(block: bytes, names: Optional[Names]) -> Tuple[bytes, List[Tuple[byt
 
 
 def _fault(block: bytes) -> str:
-    """What is wrong with a block that is not one, for the log."""
+    """The label of the first fault in a block that is not well-formed, for the log."""
     fault = grammar.fault(block)
     if fault:
         return fault
@@ -261,9 +261,8 @@ def _check_coding(value: bytes, lenient: bool) -> None:
 
 
 def _apply_connection(fields: Fields, kept: List[bytes]) -> List[bytes]:
-    """RFC 9110 section 7.6.1: what Connection names goes no further. What we write ourselves is not affected.
-
-    What is no token names nothing: it goes no further itself, as all of Connection.
+    """RFC 9110 section 7.6.1: a field that Connection names goes no further. Fields that the proxy writes are not affected, and
+    a member that is no token names nothing.
     """
     special = fields.special
     value = special[b"connection"].lower()

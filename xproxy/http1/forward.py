@@ -17,16 +17,17 @@ _request_id = re.compile(rb"[!#-\[\]-~]{1,128}").fullmatch
 
 @attr.frozen
 class Marks:
-    """What the proxy adds to a request."""
+    """The fields that the proxy adds to a request."""
 
     style: str = "x-forwarded"
-    """How it says where a request came from: ``x-forwarded``, ``forwarded`` (RFC 7239), ``both`` or ``none``."""
+    """In which fields the service is told where a request came from: ``x-forwarded``, ``forwarded`` (RFC 7239), ``both``,
+    ``none``."""
     via: bytes = b"xproxy"
     """The pseudonym in Via (RFC 9110 section 7.6.3); empty: no Via."""
     request_id: bool = True
     """Whether X-Request-ID is ours to write."""
     subject_field: bytes = b""
-    """The field that names the subject of a client's certificate: ours to write, so what clients write into it goes no further;
+    """The field that names the subject of a client's certificate: ours to write, so one that a client sends goes no further;
     empty: there is none."""
 
 
@@ -51,10 +52,11 @@ def forwarding_block(
     :param scheme: ``http`` or ``https``, as the client came.
     :param host: the effective authority.
     :param minor: of the version received, for Via.
-    :param trusted: what the client says about where the request came from is believed and continued, else replaced.
-    :param set_host: what the service is told instead of ``host``, which it then finds in X-Forwarded-Host or Forwarded.
-    :param subject: of the client's certificate; empty: it has shown none.
-    :param version: received, when it is not HTTP/1.x.
+    :param trusted: the client's own X-Forwarded-* and Forwarded are believed and continued, else replaced.
+    :param set_host: the Host for the service instead of ``host``, which the service then finds in X-Forwarded-Host or
+        Forwarded.
+    :param subject: of the client's certificate; empty: the client has shown none.
+    :param version: of the request, when that is not HTTP/1.x.
     """
     special = fields.special
     lines: List[bytes] = [b"Host: " + (set_host or host)]
@@ -94,7 +96,8 @@ def _connection_options(fields: Fields) -> bytes:
 
 
 def without_field(lines: bytes, name: bytes) -> bytes:
-    """Header or trailer lines without those of one name, and of names that others may take for it (see ``Names.look_up``)."""
+    """Header or trailer lines without those of one name, and of names that CGI and WSGI take for that (see
+    ``Names.look_up``)."""
     folded = name.lower().translate(FOLD)
     kept = (line for line in lines.splitlines(keepends=True) if line.partition(b":")[0].lower().translate(FOLD) != folded)
     return b"".join(kept)
@@ -116,7 +119,7 @@ def _forwarded(peer: bytes, scheme: bytes, host: bytes) -> bytes:
 def received_request_id(fields: Fields) -> bytes:
     """The client's own X-Request-ID when it is a sound one: one line of at most 128 visible characters.
 
-    It is kept from anybody: it says nothing about who asks, it only lets the client find its request in the logs.
+    An id is taken from any client, trusted or not: it only lets the client find its request in the logs.
     """
     value = fields.special.get(b"x-request-id")
     return value if value is not None and _request_id(value) else b""
@@ -133,7 +136,7 @@ def request_head(
     """The finished head for the service.
 
     :param block: from ``forwarding_block``.
-    :param length: of the body; -1: the request has none, or it is chunked.
+    :param length: of the body; -1: there is no body, or a chunked one.
     :param request_id: empty: none is added.
     """
     head = method + b" " + path + b" HTTP/1.1\r\n" + block

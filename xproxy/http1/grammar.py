@@ -1,7 +1,7 @@
 """The lexical rules of RFC 9110 section 5 and RFC 9112 that the parsers share.
 
-Every expression of this package is linear: a repeat is always followed by a byte that it cannot match, so a failed match gives
-each byte back once and finds nothing else to try. ``tests/http1/test_linear.py`` holds us to it.
+Every expression of this package is linear: a repeat is always followed by a byte that the repeat cannot match, so a failed
+match gives each byte back once and finds nothing else to try. ``tests/http1/test_linear.py`` holds us to that.
 """
 
 from __future__ import annotations

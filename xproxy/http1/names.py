@@ -1,4 +1,4 @@
-"""What a field name means to a proxy, on the request side and on the response side."""
+"""The meaning of field names to a proxy, on the request side and on the response side."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from xproxy.http1.errors import BadMessage
 PLAIN = b""
 """An end-to-end field that we neither read nor write."""
 CONFUSABLE = b"?"
-"""A field that others may take for one that we write: it goes no further, and its value is not looked at."""
+"""A field that CGI or WSGI may take for one that we write: such a field goes no further, and its value is not looked at."""
 SECRET = b"*"
-"""A field that goes on as it is, and after whose name its value may be a credential."""
+"""A field that goes on unchanged, and whose value may be a credential, judging by the name."""
 
 FOLD = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 _credential = re.compile(rb"auth|cookie|credential|jwt|key|pass|secret|session|signature|token").search
@@ -31,7 +31,7 @@ class Names:
     """The field names of one side.
 
     :param taken: fields that end here: hop-by-hop, or written by the proxy itself.
-    :param kept: fields that are looked at and go on as they are.
+    :param kept: fields that are looked at and go on unchanged.
     :param single: fields that may come once only (400 ``repeated-…``), kept with the whitespace around their value.
     :param prefix: every name that begins so is taken.
     :param of_responses: blanks before a colon are removed (RFC 9112 section 5.1), and faults of the framing count only where
@@ -46,7 +46,7 @@ class Names:
         self.kept = frozenset(kept) | {SECRET}
         self.single = frozenset(single)
         self.secret: FrozenSet[bytes] = frozenset((SECRET, b"proxy-authorization"))
-        """A block with one of these is not remembered beyond its connection."""
+        """A block with a field of one of these meanings is not remembered beyond its connection."""
         self.known: Dict[bytes, bytes] = {}
         """From a spelling to the lower-case name, PLAIN, CONFUSABLE or SECRET."""
         self._prefix = prefix
@@ -55,10 +55,10 @@ class Names:
             self.look_up(name.title())
 
     def look_up(self, raw: bytes) -> bytes:
-        """What this spelling means: a name in ``taken`` or ``kept``, PLAIN, CONFUSABLE or SECRET; remembered in ``known``.
+        """The meaning of a spelling: a name in ``taken`` or ``kept``, PLAIN, CONFUSABLE or SECRET; remembered in ``known``.
 
         CGI and WSGI know ``X-Forwarded-For`` and ``X_Forwarded_For`` by one name, HTTP_X_FORWARDED_FOR, and some servers fold
-        other punctuation too; so a name that folds to one of ours is treated as it.
+        other punctuation too; so a name that folds to one of ours is treated as ours.
 
         :raises BadMessage: 400 for one that could be taken for a framing field.
         """
@@ -93,7 +93,7 @@ _HOP_BY_HOP = (
 )  # fmt: skip
 
 BELIEVED = (b"forwarded", b"x-real-ip")
-"""With every ``x-forwarded-…``: what only a trusted proxy may say about where a request came from."""
+"""With every ``x-forwarded-…``: the fields in which only a trusted proxy may say where a request came from."""
 
 REQUEST = Names(
     taken=(*_HOP_BY_HOP, *BELIEVED, b"content-length", b"host", b"expect", b"x-request-id", b"proxy"),

@@ -1,4 +1,4 @@
-"""The head of a request (RFC 9112 section 3): from the bytes of a client to what the proxy decides by."""
+"""The head of a request (RFC 9112 section 3): from the bytes of a client to the values by which the proxy decides."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"
 
 _METHOD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32})"
 _common_line = re.compile(_METHOD + rb" (/[!\"$->@-\[\]-~]*(?:\?[!\"$-~]*)?) HTTP/1\.([01])\r\n").match
-"""The origin-form, in one go. No fragment, as no server agrees on what it is in a target (CVE-2023-45539); no backslash in the
-path, which some take for a slash."""
+"""A request line with the origin-form, in one go. No fragment, as servers do not agree what a ``#`` in a target means
+(CVE-2023-45539); no backslash in the path, which some servers take for a slash."""
 _line = re.compile(_METHOD + rb" +([!\"$-~]+) +HTTP/1\.([0-9])").fullmatch
 _empty_lines = re.compile(rb"(?:\r\n)*").match
 _any_version = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]").fullmatch
@@ -62,7 +62,7 @@ def head_end(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int = 0
     """Where the head that begins at ``start`` ends: the index just past its empty line, 0 while more is needed.
 
     :param searched: how much of the buffer an earlier call has looked at, which then is not looked at again.
-    :raises BadMessage: as soon as no more bytes could make it a head: 400, 414, 431.
+    :raises BadMessage: as soon as no further bytes could complete a head: 400, 414, 431.
     """
     end = buffer.find(b"\r\n\r\n", searched - 3 if searched > start + 3 else start)
     if end >= 0:
@@ -97,8 +97,8 @@ def _end_behind_empty_lines(buffer: Union[bytes, bytearray], limits: HeadLimits,
 def parse_request_head(head: bytes, limits: HeadLimits, previous: Optional[Fields] = None) -> RequestHead:
     """Parse and check a head.
 
-    :param head: all of it, the empty line included; empty lines before it are ignored (RFC 9112 section 2.2).
-    :param previous: the fields of the request before on this connection: when the block is the same, they are used again.
+    :param head: the whole head, with the empty line at its end; empty lines before it are ignored (RFC 9112 section 2.2).
+    :param previous: the fields of the request before on this connection: used again when the block is the same.
     :raises BadMessage: 400, 405, 414, 431, 501 or 505.
     """
     known = limits.request_memo.get(head)
@@ -120,7 +120,7 @@ def parse_request_head(head: bytes, limits: HeadLimits, previous: Optional[Field
 
 
 def _checked_fields(head: bytes, start: int, newest: bool, limits: HeadLimits, previous: Optional[Fields]) -> Fields:
-    """The fields of a head whose block begins at ``start``, and what the version (``newest``: HTTP/1.1) asks of them."""
+    """The fields of a head whose block begins at ``start``, checked for what the version (``newest``: HTTP/1.1) requires."""
     if not head.endswith(b"\r\n\r\n"):
         raise BadMessage(400, "no-empty-line")
     block = head[start:-2]

@@ -1,4 +1,4 @@
-"""The head of a response (RFC 9112 section 4): from the bytes of a service to what the proxy decides by."""
+"""The head of a response (RFC 9112 section 4): from the bytes of a service to the values by which the proxy decides."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ResponseHead:
         if status == 204 and (fields.chunked or fields.content_length > 0):
             self.keep_alive = False  # Content may come that is none.
         self.last_variant: Optional[Tuple[Tuple[int, int, bool, bool, bytes], bytes]] = None
-        """What a client got last of this head, and under which conditions; kept by ``forward.client_head``."""
+        """The head that a client got last for this one, and the conditions under which; kept by ``forward.client_head``."""
         self.http2: Optional[Tuple[int, bytes, bytes, bytes]] = None
         """The same for HTTP/2: length, Via, Strict-Transport-Security and header block; kept by ``http2.heads``."""
 
@@ -53,7 +53,7 @@ class ResponseHead:
 def parse_response_head(head: bytes, limits: HeadLimits) -> ResponseHead:
     """Parse and check a head.
 
-    :param head: all of it, the empty line included.
+    :param head: the whole head, with the empty line at its end.
     :raises BadMessage: the status means nothing here, the caller answers 502.
     """
     known = limits.response_memo.get(head)
@@ -78,7 +78,7 @@ def response_body(head: ResponseHead, method: bytes, limits: HeadLimits = DEFAUL
 
     A CloseBody means that the slot ends with this response.
 
-    :param method: of the request that it answers.
+    :param method: of the request that the response answers.
     :raises BadMessage: the framing is faulty, of a response that has a body. Where there can be none, Content-Length and
         Transfer-Encoding mean nothing, whatever they say.
     """

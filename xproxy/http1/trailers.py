@@ -7,7 +7,7 @@ from xproxy.http1.limits import HeadLimits
 from xproxy.http1.names import FOLD, REQUEST, RESPONSE
 
 _FORBIDDEN = frozenset((
-    # message framing and routing are among the names taken by either side, and so is what only a trusted proxy may say
+    # message framing and routing are among the names taken by either side, and so are the words of trusted proxies
     # request modifiers
     b"cache-control", b"max-forwards", b"pragma", b"range",
     b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range",
@@ -23,7 +23,7 @@ _FORBIDDEN = frozenset((
 
 
 def may_be_trailer(spelling: bytes) -> bool:
-    """Whether a trailer field with this name goes on. The others are dropped: a recipient could merge them into the head."""
+    """Whether a trailer field with this name goes on. Others are dropped, since a recipient could merge them into the head."""
     name = spelling.lower().translate(FOLD)
     return name not in _FORBIDDEN and not REQUEST.look_up(name) and not RESPONSE.look_up(name)
 
