@@ -1,14 +1,15 @@
-"""What an HTTP/2 client may send that brings no request forward.
+"""How many frames an HTTP/2 client may send that bring no request forward, and how many streams may end in a reset.
 
-Each such frame costs us some microseconds, and some cost an answer, so there is an allowance: it grows with time and with what
-we send the client, and a client that has used it up is told to calm down (RFC 9113 section 10.5). ``connection`` spends it.
+Each such frame costs us some microseconds, and some cost an answer, so there is an allowance: it grows with time and with the
+content that we send, and a client that has used its allowance up is told to calm down (RFC 9113 section 10.5). ``control``
+spends the allowances.
 """
 
 from __future__ import annotations
 
 IDLE_FRAMES = 1000
 """How many frames that bring nothing a client may send at once: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM,
-CONTINUATION, unknown ones, DATA shorter than its own header, and whatever comes on streams that are over. A browser sends some
+CONTINUATION, unknown ones, DATA shorter than its own header, and frames on streams that are over. A browser sends some
 ten at the start; Go's server holds up to 10,000 answers to such frames."""
 
 IDLE_FRAMES_PER_S = 100.0
@@ -38,8 +39,8 @@ h2o see it too."""
 class Allowance:
     """A bucket of tokens that fills with time.
 
-    :param burst: how many it holds, and has at first.
-    :param rate: how many come back in a second.
+    :param burst: how many tokens the bucket holds, and has at first.
+    :param rate: how many tokens come back in a second.
     """
 
     __slots__ = ("_burst", "_rate", "_tokens", "_at")
@@ -53,7 +54,7 @@ class Allowance:
     def spend(self, now: float, earned: float = 0.0) -> bool:
         """Take one token; False when there is none.
 
-        :param earned: how many came back since the last time beside those that time brings.
+        :param earned: how many tokens came back since the last call, beside those that time brings.
         """
         tokens = self._tokens + (now - self._at) * self._rate + earned
         self._at = now

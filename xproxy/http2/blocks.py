@@ -1,4 +1,4 @@
-"""Header blocks as they come: decoded (RFC 7541), checked, understood, and remembered while they mean the same."""
+"""A client's header blocks: decoded (RFC 7541), checked, understood, and remembered while they mean the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .hpack_decoder import Decoder
 from .owner import R
 
 KNOWN_BLOCKS = 8
-"""Header blocks of which each connection remembers what they meant. With KNOWN_BLOCK_BYTES they take 16 kB at most."""
+"""How many header blocks each connection remembers, with their meaning. With KNOWN_BLOCK_BYTES they take 16 kB at most."""
 
 KNOWN_BLOCK_BYTES = 1024
 
@@ -18,7 +18,7 @@ KNOWN_BLOCK_BYTES = 1024
 class Blocks(Generic[R]):
     """The header blocks of one connection.
 
-    :param max_head_bytes: what the fields of a block may count (RFC 9113 section 6.5.2): twice that is a flood.
+    :param max_head_bytes: how much the fields of a block may count (RFC 9113 section 6.5.2): twice that is a flood.
     :param understand: ``Owner.read_request``.
     :ivar known: blocks that mean the same as long as the dynamic table stays as it is: Content-Length and request of each.
     """
@@ -41,7 +41,7 @@ class Blocks(Generic[R]):
             raise Flood("header-block")
 
     def decode(self, block: bytes) -> FieldLines:
-        """The fields of a whole block; each block has to be decoded, whatever becomes of it (RFC 9113 section 4.3).
+        """The fields of a whole block; a block of a refused request has to be decoded too (RFC 9113 section 4.3).
 
         Raises ConnectionFault.
         """

@@ -1,8 +1,8 @@
-"""The server's end of one HTTP/2 connection: bytes in, calls of its owner; what the owner says, bytes out.
+"""The server's end of one HTTP/2 connection: bytes in, calls of its owner; calls of the owner, bytes out.
 
-``feed`` takes what the client sent, frame by frame, in one pass: sizes, order, states, windows and allowances are looked at
-where the frame is taken. What is to be sent collects in order until the owner takes it (``take_output``). Every rule that is
-broken ends in RST_STREAM where RFC 9113 says stream error, and in GOAWAY where it says connection error.
+``feed`` takes the client's bytes, frame by frame, in one pass: sizes, order, states, windows and allowances are looked at where
+the frame is taken. Frames to be sent collect in order until the owner takes them (``take_output``). A broken rule ends in
+RST_STREAM where RFC 9113 says stream error, and in GOAWAY where the RFC says connection error.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .streams import Input, StreamState
 from .windows import CONNECTION_STEP_BYTES, CONNECTION_WINDOW_BYTES, FIRST_WINDOW_BYTES, MAX_STREAMS, STREAM_WINDOW_BYTES
 
 SKIPPED_RANGES = 8
-"""Ranges of stream identifiers that a client has left out, remembered to tell it which of two mistakes it makes."""
+"""Ranges of stream identifiers that a client has left out, remembered to tell the client which of two mistakes was made."""
 
 _PREFACE, _SETTINGS, _FRAMES = "preface", "settings", "frames"
-"""What a connection waits for."""
+"""The next thing that a connection waits for."""
 
 
 class Connection(Control[S, R], Generic[S, R]):
     """See the module's docstring.
 
-    :param max_head_bytes: what a header list may count: what is larger gets a 431 (see ``http1``), twice that the end.
+    :param max_head_bytes: how much a header list may count: a larger one gets a 431 (see ``http1``), one of twice that the end.
     :ivar in_block: a header block has begun and not ended.
     """
 
@@ -43,21 +43,21 @@ class Connection(Control[S, R], Generic[S, R]):
         self.in_block = False
         self._max_head_bytes = max_head_bytes
         self._buffer = bytearray()
-        """What has come of the preface or of a frame that is not complete."""
+        """The beginning of the preface, or of a frame that is not complete."""
         self._needed = 0
-        """With how many bytes in the buffer reading goes on."""
+        """How many bytes the buffer must have before reading goes on."""
         self._begun = _PREFACE
         self._blocks: Blocks[R] = Blocks(max_head_bytes, owner.read_request)
         self._known = self._blocks.known
         self._block = bytearray()
-        """What has come of a header block of several frames."""
+        """The beginning of a header block of several frames."""
         self._block_stream = self._block_flags = 0
         self._block_fault: Optional[StreamFault] = None
         self._receive_window = CONNECTION_WINDOW_BYTES
         self._skipped: List[range] = []
 
     def begin(self) -> None:
-        """Say what we allow the client: to be called once, before anything else."""
+        """Tell the client our settings: to be called once, before anything else."""
         ours = (
             (frames.ENABLE_PUSH, 0),
             (frames.MAX_CONCURRENT_STREAMS, MAX_STREAMS),
@@ -69,7 +69,7 @@ class Connection(Control[S, R], Generic[S, R]):
     # -- reading
 
     def feed(self, data: bytes, now: float) -> None:
-        """What the client sent. Raises ConnectionFault, which is said to the client too: the connection is closed then."""
+        """Take the client's bytes. Raises ConnectionFault, which the client is told too: the connection is closed then."""
         if self.closed:
             return
         buffer = self._buffer
@@ -121,7 +121,7 @@ class Connection(Control[S, R], Generic[S, R]):
         self._needed = needed
 
     def _preface(self, data: bytes) -> int:
-        """RFC 9113 section 3.4; returns where the frames begin, the end of ``data`` when some of it is missing."""
+        """RFC 9113 section 3.4; returns where the frames begin, or the end of ``data`` when some of the preface is missing."""
         if not PREFACE.startswith(data[: len(PREFACE)]):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "preface")
         if len(data) < len(PREFACE):
@@ -131,7 +131,8 @@ class Connection(Control[S, R], Generic[S, R]):
         return len(PREFACE)
 
     def _stream_fault(self, stream_id: int, fault: StreamFault, now: float) -> None:
-        """RFC 9113 section 5.4.2. On what is idle or over there is no stream to reset: then it is the connection's."""
+        """RFC 9113 section 5.4.2. Where the stream is idle or over there is none to reset: then the fault is the
+        connection's."""
         stream = self.streams.get(stream_id)
         if stream is None:
             if self._state_of(stream_id) is not StreamState.RESET:
@@ -248,7 +249,7 @@ class Connection(Control[S, R], Generic[S, R]):
             payload = frames.unpadded(payload)
         stream = self.streams.get(stream_id)
         self._react(stream_id, stream, Input.DATA)
-        if stream is None:  # What was under way when we have reset the stream.
+        if stream is None:  # DATA that was under way when we have reset the stream.
             return
         stream.receive_window -= flow_bytes
         if stream.receive_window < 0:
@@ -261,11 +262,11 @@ class Connection(Control[S, R], Generic[S, R]):
             self._owner.body_received(stream, payload, flow_bytes)
         elif flow_bytes:
             self.acknowledge(stream, flow_bytes)
-        if flags & END_STREAM and stream.state is StreamState.OPEN:  # Still: it may have been answered meanwhile.
+        if flags & END_STREAM and stream.state is StreamState.OPEN:  # Still: the stream may have been answered meanwhile.
             self._request_ended(stream, [])
 
     def _take_window(self, flow_bytes: int) -> None:
-        """The window of the connection: given back at once, since those of the streams are what bounds a client."""
+        """The window of the connection: given back at once, since the windows of the streams bound the client."""
         self._receive_window -= flow_bytes
         if self._receive_window < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "connection-window")

@@ -24,7 +24,7 @@ from .streams import TABLE, Input, Reaction, StreamState
 
 
 class Control(Sending[S], Generic[S, R]):
-    """What a connection does about every frame but DATA, HEADERS and CONTINUATION.
+    """A connection's answers to every frame but DATA, HEADERS and CONTINUATION.
 
     Each method named after a frame takes its flags, stream, payload and the time (monotonic seconds), and raises
     ConnectionFault or StreamFault.
@@ -49,13 +49,13 @@ class Control(Sending[S], Generic[S, R]):
             raise Flood("rapid-reset")
 
     def _state_of(self, stream_id: int) -> StreamState:
-        """Of a stream that is not open. Those with even numbers would be ours to open, and never are."""
+        """The state of a stream that is not open. Streams with even numbers would be ours to open, and never are."""
         if stream_id > self.last_stream_id or not stream_id & 1:
             return StreamState.IDLE
         return StreamState.RESET if stream_id in self._reset_here else StreamState.CLOSED
 
     def _react(self, stream_id: int, stream: Optional[S], given: Input) -> None:
-        """What an input means on this stream; raises what the table says is a fault."""
+        """Move a stream on by the table; raises the fault that the table has for the input."""
         from_state = stream.state if stream is not None else self._state_of(stream_id)
         to_state, reaction = TABLE[from_state, given]
         if reaction is Reaction.CONNECTION_PROTOCOL:

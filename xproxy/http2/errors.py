@@ -1,4 +1,4 @@
-"""What goes wrong on an HTTP/2 connection: the codes, and the two scopes of a fault (RFC 9113 sections 5.4 and 7)."""
+"""Faults on an HTTP/2 connection: their codes, and their two scopes (RFC 9113 sections 5.4 and 7)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ErrorCode(IntEnum):
-    """What RST_STREAM and GOAWAY say (RFC 9113 section 7)."""
+    """The codes in RST_STREAM and GOAWAY (RFC 9113 section 7)."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -27,8 +27,8 @@ class ErrorCode(IntEnum):
 class ConnectionFault(Exception):
     """The connection can't go on: GOAWAY (RFC 9113 section 5.4.1). The only thing that ``Connection.feed`` raises.
 
-    :ivar code: what the client is told.
-    :ivar reason: a fixed few words; never a byte of what was received.
+    :ivar code: in the GOAWAY that the client gets.
+    :ivar reason: a fixed few words; never a byte of the client's.
     """
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
@@ -47,7 +47,7 @@ class Flood(ConnectionFault):
 class StreamFault(Exception):
     """One stream can't go on: RST_STREAM (RFC 9113 section 5.4.2). Never leaves this package.
 
-    :ivar code: what the client is told.
+    :ivar code: in the RST_STREAM that the client gets.
     :ivar reason: as ConnectionFault's.
     """
 

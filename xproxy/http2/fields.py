@@ -1,6 +1,6 @@
 """Which lists of fields are messages at all (RFC 9113 sections 8.2 and 8.3).
 
-What is no message here is *malformed*: a stream error. What is one meets the rules of HTTP itself afterwards, in ``http1``.
+A list that is no message is *malformed*: a stream error. A message meets the rules of HTTP itself afterwards, in ``http1``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CONNECTION_SPECIFIC = frozenset((b"connection", b"keep-alive", b"proxy-connectio
 """Section 8.2.2."""
 
 MOST_LENGTH_DIGITS = 18
-"""As ``http1.fields`` has it."""
+"""The bound of ``http1.fields``."""
 
 _name = re.compile(rb"[!-9;-@\[-~]+").fullmatch
 """Section 8.2.1: visible ASCII but upper case and the colon. ``http1`` wants a token."""
@@ -28,7 +28,7 @@ _value = re.compile(rb"(?:[^\0\n\r\t ](?:[^\0\n\r]*[^\0\n\r\t ])?)?").fullmatch
 
 
 def check_request(fields: FieldLines) -> int:
-    """Check the fields of a request; returns its Content-Length, -1 when it has none. Raises StreamFault."""
+    """Check the fields of a request; returns the Content-Length, -1 when there is none. Raises StreamFault."""
     pseudo: Dict[bytes, bytes] = {}
     host: Optional[bytes] = None
     length = -1
@@ -59,7 +59,7 @@ def check_request(fields: FieldLines) -> int:
 
 
 def other_path(fields: FieldLines, before: FieldLines) -> bytes:
-    """The path of a request that differs in nothing else from one that was checked; empty: in more, or not at all.
+    """The path of a request that differs only there from one that was checked; empty: elsewhere too, or nowhere.
 
     Raises StreamFault.
     """

@@ -8,13 +8,13 @@ from typing import Iterable, Tuple
 from .errors import ConnectionFault, ErrorCode
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client begins with (RFC 9113 section 3.4)."""
+"""The first bytes of every client (RFC 9113 section 3.4)."""
 
 HEADER_BYTES = 9
 
 FRAME_BYTES = 16384
-"""The largest payload: SETTINGS_MAX_FRAME_SIZE, which we leave at its least for what a client sends, and which is what every
-client takes of us (RFC 9113 section 6.5.2). Streams take turns frame by frame, so longer ones would serve nobody."""
+"""The largest payload, both ways: SETTINGS_MAX_FRAME_SIZE at its least, which every client accepts too (RFC 9113 section
+6.5.2). Streams take turns frame by frame, so longer frames would serve nobody."""
 
 MOST_WINDOW = 2**31 - 1
 """RFC 9113 section 6.9.1."""
@@ -30,10 +30,10 @@ HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX
 """The identifiers of settings."""
 
 read_header = struct.Struct(">HBBBI").unpack_from
-"""Of a frame: the length's upper 16 bits and its lower 8, type, flags, stream with the reserved bit."""
+"""The header of a frame: the length's upper 16 bits, the length's lower 8, type, flags, stream with the reserved bit."""
 
 header = struct.Struct(">IBI").pack
-"""Of a frame: length << 8 | type, flags, stream."""
+"""The header of a frame: length << 8 | type, flags, stream."""
 
 read_number = struct.Struct(">I").unpack_from
 read_setting = struct.Struct(">HI").iter_unpack
@@ -75,7 +75,7 @@ def goaway(last_stream_id: int, code: ErrorCode, reason: bytes = b"") -> bytes:
 
 
 def head(stream_id: int, block: bytes, ended: bool) -> bytes:
-    """A HEADERS frame, with as many CONTINUATION frames as its header block needs."""
+    """A HEADERS frame, with as many CONTINUATION frames as the header block needs."""
     flags = END_STREAM if ended else 0
     if len(block) <= FRAME_BYTES:
         return header(len(block) << 8 | HEADERS, flags | END_HEADERS, stream_id) + block
@@ -93,7 +93,7 @@ def data(stream_id: int, content: bytes, ended: bool) -> bytes:
 
 
 def unpadded(payload: bytes) -> bytes:
-    """The payload of a padded frame without the padding and its length (RFC 9113 section 6.1)."""
+    """The payload of a padded frame without the padding and the padding's length (RFC 9113 section 6.1)."""
     if not payload:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "no-padding")
     padding = payload[0]

@@ -1,7 +1,7 @@
 """HTTP/2 fields to an HTTP/1.1 head and back (RFC 9113 section 8): every request meets the same strict parser.
 
 A request's fields have passed ``fields.check_request``. They become the bytes of a head, which ``http1.request`` takes apart
-with every check of its own. A response's head becomes a header block, and so do answers of our own, trailers and hints.
+with every check there is. A response's head becomes a header block, and so do answers of our own, trailers and hints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .hpack_encoder import encode_field
 FieldLines = Iterable[Tuple[bytes, bytes]]
 
 VERSION = b"HTTP/2.0"
-"""As access logs write it."""
+"""The version in access logs."""
 
 FRAMING = frozenset(
     (b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade")
@@ -37,9 +37,9 @@ SCHEMES = frozenset((b"http", b"https"))
 
 @attr.frozen
 class Request:
-    """What an HTTP/2 client asks for.
+    """A request of an HTTP/2 client.
 
-    :ivar content_length: as announced, -1 when it was not.
+    :ivar content_length: as announced, -1: none was.
     """
 
     head: RequestHead
@@ -85,7 +85,7 @@ def read_request(fields: FieldLines, limits: HeadLimits) -> Request:
 
 
 def same_for_path(request: Request, path: bytes, limits: HeadLimits) -> Request:
-    """A request that differs from another one on the same connection by its path alone. Raises BadMessage."""
+    """A request that differs from another one on the same connection by the path alone. Raises BadMessage."""
     _check_path(path)
     if b"\r" in path or b"\n" in path:
         raise BadMessage(400, "line-end")
@@ -115,7 +115,7 @@ def response_block(head: ResponseHead, length: int, date: bytes, via: bytes, hst
     :param length: Content-Length, -1: none.
     :param date: the value of Date, for a response that came without (RFC 9110 section 6.6.1).
     :param via: our pseudonym; empty: no Via.
-    :param hsts: Strict-Transport-Security, unless the service has one of its own (RFC 6797 section 8.1); empty: none.
+    :param hsts: Strict-Transport-Security, unless the service sends its own (RFC 6797 section 8.1); empty: none.
     """
     known = head.http2
     if known is not None and known[0] == length and known[1] is via and known[2] is hsts:
@@ -159,7 +159,7 @@ _known: Dict[bytes, bytes] = {}
 """Lines of heads, as fields of a block: the same few make most responses."""
 
 KNOWN_LINES = 512
-"""When there are so many they are forgotten. With KNOWN_LINE_BYTES they take 300 kB at most."""
+"""So many lines are remembered, then all are forgotten. With KNOWN_LINE_BYTES they take 300 kB at most."""
 
 KNOWN_LINE_BYTES = 256
 
@@ -172,7 +172,7 @@ _HSTS = b"strict-transport-security:"
 
 
 def _line_block(line: bytes) -> bytes:
-    """One line of a head as a field; nothing for what HTTP/2 has no use for. Credentials are not remembered."""
+    """One line of a head as a field; nothing for a field that HTTP/2 has no use for. Credentials are not remembered."""
     known = _known.get(line)
     if known is not None:
         return known

@@ -1,7 +1,7 @@
 """Header blocks of a client to fields (RFC 7541): one decoder for each connection.
 
 The static table and the Huffman code are those of the ``hpack`` package; the loop is our own because it has to say when the
-dynamic table has changed, so that ``connection`` can remember what a block meant, and because it is where a client can spend
+dynamic table has changed, so that ``blocks`` can remember the meaning of a block, and because it is where a client can spend
 our time: nothing is logged, copied or made that is not needed.
 """
 
@@ -24,11 +24,12 @@ TABLE_BYTES = 4096
 """SETTINGS_HEADER_TABLE_SIZE, which we leave as HTTP/2 begins (RFC 9113 section 6.5.2)."""
 
 ENTRY_BYTES = 32
-"""What an entry counts beside its name and value (RFC 7541 section 4.1)."""
+"""The bytes that an entry counts beside name and value (RFC 7541 section 4.1)."""
 
 _FIRST_DYNAMIC = len(STATIC)
 _MOST_SHIFT = 28
-"""An integer has five bytes at most: with the prefix they make more than 32 bits (RFC 7541 section 5.1 leaves it to us)."""
+"""An integer has five bytes at most: with the prefix they make more than 32 bits (RFC 7541 section 5.1 leaves the bound to
+us)."""
 
 
 def _fault(reason: str) -> ConnectionFault:
@@ -38,8 +39,8 @@ def _fault(reason: str) -> ConnectionFault:
 class Decoder:
     """The decoding context of a connection.
 
-    :param max_list_bytes: what the fields of a block may count together (RFC 9113 section 6.5.2: with 32 for each).
-    :ivar changes: how often the dynamic table has changed. While it has not, the same block means the same fields.
+    :param max_list_bytes: how much the fields of a block may count together (RFC 9113 section 6.5.2: with 32 for each).
+    :ivar changes: how often the dynamic table has changed. Between two changes the same block means the same fields.
     """
 
     __slots__ = ("changes", "_max_list_bytes", "_entries", "_used", "_capacity")
@@ -53,7 +54,7 @@ class Decoder:
         self._capacity = TABLE_BYTES
 
     def decode(self, block: bytes) -> List[Field]:
-        """The fields of a whole header block. Raises ConnectionFault; Flood when they are too many."""
+        """The fields of a whole header block. Raises ConnectionFault; Flood when there are too many."""
         fields: List[Field] = []
         left = self._max_list_bytes
         position, size = 0, len(block)
@@ -93,7 +94,8 @@ class Decoder:
 
     @staticmethod
     def _integer(block: bytes, position: int, number: int) -> Tuple[int, int]:
-        """The rest of an integer whose prefix is full (RFC 7541 section 5.1), and where it ends. Raises IndexError."""
+        """The value of an integer whose prefix is full (RFC 7541 section 5.1), and the position behind it. Raises
+        IndexError."""
         shift = 0
         while True:
             octet = block[position]
@@ -106,7 +108,7 @@ class Decoder:
                 raise _fault("integer")
 
     def _literal(self, block: bytes, position: int, first: int) -> Tuple[Field, int]:
-        """A literal field (RFC 7541 section 6.2), and where it ends."""
+        """A literal field (RFC 7541 section 6.2), and the position behind it."""
         full = 0x3F if first >= 0x40 else 0x0F
         index = first & full
         position += 1
@@ -123,7 +125,7 @@ class Decoder:
         return field, position
 
     def _string(self, block: bytes, position: int) -> Tuple[bytes, int]:
-        """A string literal (RFC 7541 section 5.2), and where it ends."""
+        """A string literal (RFC 7541 section 5.2), and the position behind it."""
         first = block[position]
         position += 1
         length = first & 0x7F
@@ -136,7 +138,7 @@ class Decoder:
         return (bytes(decode_huffman(string)) if first >= 0x80 else string), end
 
     def _add(self, field: Field) -> None:
-        """RFC 7541 section 4.4: an entry that is larger than the table empties it."""
+        """RFC 7541 section 4.4: an entry that is larger than the table empties the table."""
         self.changes += 1
         self._used += len(field[0]) + len(field[1]) + ENTRY_BYTES
         self._entries.append(field)

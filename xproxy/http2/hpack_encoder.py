@@ -1,8 +1,8 @@
 """Fields of an answer to a header block (RFC 7541), without a dynamic table, as nginx does.
 
-So a field is always the same bytes, whoever gets it: whole blocks can be remembered, there is no state that a client could make
-us keep, and none that could be attacked. What the static table has goes as its index; the rest as literals, in the Huffman code
-where ``heads`` remembers them and that is shorter.
+So a field is the same bytes for every client: whole blocks can be remembered, there is no state that a client could make us
+keep, and none that could be attacked. A field of the static table goes as an index, others as literals, in the Huffman code
+where ``heads`` remembers them and the code is shorter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..http1.names import RESPONSE, SECRET
 from .hpack_decoder import STATIC
 
 EMPTY_TABLE = b"\x20"
-"""A dynamic table size update to 0 (RFC 7541 section 6.3): what a client that wants a smaller table has to be told once."""
+"""A dynamic table size update to 0 (RFC 7541 section 6.3): a client that wants a smaller table has to be told so once."""
 
 _INDEXED, _NEVER_INDEXED, _NOT_INDEXED, _HUFFMAN = 0x80, 0x10, 0x00, 0x80
 
@@ -59,7 +59,7 @@ def encode_field(name: bytes, value: bytes, shortest: bool = False) -> bytes:
     """One field.
 
     :param name: in lower case.
-    :param shortest: try the Huffman code, which takes its time.
+    :param shortest: try the Huffman code, which takes time.
     """
     index = _FIELDS.get((name, value))
     if index is not None:

@@ -1,6 +1,6 @@
 """The half of a connection that sends: frames collect in order until the owner takes them.
 
-What may be sent on which stream is the caller's to know (``room``); what a frame does to the stream it is on happens here.
+The caller asks how much may be sent on a stream (``room``); the stream's state and windows change here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LEAVING_PING = b"leaving!"
 """What the PING behind the first GOAWAY carries (RFC 9113 section 6.7: eight bytes)."""
 
 RESET_STREAMS = 2 * MAX_STREAMS
-"""Streams that we have reset and on which frames may still be under way: no more than a client may have open. What comes on
-older ones is its mistake."""
+"""How many streams are remembered that we have reset and on which frames may still be under way: twice as many as a client may
+have open. A frame on an older one is the client's mistake."""
 
 
 class Sending(Generic[S]):
@@ -52,11 +52,11 @@ class Sending(Generic[S]):
         self._settings = ClientSettings()
         self._send_window = FIRST_WINDOW_BYTES
         self._sent_bytes = 0
-        """Of content, since this was last looked at."""
+        """Bytes of content that were sent since the last look at this number."""
         self._whole_answers = 0
-        """Streams that we have ended, since this was last looked at."""
+        """Streams that we have ended since the last look at this number."""
         self._table_update = b""
-        """What the client has to be told before the next header block."""
+        """The table size update that has to go before the next header block; empty: none."""
         self._reset_here: Dict[int, None] = {}
 
     def _put(self, data: bytes) -> None:
@@ -64,7 +64,7 @@ class Sending(Generic[S]):
         self.pending += len(data)
 
     def take_output(self) -> bytes:
-        """What is to be sent, in order."""
+        """Take the bytes that are to be sent, in order."""
         out = self._out
         data = out[0] if len(out) == 1 else b"".join(out)
         self._out = []
@@ -89,7 +89,7 @@ class Sending(Generic[S]):
             self._answered(stream)
 
     def send_data(self, stream: S, content: bytes, ended: bool) -> None:
-        """Send content for which there is room; none at all only where it is ``ended``."""
+        """Send content for which there is room; empty content only to end the stream."""
         self._count(stream, len(content))
         self._put(frames.data(stream.stream_id, content, ended))
         if ended:
@@ -116,7 +116,7 @@ class Sending(Generic[S]):
         self._sent_bytes += size
 
     def _answered(self, stream: S) -> None:
-        """We have ended a stream. What is left of the request has no use any more (RFC 9113 section 8.1)."""
+        """We have ended a stream. The rest of the request has no use any more (RFC 9113 section 8.1)."""
         self._whole_answers += 1
         stream.state, reaction = TABLE[stream.state, Input.ANSWERED]
         del self.streams[stream.stream_id]
@@ -126,7 +126,7 @@ class Sending(Generic[S]):
     # -- streams and windows
 
     def acknowledge(self, stream: S, flow_bytes: int) -> None:
-        """What came on a stream was used. The client's window is opened again when that is worth a frame."""
+        """``flow_bytes`` of a stream were used. The client's window is opened again when that is worth a frame."""
         stream.taken += flow_bytes
         if stream.taken >= STREAM_STEP_BYTES and stream.state is StreamState.OPEN and not self.closed:
             self._put(frames.window_update(stream.stream_id, stream.taken))
@@ -165,7 +165,7 @@ class Sending(Generic[S]):
             self._put(frames.goaway(self.last_stream_id, ErrorCode.NO_ERROR))
 
     def close(self, code: ErrorCode = ErrorCode.NO_ERROR, reason: str = "") -> None:
-        """Say why this is the end. Nothing is taken or sent after it."""
+        """Send the GOAWAY behind which nothing is taken or sent."""
         if not self.closed:
             self.closed = True
             self._put(frames.goaway(self.last_stream_id, code, reason.encode("ascii")))

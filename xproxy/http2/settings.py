@@ -1,4 +1,4 @@
-"""What a client's SETTINGS say (RFC 9113 section 6.5), as far as it concerns what we send."""
+"""A client's SETTINGS (RFC 9113 section 6.5), as far as they concern the frames that we send."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ClientSettings:
     How large a frame may be and how many streams we may open is checked and then of no interest: our frames have the size that
     every client takes, and we open none.
 
-    :ivar initial_window: with which the windows of its streams begin.
-    :ivar small_table: it has asked for a smaller header table than HTTP/2 begins with.
+    :ivar initial_window: with which the send windows of streams begin.
+    :ivar small_table: the client has asked for a smaller header table than HTTP/2 begins with.
     """
 
     __slots__ = ("initial_window", "small_table")

@@ -1,7 +1,7 @@
-"""The states of a stream (RFC 9113 section 5.1), and what each input does in each of them.
+"""The states of a stream (RFC 9113 section 5.1), and the effect of each input in each of them.
 
-Seen from a server that pushes nothing, and that has no more use for a request once it has answered: then it resets what is left
-of the stream (section 8.1), so half-closed (local) is never a state that lasts::
+Seen from a server that pushes nothing, and that has no more use for a request once the answer is sent: then the server resets
+the rest of the stream (section 8.1), so half-closed (local) is never a state that lasts::
 
                     HEADERS                     END_STREAM
             idle ────────────▶ open ──────────────────────▶ half-closed (remote)
@@ -12,7 +12,8 @@ of the stream (section 8.1), so half-closed (local) is never a state that lasts:
                                reset ───────────────┘◀───────────┘
                                       RST_STREAM, forgotten
 
-In *reset* frames may still be under way that were sent before the client knew: they are dropped. In *closed* there are none.
+In *reset* frames may still be under way that were sent before the client knew: such frames are dropped. In *closed* there are
+none.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ class StreamState(IntEnum):
     HALF_CLOSED = 2
     """The client has ended its side."""
     RESET = 3
-    """We have reset it."""
+    """We have reset the stream."""
     CLOSED = 4
 
 
 class Input(IntEnum):
-    """What happens to a stream: frames that come, and what we do ourselves."""
+    """What happens to a stream: frames that come, and steps of our own."""
 
     HEADERS = 0
     DATA = 1
@@ -49,7 +50,7 @@ class Input(IntEnum):
 
 
 class Reaction(Enum):
-    """What to do about an input."""
+    """The answer to an input."""
 
     TAKE = "take it for what it is"
     DROP = "drop it: it was under way"
@@ -94,13 +95,13 @@ and come once. PRIORITY is allowed in every state and changes none (section 5.1)
 
 
 class OpenStream:
-    """One stream in OPEN or HALF_CLOSED: where it is, and its windows. The owner of the connection keeps more in a subclass.
+    """One stream in OPEN or HALF_CLOSED: its state and windows, in bytes. The owner of the connection keeps more in a subclass.
 
-    :ivar send_window: what the client lets us send; negative when it has made its windows smaller (section 6.9.2).
-    :ivar receive_window: what it may send.
-    :ivar taken: what of it was used and not yet given back.
-    :ivar length_left: what is missing of the announced content, -1 when no length was announced.
-    :ivar opened_at: when its head came (monotonic seconds); set by the connection.
+    :ivar send_window: how much the client lets us send; negative when the client has made its windows smaller (section 6.9.2).
+    :ivar receive_window: how much the client may send.
+    :ivar taken: how much of that was used and not yet given back.
+    :ivar length_left: how much is missing of the announced content, -1 when no length was announced.
+    :ivar opened_at: when the head came (monotonic seconds); set by the connection.
     """
 
     __slots__ = ("stream_id", "state", "send_window", "receive_window", "taken", "length_left", "opened_at")
