@@ -44,6 +44,7 @@ def make_config(
     timeouts: Optional[Mapping[str, Any]] = None,
     proxy: Optional[Mapping[str, Any]] = None,
     pools: Sequence[str] = (),
+    guards: Optional[Mapping[str, cfg.GuardConfig]] = None,
 ) -> cfg.Config:
     """A configuration that listens nowhere. ``pools``: further ones, beside ``default``."""
     made = {name: cfg.PoolConfig(name, **(pool or {})) for name in (cfg.DEFAULT_POOL, *pools)}
@@ -54,6 +55,7 @@ def make_config(
         timeouts=cfg.TimeoutsConfig(**(timeouts or {})),
         pools=made,
         routes=tuple(routes),
+        guards=guards or {},
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 import attr
 
-from .checks import pool_name
+from .checks import plugin_name, pool_name
 from .errors import ConfigError, Mistake, Path, Unfit, shown
 from .lines import Lines, Source
 from .overrides import Overrides
@@ -25,6 +25,7 @@ from .schema import (
     ROUTE_KEYS_OF_POOLS,
     SECTIONS,
     Config,
+    GuardConfig,
     Key,
     PoolConfig,
     RouteConfig,
@@ -141,6 +142,7 @@ class _Reading:
             **{name: section for name, section in sections.items() if section is not None},
             pools=pools,
             routes=self.routes(tables.get("routes"), pools),
+            guards=self.guards(tables.get("guards", {})),
         )
 
     def table(self, shape: type[Any], table: object, path: Path, **more: Any) -> Any:
@@ -220,6 +222,23 @@ class _Reading:
         default = pools.get(DEFAULT_POOL)
         shared = DEFAULT_SLOTS if default is None or default.shares else default.slots
         return {name: attr.evolve(pool, slots=shared) if pool.shares else pool for name, pool in pools.items()}
+
+    def guards(self, tables: object) -> Mapping[str, GuardConfig]:
+        """The guards by name."""
+        if not isinstance(tables, dict):
+            self.wrong(("guards",), "must be tables, each [guards.NAME]")
+            return {}
+        guards: dict[str, GuardConfig] = {}
+        for name, table in tables.items():
+            path = ("guards", name)
+            try:
+                plugin_name(name)
+            except Unfit as mistake:
+                self.wrong(path, f"a guard's name {mistake}")
+            guard = self.table(GuardConfig, table, path, name=name)
+            if guard is not None:
+                guards[name] = guard
+        return guards
 
     def routes(self, tables: object, pools: Mapping[str, PoolConfig]) -> tuple[RouteConfig, ...]:
         """The routes in the file's order; without any, everything goes to the default pool, or to the only one."""

@@ -46,6 +46,7 @@ TITLES: Mapping[str, str] = {
     "[pools.NAME]": "The slots of one service; a section for each pool.",
     "[[routes]]": "Which requests go where: the most specific host wins, then the longest path. Without any route everything"
     " goes to the pool default, or to the only one.",
+    "[guards.NAME]": "Who is asked whether a request may pass; a section for each, used by the routes that name it.",
     "[limits]": "What clients and services may ask for.",
     "[timeouts]": "How long clients may take.",
 }
@@ -68,6 +69,7 @@ EXAMPLES: Mapping[str, str] = {
 #e.g. methods = ["GET", "HEAD"]
 #e.g. pool = "api"
 #e.g. strip_prefix = "/v1"
+#e.g. guards = ["office"]
 #e.g. set_host = "api"
 #e.g. response_timeout = 300.0
 #e.g. body_limit = 10485760
@@ -88,7 +90,7 @@ EXAMPLES: Mapping[str, str] = {
 }
 """What follows a section in the sample: whole sections, whose keys are not all said again."""
 
-IN_EXAMPLES = ("methods", "strip_prefix", "set_host", "redirect", "respond", "response_timeout", "body_limit")
+IN_EXAMPLES = ("methods", "guards", "strip_prefix", "set_host", "redirect", "respond", "response_timeout", "body_limit")
 """Keys of routes that would contradict each other in the first one; the examples have them."""
 
 
@@ -154,9 +156,9 @@ def _explained(key: Key) -> str:
 
 def _section(heading: str) -> Iterator[str]:
     keys = keys_of(HEADINGS[heading])
-    optional = heading.endswith(".certificates]]")
+    optional = heading.endswith(".certificates]]") or heading == "[guards.NAME]"
     yield _comment(TITLES[heading])
-    yield ("#e.g. " if optional else "") + heading.replace("NAME", "default")
+    yield ("#e.g. " if optional else "") + heading.replace("NAME", "office" if heading == "[guards.NAME]" else "default")
     for name, key in keys.items():
         if isinstance(key.check, Table) and key.check.many:
             continue  # It has a heading of its own.
@@ -164,7 +166,7 @@ def _section(heading: str) -> Iterator[str]:
             continue
         default = default_of(key)
         yield _explained(key)
-        yield f"#{name} = {default}" if default else f"#e.g. {name} = {key.example}"
+        yield f"#{name} = {default}" if default and not optional else f"#e.g. {name} = {default or key.example}"
 
 
 def sample() -> str:

@@ -207,6 +207,11 @@ def _routes(config: Config) -> Iterator[Mistake]:
     taken: dict[tuple[str, str, str], int] = {}
     for number, route in enumerate(config.routes):
         yield from _route(route, number, config)
+        for place, guard in enumerate(route.guards):
+            if guard not in config.guards:
+                near = difflib.get_close_matches(guard, config.guards, n=1)
+                hint = f'; did you mean "{near[0]}"?' if near else f"; it needs a section [guards.{guard}]"
+                yield Mistake(("routes", number, "guards", place), f"there is no guard {shown(guard)}{hint}")
         for method in route.methods or ("",):
             before = taken.setdefault((route.host, route.path, method), number)
             if before != number:

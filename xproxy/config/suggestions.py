@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .foreign import answer, plain
 from .schema import HEADINGS, SECTIONS, keys_of
 
-SECTION_NAMES = (*SECTIONS, "pools", "routes")
+SECTION_NAMES = (*SECTIONS, "pools", "routes", "guards")
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -77,10 +77,15 @@ class Fields:
 
     def with_max_forwards(self, hops: int) -> Fields:
         """The same fields, to be passed on with this Max-Forwards."""
+        lines = _without(self.passed_on.splitlines(keepends=True), frozenset((b"max-forwards",)))
+        return self.with_lines(b"".join(lines) + b"Max-Forwards: %d\r\n" % hops)
+
+    def with_lines(self, passed_on: bytes) -> Fields:
+        """The same fields, but for the lines that are passed on as they are. They are remembered nowhere."""
         changed = copy.copy(self)
         changed.onward = None
-        lines = _without(self.passed_on.splitlines(keepends=True), frozenset((b"max-forwards",)))
-        changed.passed_on = b"".join(lines) + b"Max-Forwards: %d\r\n" % hops
+        changed.passed_on = passed_on
+        changed.secret = True
         return changed
 
 

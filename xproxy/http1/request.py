@@ -57,6 +57,10 @@ class RequestHead:
             self.expect_continue = False
             self.upgrade = b""
 
+    def with_fields(self, fields: Fields) -> RequestHead:
+        """The same request with other fields."""
+        return RequestHead(self.method, self.target, self.minor, fields, self.host, self.path)
+
 
 def head_end(buffer: Union[bytes, bytearray], limits: HeadLimits, start: int = 0, searched: int = 0) -> int:
     """Where the head that begins at ``start`` ends: the index just past its empty line, 0 while more is needed.

@@ -26,7 +26,7 @@ def head(*fields: bytes) -> RequestHead:
 def policy(**proxy: Any) -> Policy:
     """One without pools."""
     config = attr.evolve(make_config(proxy=proxy), pools={}, routes=())
-    return make_policy(config, {}, ProxyCounts())
+    return make_policy(config, {}, ProxyCounts(), {})
 
 
 class ProvenanceTests(SynchronousTestCase):

@@ -21,6 +21,7 @@ from .names import (
     log_target,
     method,
     path,
+    plugin_name,
     pool_name,
     service_name,
     slot_token,
@@ -28,9 +29,22 @@ from .names import (
     token,
     url_path,
 )
-from .plain import content, field_value, https_port, on_off, one_number_of, one_of, seconds, text, true_or_false, whole_number
+from .plain import (
+    any_table,
+    content,
+    field_value,
+    https_port,
+    on_off,
+    one_number_of,
+    one_of,
+    seconds,
+    text,
+    true_or_false,
+    whole_number,
+)
 
 __all__ = [
+    "any_table",
     "BALANCED",
     "MAX_SOCKET_PATH_BYTES",
     "Check",
@@ -56,6 +70,7 @@ __all__ = [
     "path",
     "place_of",
     "plain_endpoint",
+    "plugin_name",
     "pool_name",
     "seconds",
     "service_name",

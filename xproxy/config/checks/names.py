@@ -133,6 +133,15 @@ def slot_token(given: str) -> str:
     return given
 
 
+_PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@of_text("1 to 64 letters, digits, dots, dashes or underscores", "name")
+def plugin_name(given: str) -> str:
+    """What a plugin, or what is made by one, may be called."""
+    return _matching(_PLUGIN_NAME, given, "1 to 64 letters, digits, dots, dashes or underscores")
+
+
 HOST = 'a host name without port, "*.example.com" or "*"'
 
 

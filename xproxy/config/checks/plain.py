@@ -84,6 +84,15 @@ def _truth(value: object) -> bool:
 true_or_false = Check("true or false", "true or false", _truth)
 
 
+def _table(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Unfit("must be a table", value)
+    return value
+
+
+any_table = Check("a table", "table", _table)
+
+
 def _https_port(value: object) -> int:
     if isinstance(value, bool):
         return 443 if value else 0

@@ -12,6 +12,7 @@ files and the environment follow from the field. What two keys have to do with e
 """
 
 from ..networks import EVERYWHERE, LOOPBACK, Network, Networks, networks
+from .guards import GuardConfig
 from .key import Key, Table, entry, keys_of
 from .limits import LimitsConfig, TimeoutsConfig
 from .listening import AcceptorConfig, CertificateConfig, ProxyConfig
@@ -31,6 +32,7 @@ __all__ = [
     "AcceptorConfig",
     "CertificateConfig",
     "Config",
+    "GuardConfig",
     "Key",
     "LimitsConfig",
     "Network",

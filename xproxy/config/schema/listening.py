@@ -115,6 +115,13 @@ class ProxyConfig:
             "What tells a service who asked: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded` (RFC 7239), or both.",
         ),
     )
+    path_matching: str = attr.field(
+        default="resolved",
+        metadata=entry(
+            one_of("resolved", "exact"),
+            'How routes match paths: `"resolved"`, as a strict server reads them, or `"exact"`, byte by byte as received.',
+        ),
+    )
     error_pages: str = attr.field(
         default="",
         metadata=entry(

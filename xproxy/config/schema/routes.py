@@ -14,7 +14,7 @@ from .pools import DEFAULT_POOL
 BODILESS_STATUSES = (204, 205, 304)
 """RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5."""
 
-ROUTE_KEYS_OF_POOLS = ("strip_prefix", "set_host", "response_timeout", "body_limit", "buffering", "pool")
+ROUTE_KEYS_OF_POOLS = ("strip_prefix", "set_host", "response_timeout", "body_limit", "buffering", "pool", "guards")
 """What a route that answers by itself has no use for."""
 
 
@@ -69,6 +69,15 @@ class RouteConfig:
         ),
     )
     pool: str = attr.field(default=DEFAULT_POOL, metadata=entry(checks.pool_name, "Where it goes; the pool must exist."))
+    guards: tuple[str, ...] = attr.field(
+        default=(),
+        metadata=entry(
+            list_of(checks.plugin_name),
+            "Who is asked, in this order, whether a request may pass: names of `[guards.NAME]`.",
+            unset="nobody",
+            example='["office"]',
+        ),
+    )
     strip_prefix: str = attr.field(
         default="",
         metadata=entry(

@@ -8,6 +8,7 @@ from typing import Any, Optional
 import attr
 
 from ..lines import Source
+from .guards import GuardConfig
 from .limits import LimitsConfig, TimeoutsConfig
 from .listening import AcceptorConfig, CertificateConfig, ProxyConfig
 from .pools import DEFAULT_POOL, DEFAULT_SLOTS, PoolConfig
@@ -19,7 +20,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "limits": LimitsConfig,
     "timeouts": TimeoutsConfig,
 }
-"""The sections that are there once. ``pools`` and ``routes`` are tables of tables and lists of tables."""
+"""The sections that are there once. ``pools``, ``guards`` and ``routes`` are tables of tables and lists of tables."""
 
 HEADINGS: Mapping[str, type[Any]] = {
     "[proxy]": ProxyConfig,
@@ -28,6 +29,7 @@ HEADINGS: Mapping[str, type[Any]] = {
     "[[acceptor.certificates]]": CertificateConfig,
     "[pools.NAME]": PoolConfig,
     "[[routes]]": RouteConfig,
+    "[guards.NAME]": GuardConfig,
     "[limits]": LimitsConfig,
     "[timeouts]": TimeoutsConfig,
 }
@@ -49,6 +51,7 @@ class Config:
     timeouts: TimeoutsConfig = attr.field(factory=TimeoutsConfig)
     pools: Mapping[str, PoolConfig] = attr.field(factory=default_pools)
     routes: tuple[RouteConfig, ...] = (RouteConfig(),)
+    guards: Mapping[str, GuardConfig] = attr.field(factory=dict)
     file: Optional[str] = None
     """Where it was read from: an absolute path."""
     source: Source = attr.field(factory=Source, eq=False, repr=False)

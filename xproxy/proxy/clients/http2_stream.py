@@ -15,7 +15,10 @@ The common answer, which is there at once and whole and has room, goes out in on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from functools import partial
+from typing import TYPE_CHECKING, Callable, List, Optional
+
+import attr
 
 from ...http1.body import BodyReader, ChunkedBody, encode_chunk, last_chunk
 from ...http1.errors import BadMessage
@@ -24,6 +27,7 @@ from ...http2.errors import ErrorCode
 from ...http2.fields import FieldLines
 from ...http2.heads import CONTINUE, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
 from ...http2.streams import OpenStream, StreamState
+from ...interfaces import Verdict
 from ...net.spool import Backlog, Spool
 from ...net.sweep import NEVER
 from ..exchanges.errors import ExchangeError
@@ -31,6 +35,7 @@ from ..exchanges.exchange import Exchange
 from ..requests import answers
 from ..requests.answers import Answer
 from ..requests.decide import decide
+from ..requests.hearing import Hearing, hear, ruled
 from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
 from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
@@ -76,6 +81,9 @@ class Stream(OpenStream):
     _swept = False
     """It has, or had, a deadline."""
     _noted = False
+    _hearing: Optional[Hearing] = None
+    _held: List[Callable[[], None]]
+    """What came of the body during the hearing."""
 
     def __init__(
         self,
@@ -105,12 +113,39 @@ class Stream(OpenStream):
         self._destination = to
         if own is not None:
             self.answer(own)
-            return
-        announced = request.content_length
-        if whole:
+        elif to.guards:
+            self._held = []
+            self._hearing, verdict = hear(request.head, to, self.provenance, self.connection.gateway, self._heard)
+            if verdict is not None:
+                self._ruled(request, verdict)
+        else:
+            self._let_in(request)
+
+    def _heard(self, verdict: Verdict) -> None:
+        """The verdict took its time; some of the body may have come, as far as the window was open."""
+        assert self._request is not None
+        try:
+            self._ruled(self._request, verdict)
+            for come in self._held:
+                come()
+        except BadMessage as error:
+            self.fail(error.status, error.reason)
+
+    def _ruled(self, request: Request, verdict: Verdict) -> None:
+        self._hearing = None
+        head, denial = ruled(request.head, verdict, self.provenance)
+        self._request = request = attr.evolve(request, head=head)
+        if denial is not None:
+            self.answer(denial)
+        else:
+            self._let_in(request)
+
+    def _let_in(self, request: Request) -> None:
+        """Go on with a request that may pass. Raises BadMessage."""
+        announced, to, connection = request.content_length, self._destination, self.connection
+        if not self._reading:
             self._submit(announced)
             return
-        connection = self.connection
         self._request_body = connection.gateway.request_body(self.provenance.policy, to, announced)
         if request.expect_continue:
             connection.send_hint(self, CONTINUE)
@@ -123,6 +158,9 @@ class Stream(OpenStream):
 
         :param flow_bytes: what it took of the client's window, padding included.
         """
+        if self._hearing is not None:
+            self._held.append(partial(self.body_received, data, flow_bytes))
+            return
         connection, to, body = self.connection, self._destination, self._request_body
         if self.answered or body is None:
             connection.acknowledge(self, flow_bytes)
@@ -144,6 +182,9 @@ class Stream(OpenStream):
 
     def request_ended(self, fields: FieldLines) -> None:
         """The request is whole; ``fields`` are its trailers. Raises BadMessage."""
+        if self._hearing is not None:
+            self._held.append(partial(self.request_ended, fields))
+            return
         if not self._reading:
             return
         self._reading = False
@@ -407,6 +448,8 @@ class Stream(OpenStream):
         if self._backlog is not None:
             self._backlog.clear()
         self._piece = b""
+        if self._hearing is not None:
+            self._hearing.cancel()
         if self._request_body is not None:
             self._request_body.clear()
         exchange, self._exchange = self._exchange, None

@@ -14,11 +14,13 @@ from ...http1.errors import BadMessage
 from ...http1.forward import client_head
 from ...http1.request import RequestHead
 from ...http1.response import ResponseHead
+from ...interfaces import Verdict
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange
 from ..requests import answers
 from ..requests.answers import Answer, http1_answer
 from ..requests.decide import decide
+from ..requests.hearing import Hearing, hear, ruled
 from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
 from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
@@ -38,7 +40,7 @@ class ClientRequest:
 
     __slots__ = (
         "connection", "head", "destination", "exchange", "began_at", "status", "sent_bytes", "request_id",
-        "_body", "_goes_on", "_chunked", "_response_body", "_backlog_bytes", "_began",
+        "_hearing", "_body", "_goes_on", "_chunked", "_response_body", "_backlog_bytes", "_began",
     )  # fmt: skip
 
     def __init__(self, connection: ClientConnection, head: RequestHead, now: float) -> None:
@@ -51,6 +53,7 @@ class ClientRequest:
         self.sent_bytes = 0
         """Content bytes given to the outlet."""
         self.request_id = b""
+        self._hearing: Optional[Hearing] = None
         self._body: Optional[RequestBody] = None
         self._goes_on = False
         """The client was told that another request may follow."""
@@ -67,11 +70,45 @@ class ClientRequest:
         self.destination, own = decide(head, connection.provenance)
         if own is not None:
             self.answer(own)
+        elif self.destination.guards:
+            self._ask_guards()
+        else:
+            self._let_in()
+
+    def _ask_guards(self) -> None:
+        """Ask whether the request may pass; until then nothing of its body is read. Raises BadMessage."""
+        connection = self.connection
+        self._hearing, verdict = hear(self.head, self.destination, connection.provenance, connection.gateway, self._heard)
+        if verdict is not None:
+            self._ruled(verdict)
         elif connection.state is _BODY:
-            self._begin_body(head.fields.content_length)
+            connection.pause_body()
+
+    def _heard(self, verdict: Verdict) -> None:
+        """The verdict took its time."""
+        try:
+            if self.connection.state is _BODY:
+                self.connection.resume_body()
+            self._ruled(verdict)
+        except BadMessage as error:
+            self.refuse(error)
+
+    def _ruled(self, verdict: Verdict) -> None:
+        self._hearing = None
+        self.head, denial = ruled(self.head, verdict, self.connection.provenance)
+        if denial is not None:
+            self.answer(denial)
+        else:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Go on with a request that may pass. Raises BadMessage."""
+        announced = self.head.fields.content_length
+        if self.connection.state is _BODY:
+            self._begin_body(announced)
         else:
             # No body, which some services want to be told where they expect one: a length of 0 goes on.
-            self._submit(head.fields.content_length, False, self.began_at)
+            self._submit(announced, False, self.began_at)
 
     # -- the body
 
@@ -281,6 +318,8 @@ class ClientRequest:
 
     def abandon(self) -> None:
         """The client has left."""
+        if self._hearing is not None:
+            self._hearing.cancel()
         if self._body is not None:
             self._body.clear()
         exchange, self.exchange = self.exchange, None

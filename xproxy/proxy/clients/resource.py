@@ -22,6 +22,7 @@ from ...http1.phrases import phrase
 from ...http1.request import RequestHead, parse_request_head
 from ...http1.response import ResponseHead
 from ...http1.target import local_host
+from ...interfaces import Verdict
 from ...net.peers import peer_host
 from ...net.spool import READ_BYTES
 from ..exchanges.errors import ExchangeError
@@ -30,6 +31,7 @@ from ..requests import answers
 from ..requests.answers import Answer
 from ..requests.decide import decide
 from ..requests.gateway import Gateway
+from ..requests.hearing import Hearing, hear, ruled
 from ..requests.outgoing import outgoing, outgoing_whole
 from ..requests.policy import Destination
 from ..requests.provenance import Provenance
@@ -100,6 +102,7 @@ class WebCaller:
         )
         self._destination: Destination = gateway.policy.nowhere
         self._head: Optional[RequestHead] = None
+        self._hearing: Optional[Hearing] = None
         self._exchange: Optional[Exchange] = None
         self._request_id = b""
         self._began_at = gateway.monotonic()
@@ -110,13 +113,37 @@ class WebCaller:
 
     def start(self, pool: Optional[str]) -> None:
         """Begin what was decided of the request. Raises BadMessage."""
-        gateway, request, provenance = self._gateway, self._request, self._provenance
-        head = self._head = read_head(request, provenance.policy.head_limits)
+        gateway, provenance = self._gateway, self._provenance
+        head = self._head = read_head(self._request, provenance.policy.head_limits)
         self._destination, own = decide(head, provenance, pool)
         if own is not None:
             self._answer(own)
-            return
-        to = self._destination
+        elif self._destination.guards:
+            self._hearing, verdict = hear(head, self._destination, provenance, gateway, self._heard)
+            if verdict is not None:
+                self._ruled(head, verdict)
+        else:
+            self._let_in(head)
+
+    def _heard(self, verdict: Verdict) -> None:
+        """The verdict took its time."""
+        assert self._head is not None
+        try:
+            self._ruled(self._head, verdict)
+        except BadMessage as error:
+            self.fail(error.status, error.reason)
+
+    def _ruled(self, head: RequestHead, verdict: Verdict) -> None:
+        self._hearing = None
+        head, denial = ruled(head, verdict, self._provenance)
+        if denial is not None:
+            self._answer(denial)
+        else:
+            self._let_in(head)
+
+    def _let_in(self, head: RequestHead) -> None:
+        """Go on with a request that may pass. Raises BadMessage."""
+        gateway, request, provenance, to = self._gateway, self._request, self._provenance, self._destination
         body = self._whole_body(to)
         request_id = self._request_id = gateway.request_id(head.fields)
         if body.size:
@@ -252,6 +279,8 @@ class WebCaller:
 
     def _left(self, reason: Failure) -> None:
         """The client has left before its answer was whole."""
+        if self._hearing is not None:
+            self._hearing.cancel()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()

@@ -10,6 +10,8 @@ from email.utils import formatdate
 from itertools import count
 from typing import Any, Callable, Dict, Optional
 
+from twisted.logger import Logger
+
 from ... import config as cfg
 from ...http1.errors import BadMessage
 from ...http1.fields import Fields
@@ -20,11 +22,15 @@ from ...net.blocks import Blocks
 from ...net.splice import make_splicer
 from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
+from ...refusals import RefusalLog
 from ..exchanges.pool import Pool
 from .access_log import AccessLog
+from .guards import make_guards
 from .policy import Destination, Policy, make_policy
 from .provenance import Provenance
 from .request_body import RequestBody
+
+_log = Logger()
 
 
 class Gateway:
@@ -33,6 +39,7 @@ class Gateway:
     :param monotonic: seconds, one clock for all processes of the host.
     :raises OSError: the error pages can't be read.
     :raises ValueError: one of them is too large.
+    :raises StartupError: a guard can't be made.
     :ivar policy: assigned as a whole; whoever begins a request takes it from here, once.
     """
 
@@ -50,7 +57,8 @@ class Gateway:
         self.pools: Dict[str, Pool] = {}
         for pool in config.pools.values():
             self._add_pool(pool, config.limits)
-        self.policy: Policy = make_policy(config, self.pools, self.counts)
+        self.policy: Policy = make_policy(config, self.pools, self.counts, make_guards(reactor, config))
+        self.refusals = RefusalLog(_log, monotonic)
         self.draining = False
         self._request_form = os.urandom(8).hex().encode() + b"%08x"
         self._request_numbers = count(1)

@@ -6,7 +6,7 @@ the configuration says until the request has ended.
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional, Union
+from typing import Dict, Mapping, Optional, Tuple, Union
 
 import attr
 
@@ -17,6 +17,7 @@ from ...metrics import PoolCounts, ProxyCounts
 from ...slots.access import allowed
 from ..exchanges.pool import Pool
 from .answers import Pages
+from .guards import Guard
 from .routes import Router
 
 
@@ -25,13 +26,22 @@ class Destination:
 
     :param pool: None: its requests are answered without a service.
     :param counts: of the answers of requests that reach no pool.
+    :param guards: asked in this order whether a request may pass.
     """
 
     __slots__ = (
         "route", "pool", "counts", "body_limit", "response_timeout", "strip_prefix", "set_host", "buffering", "hsts", "answers",
+        "guards",
     )  # fmt: skip
 
-    def __init__(self, route: cfg.RouteConfig, pool: Optional[Pool], limits: cfg.LimitsConfig, counts: ProxyCounts) -> None:
+    def __init__(
+        self,
+        route: cfg.RouteConfig,
+        pool: Optional[Pool],
+        limits: cfg.LimitsConfig,
+        counts: ProxyCounts,
+        guards: Tuple[Guard, ...] = (),
+    ) -> None:
         self.route = route
         self.pool = pool
         self.counts: Union[PoolCounts, ProxyCounts] = pool.counts if pool is not None else counts
@@ -43,6 +53,7 @@ class Destination:
         self.hsts = route.hsts.encode()
         self.answers = pool is None or route.redirect_https > 0
         """Whether a request may be answered without a service."""
+        self.guards = guards
 
     @property
     def pool_name(self) -> str:
@@ -74,10 +85,11 @@ class Policy:
         return peer != "" and allowed(peer, self.trusted_proxies)
 
 
-def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCounts) -> Policy:
+def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCounts, guards: Mapping[str, Guard]) -> Policy:
     """The policy of a configuration.
 
     :param pools: all that ``config`` names, by name.
+    :param guards: the same.
     :raises OSError: the error pages can't be read.
     :raises ValueError: one of them is too large.
     """
@@ -88,7 +100,8 @@ def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCoun
     routes = []
     for route in config.routes:
         pool = None if route.redirect is not None or route.respond is not None else pools[route.pool]
-        routes.append((route, Destination(route, pool, limits, counts)))
+        asked = tuple(guards[name] for name in route.guards)
+        routes.append((route, Destination(route, pool, limits, counts, asked)))
     return Policy(
         config=config,
         limits=limits,
@@ -106,7 +119,7 @@ def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCoun
             subject_field=config.proxy.client_subject_header.encode() if config.proxy.client_ca else b"",
         ),
         pages=Pages(config.proxy.error_pages),
-        router=Router(routes),
+        router=Router(routes, config.proxy.path_matching == "exact"),
         by_pool=by_pool,
         nowhere=Destination(cfg.RouteConfig(), None, limits, counts),
         trusted_proxies=config.proxy.trusted_proxies,

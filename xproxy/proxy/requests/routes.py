@@ -32,8 +32,8 @@ def _takes(prefix: bytes, path: bytes) -> bool:
 
 
 def protects(route: RouteConfig) -> bool:
-    """Whether something may depend on a request's not passing this route by: it keeps requests from the services."""
-    return route.respond is not None
+    """Whether something may depend on a request's not passing this route by: it may keep requests from the services."""
+    return route.respond is not None or bool(route.guards)
 
 
 class Router(Generic[T]):
