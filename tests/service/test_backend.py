@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectionLost
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
 
 from tests.doubles.dialling import GET, Wire
 from tests.doubles.relaying import OK, POST, UPLOAD, RelayTestCase
 from xproxy.service import backend as backend_module
+from xproxy.service.backend import FULL_BACKLOG_RETRY_S, FULL_BACKLOG_S
 from xproxy.service.relay import MAX_CONNECTIONS, MAX_HELD_BYTES
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 
@@ -93,6 +98,50 @@ class KeptTests(RelayTestCase):
         self.clock.advance(0)
         self.assertTrue(backend.lost)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class FullBacklogTests(RelayTestCase):
+    """A backend on a UNIX socket that is slow to accept: connect(2) says EAGAIN."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.full = 0
+        connect = self.backend.connect
+
+        def connect_or_not(factory: Any) -> Deferred[Any]:
+            if self.full:
+                self.full -= 1
+                return fail(ConnectError(string=Failure(ConnectionDone())))
+            return connect(factory)
+
+        self.patch(self.backend, "connect", connect_or_not)
+
+    def test_waited_for(self) -> None:
+        self.full = 20
+        self.slots[0].deliver(POST)
+        self.clock.pump([FULL_BACKLOG_RETRY_S] * 19)
+        self.assertEqual(self.backend.wires, [])
+        self.clock.advance(FULL_BACKLOG_RETRY_S)
+        self.assertEqual(self.backend.wires[0].taken(), POST)
+        self.assertTrue(self.service.serving)
+
+    def test_not_for_ever(self) -> None:
+        self.full = 10**9
+        slot = self.slots[0]
+        slot.deliver(POST)
+        self.clock.pump([FULL_BACKLOG_RETRY_S] * int(FULL_BACKLOG_S / FULL_BACKLOG_RETRY_S - 1))
+        self.assertEqual(slot.taken(), b"")
+        self.clock.pump([FULL_BACKLOG_RETRY_S] * 3)
+        self.assertEqual((slot.taken(), self.service.serving), (CLOSING_RESPONSE, False))
+
+    def test_the_proxy_gives_up(self) -> None:
+        self.full = 10**9
+        slot = self.slots[0]
+        slot.deliver(POST)
+        slot.lose()
+        left = self.full
+        self.clock.pump([FULL_BACKLOG_RETRY_S] * 10)
+        self.assertEqual((self.full, self.service.serving), (left, True))
 
 
 class AgainTests(RelayTestCase):

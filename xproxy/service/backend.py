@@ -14,9 +14,10 @@ import socket
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from xproxy.service.relay import Relay
 
 NEVER = float("inf")
+
+FULL_BACKLOG_S = 5.0
+"""How long, in seconds, a backend on a UNIX socket may leave its backlog full and still counts as there. Over TCP the kernel
+tries again by itself, after one, three and seven seconds (tcp(7), tcp_syn_retries)."""
+FULL_BACKLOG_RETRY_S = 0.01
+"""Between two attempts, in seconds: the time of a quick answer."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -130,7 +137,17 @@ class BackendConnections:
 
     def connect(self) -> Deferred[Any]:
         """Make a new connection. Fires with a BackendConnection, or with why there is none; may be cancelled."""
-        return connect_quietly(self._endpoint, BackendConnection(self))
+        return Deferred.fromCoroutine(self._connect())
+
+    async def _connect(self) -> Any:
+        until = self._clock.seconds() + FULL_BACKLOG_S
+        while True:
+            try:
+                return await self._endpoint.connect(_Once(BackendConnection(self)))
+            except ConnectError as error:
+                if not _is_full_backlog(error) or self._clock.seconds() >= until:
+                    raise
+            await deferLater(self._clock, FULL_BACKLOG_RETRY_S)
 
     def keep(self, connection: BackendConnection, keep_s: Optional[float]) -> None:
         """Keep a connection whose exchange is over and that may be used again.
@@ -159,8 +176,17 @@ class BackendConnections:
             self.drop(connection)
 
 
+def _is_full_backlog(error: ConnectError) -> bool:
+    """Whether connect(2) said EAGAIN, which means on a UNIX socket that the backlog is full (unix(7)).
+
+    Twisted waits then as for a TCP connection that is being made, epoll tells it of a hang-up, and it reports that.
+    """
+    reason = error.args[0] if error.osError is None and error.args else None
+    return isinstance(reason, Failure) and reason.check(ConnectionDone) is not None
+
+
 class _Once(Factory):
-    """A factory of one connection."""
+    """A factory of one connection; without two lines in the log for each, as ``connectProtocol`` has them."""
 
     noisy = False
 
@@ -170,8 +196,3 @@ class _Once(Factory):
     def buildProtocol(self, addr: Optional[IAddress]) -> Protocol:
         """The protocol."""
         return self._protocol
-
-
-def connect_quietly(endpoint: IStreamClientEndpoint, protocol: Protocol) -> Deferred[Any]:
-    """``connectProtocol``, without two lines in the log for each connection."""
-    return endpoint.connect(_Once(protocol))

@@ -62,7 +62,7 @@ def bounded_delay(delay_s: float, away_s: float) -> float:
 
 def short_reason(failure: Failure) -> str:
     """What went wrong, as part of a log line."""
-    return failure.getErrorMessage().rstrip(".")
+    return " ".join(failure.getErrorMessage().split()).rstrip(".")
 
 
 class Dialler:
@@ -197,7 +197,7 @@ class Dialler:
         if why not in self._said and len(self._said) < MAX_REASONS:
             self._said.add(why)
             self._log.warn("slots at {target}: {why}; trying again until they stay", target=self._target, why=why)
-        else:
+        elif self._reachable or self._away_s() >= RECENT_S:  # Twisted's log shows debug lines too, and there would be many.
             self._log.debug(
                 "slots at {target}: {why}; next attempt in {delay:.1f} s", target=self._target, why=why, delay=delay
             )

@@ -12,11 +12,10 @@ from typing import Any, Callable, List, Optional, Sequence
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from xproxy.service.backend import BackendConnections, connect_quietly
+from xproxy.service.backend import BackendConnection, BackendConnections
 from xproxy.service.dialler import RECENT_S, bounded_delay, jittered_backoff, short_reason
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.port import SlotsPort
@@ -49,7 +48,6 @@ class RelayService(Service):
     ) -> None:
         self.serving = False
         self._reactor = reactor
-        self._backend = backend
         self._description = description
         self._delay = delay or jittered_backoff(random, MAX_PROBE_DELAY_S)
         self._connections = BackendConnections(reactor, backend)
@@ -83,13 +81,12 @@ class RelayService(Service):
 
     def _probe(self) -> None:
         self._retry = None
-        self._probing = probing = connect_quietly(self._backend, Protocol())
+        self._probing = probing = self._connections.connect()
         probing.addCallbacks(self._reached, self._probe_failed)
 
-    def _reached(self, probe: Protocol) -> None:
+    def _reached(self, probe: BackendConnection) -> None:
         self._probing = None
-        assert probe.transport is not None
-        probe.transport.loseConnection()
+        self._connections.drop(probe)
         self._failures = 0
         self.serving = True
         slots = ", ".join(f"{port.getHost().count} slots at {port.getHost().acceptor}" for port in self._ports)
@@ -117,11 +114,10 @@ class RelayService(Service):
     def _wait(self, failure: Failure) -> None:
         self._failures += 1
         delay = bounded_delay(self._delay(self._failures), self._reactor.seconds() - self._alive_at)
-        report = self._log.warn if self._failures == 1 else self._log.debug
-        report(
-            "backend {backend} can't be reached: {why}; no slots until it answers, next attempt in {delay:.1f} s",
-            backend=self._description,
-            why=short_reason(failure),
-            delay=delay,
-        )
+        if self._failures == 1:
+            self._log.warn(
+                "backend {backend} can't be reached: {why}; no slots until it answers",
+                backend=self._description,
+                why=short_reason(failure),
+            )
         self._retry = self._reactor.callLater(delay, self._probe)
