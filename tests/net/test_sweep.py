@@ -84,7 +84,12 @@ class SweepTests(SynchronousTestCase):
     def test_members_come_and_go_meanwhile(self) -> None:
         """A sweep may add and take off."""
         new = Late(0.1)
-        old = Late(0.1, lambda: (self.sweep.add(new), self.sweep.discard(old))[0])
+
+        def swap() -> None:
+            self.sweep.add(new)
+            self.sweep.discard(old)
+
+        old = Late(0.1, swap)
         self.sweep.add(old)
         self.pass_time(1)
         self.assertEqual((len(old.told), len(new.told)), (1, 0))

@@ -194,7 +194,7 @@ class HotPathTests(RigCase):
             with socket.create_connection(port.socket.getsockname()) as client:
                 client.send(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
                 run(lambda: _accept(port))
-                (connection,) = front.clients - others
+                (connection,) = set(front.clients) - others
                 run(connection.transport.doRead)
                 self.service.socket.recv(65536)
                 self.service.socket.send(RESPONSE)

@@ -375,7 +375,7 @@ class Proxy(RuleBasedStateMachine):
         self.rig.pass_time(1.0)
         assert pool.counts.in_flight == 0
         assert len(pool.line) == 0
-        assert set(pool.line.free) == pool.slots
+        assert set(pool.line.free) == set(pool.slots)
         assert all(slot.transport in self.rig.reactor.readers for slot in pool.slots), "a slot is still paused"
         assert not any(self.source.board)
         for client in self.clients:

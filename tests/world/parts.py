@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.endpoints import clientFromString
@@ -17,7 +17,7 @@ from tests.world.world import World
 from xproxy import config as cfg
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.acceptor.handoff_server import HandoffFactory, HandoffServer
-from xproxy.handoff.client import HandoffClient
+from xproxy.handoff.client import HandoffClient, redial_delay
 from xproxy.proxy.proxy_service import ProxyService
 from xproxy.service.endpoint import SlotsServerEndpoint
 
@@ -74,14 +74,13 @@ class ProxyPart:
     def __init__(self, process: Process, config: cfg.Config, port: int, acceptor: Optional[AcceptorPart] = None) -> None:
         self.process = process
         self.port = port
-        self.service = ProxyService(process, config, process.seconds)
+        self.service = ProxyService(process, config, process.seconds, process.seconds, process.world.random_bytes)
         self.gateway = self.service.gateway
         for pool in self.gateway.pools.values():
             pool.splicer = None  # The kernel knows nothing of memory sockets.
         self.client: Optional[HandoffClient] = None
         if acceptor is None:
-            random = process.world.random
-            self.client = HandoffClient(process, HANDOFF, self.service, lambda attempt: 0.1 + random.random() / 10)
+            self.client = HandoffClient(process, HANDOFF, self.service, redial_delay(process.world.random.random))
             self.service.attach(self.client)
         else:
             self.service.attach(acceptor.service.local_source(self.service))
@@ -95,9 +94,9 @@ class ProxyPart:
         """The default pool."""
         return self.gateway.pools[cfg.DEFAULT_POOL]
 
-    def ask(self, data: bytes) -> Peer:
-        """A client that has sent ``data``."""
-        peer: Peer = self.process.world.dial(self.port, data)
+    def ask(self, path: str = "/", method: str = "GET") -> Peer:
+        """A client that has sent a request."""
+        peer: Peer = self.process.world.dial(self.port, f"{method} {path} HTTP/1.1\r\nHost: example.com\r\n\r\n".encode())
         return peer
 
     def stop(self) -> None:
@@ -108,17 +107,23 @@ class ProxyPart:
 
 
 class Answers(Resource):
-    """A web application. ``held`` are the requests that it answers when it is told to.
+    """A web application: says its name and what was asked.
 
+    :param later: calls something after so many seconds.
+    :ivar takes_s: how long it thinks of an answer.
+    :ivar holding: whether it answers only when it is told to.
+    :ivar held: the requests that it has not answered then.
     :ivar running: how many it runs.
     :ivar most: how many it ever ran at once.
     """
 
     isLeaf = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, later: Callable[..., Any]) -> None:
         super().__init__()
         self.name = name
+        self.takes_s: Callable[[], float] = lambda: 0.0
+        self._later = later
         self.holding = False
         self.held: List[Request] = []
         self.running = self.most = self.answered = 0
@@ -129,11 +134,19 @@ class Answers(Resource):
         self.most = max(self.most, self.running)
         gone = request.notifyFinish()
         gone.addErrback(lambda _: self._gone(request))
-        if self.holding:
+        takes_s = self.takes_s()
+        if takes_s or self.holding:
             self.held.append(request)
+            if not self.holding:
+                self._later(takes_s, self._think, request)
         else:
             self._answer(request)
         return NOT_DONE_YET
+
+    def _think(self, request: Request) -> None:
+        if request in self.held:
+            self.held.remove(request)
+            self._answer(request)
 
     def _gone(self, request: Request) -> None:
         self.running -= 1
@@ -143,8 +156,9 @@ class Answers(Resource):
     def _answer(self, request: Request) -> None:
         self.running -= 1
         self.answered += 1
-        request.setHeader(b"content-length", b"%d" % len(self.name))
-        request.write(self.name.encode())
+        answer = self.name.encode() + b" " + request.path
+        request.setHeader(b"content-length", b"%d" % len(answer))
+        request.write(answer)
         request.finish()
 
     def let_go(self, count: int = 1) -> None:
@@ -161,9 +175,11 @@ class ServicePart:
 
     def __init__(self, process: Process, count: int, pool: str = "") -> None:
         self.process = process
-        self.application = Answers(process.name)
+        self.application = Answers(process.name, process.callLater)
         dialled = clientFromString(process, f"tcp:127.0.0.1:{SLOTS_PORT}")
-        endpoint = SlotsServerEndpoint(process, dialled, count, pool=pool, instance=process.name)
+        endpoint = SlotsServerEndpoint(
+            process, dialled, count, pool=pool, instance=process.name, random=process.world.random.random
+        )
         self.listening: IListeningPort = endpoint.make_port(Site(self.application, reactor=process))
         self.listening.startListening()
 
@@ -187,11 +203,11 @@ class Stage:
         self.acceptor = AcceptorPart(self.world.process("acceptor"), self.config)
         return self.acceptor
 
-    def proxy(self, embedded: bool = False) -> ProxyPart:
-        """One proxy more."""
-        port = FIRST_HTTP_PORT + len(self.proxies)
+    def proxy(self, embedded: bool = False, port: int = 0) -> ProxyPart:
+        """One proxy more, on a port of its own where none is named."""
+        port = port or FIRST_HTTP_PORT + len(self.proxies)
         config = make_config(proxy={"http": (f"tcp:{port}:interface=127.0.0.1",)})
-        process = self.acceptor.process if embedded else self.world.process(f"proxy{len(self.proxies)}")
+        process = self.acceptor.process if embedded else self.world.process(f"proxy{port}")
         self.proxies.append(ProxyPart(process, config, port, self.acceptor if embedded else None))
         return self.proxies[-1]
 

@@ -245,7 +245,7 @@ class RigCase(SynchronousTestCase):
         for pool in rig.gateway.pools.values():
             self.assertEqual(pool.counts.in_flight, 0)
             self.assertEqual(len(pool.line), 0)
-            self.assertEqual(set(pool.line.free), pool.slots)
+            self.assertEqual(set(pool.line.free), set(pool.slots))
             for slot in pool.slots:
                 self.assertIn(slot.transport, rig.reactor.readers)
         self.assertEqual(set(rig.source.board), {0})

@@ -122,6 +122,10 @@ class World:
         """Make a call then: something arrives."""
         heappush(self._arrivals, (time, next(self._number), call))
 
+    def random_bytes(self, count: int) -> bytes:
+        """As ``os.urandom``."""
+        return bytes(self.random.randrange(256) for _ in range(count))
+
     def shuffle(self, things: List[Any]) -> None:
         """Bring what happens at once into some order."""
         if self.seed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections import Counter, deque
 from itertools import count
-from typing import Any, Callable, Container, Deque, Dict, Hashable, Iterable, List, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Container, Deque, Dict, Hashable, Iterable, List, Protocol, Sequence, Tuple
 
 from twisted.logger import Logger
 
@@ -271,7 +271,7 @@ class Acceptor:
         holdings = list(self._holdings)
         sharers: List[Sharer] = list(self._sharers)
         slots = list(self._slots.values())
-        leased: Set[ParkedSlot] = {slot for slot in slots if slot.state is not SlotState.IDLE}
+        leased = {slot for slot in slots if slot.state is not SlotState.IDLE}
         self._holdings.clear()
         self._sharers.clear()
         self._slots.clear()

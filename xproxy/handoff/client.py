@@ -6,8 +6,8 @@ acceptor is lost it dials again, for as long as the service runs. See docs/archi
 
 from __future__ import annotations
 
-import random
 from itertools import count
+from random import random
 from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence, Tuple
 
 from twisted.application.internet import ClientService, backoffPolicy
@@ -64,9 +64,9 @@ Standing = Tuple[Tuple[float, ...], int, int, int]
 NOTHING_ASKED: Standing = ((), 0, 0, 0)
 
 
-def redial_delay() -> Callable[[int], float]:
+def redial_delay(random: Callable[[], float] = random) -> Callable[[int], float]:
     """The delay before each attempt, in seconds, by its number; random in part, so that many proxies do not come at once."""
-    return backoffPolicy(FIRST_DELAY_S, LONGEST_DELAY_S, jitter=lambda: random.uniform(0, FIRST_DELAY_S))
+    return backoffPolicy(FIRST_DELAY_S, LONGEST_DELAY_S, jitter=lambda: random() * FIRST_DELAY_S)
 
 
 def _ask_is_urgent(said: Standing, standing: Standing) -> bool:

@@ -6,7 +6,7 @@ that fires a quarter of a second late does what it is for.
 
 from __future__ import annotations
 
-from typing import Callable, Protocol, Set
+from typing import Callable, Dict, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -34,11 +34,14 @@ class Sweep:
 
     def __init__(self, reactor: IReactorTime, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._members: Set[Perishable] = set()
+        self._members: Dict[Perishable, None] = {}
         self._call = LoopingCall(self.look)
         self._call.clock = reactor
-        self.add = self._members.add
-        self.discard = self._members.discard
+        self.add = self._members.setdefault
+
+    def discard(self, member: Perishable) -> None:
+        """Look at it no more, if it was looked at."""
+        self._members.pop(member, None)
 
     def start(self) -> None:
         """Begin."""

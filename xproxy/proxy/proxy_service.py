@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
@@ -50,15 +52,23 @@ def certificate_store(reactor: Any, config: cfg.ProxyConfig) -> Optional[Certifi
 class ProxyService(MultiService):
     """A proxy. Give it a slot source with ``attach`` before it starts.
 
+    :param monotonic: see ``Gateway``, which is given the others too.
     :raises StartupError: from the constructor, for endpoints and files of the configuration that can't be used.
     """
 
-    def __init__(self, reactor: Any, config: cfg.Config, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: cfg.Config,
+        monotonic: Callable[[], float],
+        wall_time: Callable[[], float] = time.time,  # noqa: TID251 - as the Gateway has it
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         super().__init__()
         self._reactor = reactor
         self.config = config
         try:
-            self.gateway = Gateway(reactor, config, monotonic, open_access_log(config.proxy))
+            self.gateway = Gateway(reactor, config, monotonic, open_access_log(config.proxy), wall_time, random_bytes)
         except (OSError, ValueError) as error:
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
         self.front = HTTPFront(self.gateway)

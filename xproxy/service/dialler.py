@@ -11,7 +11,7 @@ slots whose acceptor is down make one attempt every few seconds, with one timer.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Set
+from typing import Any, Callable, Dict, Optional, Set
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -91,7 +91,7 @@ class Dialler:
         self._target = target
         self._running = False
         self._filling = False
-        self._dials: Set[Deferred[Any]] = set()
+        self._dials: Dict[Deferred[Any], None] = {}
         self._worked = 0
         """Slots that ended after they had worked and are still to be dialled again."""
         self._reachable = True
@@ -165,12 +165,12 @@ class Dialler:
 
     def _dial(self, probe: bool) -> None:
         dial = maybeDeferred(self._connect)
-        self._dials.add(dial)
+        self._dials[dial] = None
         dial.addCallbacks(self._connected, self._not_connected, callbackArgs=(dial, probe), errbackArgs=(dial,))
         dial.addErrback(lambda failure: self._log.failure("a dial went wrong", failure))
 
     def _connected(self, connection: object, dial: Deferred[Any], probe: bool) -> None:
-        self._dials.discard(dial)
+        del self._dials[dial]
         self._reachable = True
         if probe and self._running and self._retry is None:
             recent = self._away_s() < RECENT_S
@@ -178,7 +178,7 @@ class Dialler:
         self._fill()
 
     def _not_connected(self, failure: Failure, dial: Deferred[Any]) -> None:
-        self._dials.discard(dial)
+        del self._dials[dial]
         if self._running:
             self._reachable = False
             self._worked = 0

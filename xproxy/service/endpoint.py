@@ -6,7 +6,7 @@ The endpoint holds what a port needs; ``port.SlotsPort`` does the work.
 from __future__ import annotations
 
 from random import random
-from typing import Any
+from typing import Any, Callable
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamClientEndpoint, IStreamServerEndpoint
@@ -36,6 +36,7 @@ class SlotsServerEndpoint:
     :param instance: how this service is named in status and logs; empty: host, process id and something random.
     :param drain_timeout_s: how long ``stopListening`` waits for running requests, in seconds.
     :param description: what is dialled, for logs.
+    :param random: from 0 to 1, for the time between attempts to dial.
     :raises ValueError: one of these does not do.
     """
 
@@ -51,6 +52,7 @@ class SlotsServerEndpoint:
         instance: str = "",
         drain_timeout_s: float = DRAIN_TIMEOUT_S,
         description: str = "",
+        random: Callable[[], float] = random,
     ) -> None:
         if not 1 <= count <= MAX_COUNT:
             raise ValueError(f"count={count}: a number from 1 to {MAX_COUNT} is needed")
@@ -59,6 +61,7 @@ class SlotsServerEndpoint:
         self.count = count
         self._reactor = reactor
         self._acceptor = acceptor
+        self._random = random
         self._introduction = make_introduction(registration, pool, instance, token)
         self._drain_timeout_s = drain_timeout_s
         self.description = description or repr(acceptor)
@@ -72,5 +75,5 @@ class SlotsServerEndpoint:
     def make_port(self, factory: IProtocolFactory) -> SlotsPort:
         """A port that does nothing yet."""
         address = SlotsAddress(self.description, self.count)
-        delay = jittered_backoff(random)
+        delay = jittered_backoff(self._random)
         return SlotsPort(self._reactor, self._acceptor, factory, address, self._introduction, self._drain_timeout_s, delay)

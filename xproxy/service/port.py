@@ -7,7 +7,7 @@ closed politely at once, the others when they have answered, what is left after 
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Set
+from typing import Any, Dict, List, Optional
 
 import attr
 from twisted.internet.defer import Deferred
@@ -110,7 +110,7 @@ class SlotsPort:
     ) -> None:
         self.reactor = reactor
         self.introduction = introduction
-        self.slots: Set[ServedSlot] = set()
+        self.slots: Dict[ServedSlot, None] = {}
         self._factory = factory
         self._address = address
         self._drain_timeout_s = drain_timeout_s
@@ -122,7 +122,7 @@ class SlotsPort:
         self._waiters: List[Deferred[None]] = []
         self._drain_end: Optional[IDelayedCall] = None
         self._trigger: Any = None
-        self._going: Set[ServedSlot] = set()
+        self._going: Dict[ServedSlot, None] = {}
         """The slots whose end the shutdown of the reactor waits for."""
         self._gone: Optional[Deferred[None]] = None
 
@@ -177,18 +177,18 @@ class SlotsPort:
 
     def slot_parked(self, slot: ServedSlot) -> None:
         """A connection is made."""
-        self.slots.add(slot)
+        self.slots[slot] = None
         self._dialler.slot_parked()
 
     def slot_lost(self, slot: ServedSlot, reason: Failure) -> None:
         """A connection is gone."""
-        self.slots.discard(slot)
+        self.slots.pop(slot, None)
         # Requests, not bytes: what answers every connection with an error at once is not an acceptor.
         lived_s = 0.0 if slot.parked_at is None else self.reactor.seconds() - slot.parked_at
         worked = not reason.check(SlotRefused) and (slot.tracker.requests > 0 or lived_s >= SETTLED_S)
         self._dialler.slot_lost(worked, reason)
         if slot in self._going:
-            self._going.discard(slot)
+            del self._going[slot]
             if not self._going and self._gone is not None:
                 self._gone.callback(None)
         self._check_stopped()
@@ -203,7 +203,7 @@ class SlotsPort:
         """
         self._trigger = None
         self.stopListening()
-        self._going = {slot for slot in self.slots if slot.closing}
+        self._going = {slot: None for slot in self.slots if slot.closing}
         if not self._going:
             return None
         self._gone = Deferred()

@@ -135,7 +135,7 @@ class ExchangeMixin:
         rig.settle()
         rig.exchange(service, b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"y" * 90000)
         rig.pass_time(6.0)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_pipelining_is_bounded(self: Any) -> None:
         rig = self.make_secure_rig()
@@ -161,7 +161,7 @@ class ExchangeMixin:
         client.shut_down()
         client.peer.close()
         rig.settle()
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_a_client_that_ends_the_tunnel(self: Any) -> None:
         rig = self.make_secure_rig()
@@ -193,7 +193,7 @@ class ExchangeMixin:
         client.exchange()
         self.assertEqual([len(content) for _, _, content in responses(client.received)], [90000, 90000])
         self.assertTrue(client.ended)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_a_client_that_ends_a_tunnel_without_reading_it(self: Any) -> None:
         rig = self.make_secure_rig()
@@ -209,7 +209,7 @@ class ExchangeMixin:
         rig.settle()
         self.assertTrue(service.over)
         rig.pass_time(rig.gateway.policy.timeouts.write + 1)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_a_client_that_ends_its_side_in_line(self: Any) -> None:
         """It is answered, unless it is gone altogether."""
@@ -238,7 +238,7 @@ class ExchangeMixin:
             rig.settle()
             self.assertEqual(service.take(), b"")
             self.assertTrue(client.peer.over)
-            self.assertEqual(rig.proxy.front.clients, set())
+            self.assertEqual(rig.proxy.front.clients, {})
 
     def test_two_records_in_one_read_and_one_in_two(self: Any) -> None:
         rig = self.make_secure_rig()
@@ -268,7 +268,7 @@ class ExchangeMixin:
         self.assertTrue(client.take().startswith(b"HTTP/1.1 400 "))
         self.assertTrue(client.ended)
         rig.pass_time(LINGER_S + 1)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
 
 class MemoryExchangeTests(ExchangeMixin, SecureCase):
@@ -291,7 +291,7 @@ class HandshakeTests(LoggedCase):
         rig.settle()
         self.assertEqual(rig.gateway.counts.handshakes, {outcome: 1})
         self.assertEqual(self.said(), [f"TLS handshake with 192.0.2.1 failed: {line}" for line in lines])
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(rig.gateway.counts.connections.get("handshake"), 0)
 
     def test_plain_http(self) -> None:
@@ -347,7 +347,7 @@ class HandshakeTests(LoggedCase):
                 rig.pass_time(rig.gateway.policy.timeouts.handshake + 1)
             self.assertTrue(peer.over, garbage)
             self.assertEqual(sum(rig.gateway.counts.handshakes.values()), 1)
-            self.assertEqual(rig.proxy.front.clients, set())
+            self.assertEqual(rig.proxy.front.clients, {})
             self.assertEqual(len(self.said()), 1)
 
     @settings(max_examples=60, deadline=None, derandomize=True)
@@ -359,7 +359,7 @@ class HandshakeTests(LoggedCase):
             peer.send((b"\x16\x03\x01\x00\xc8" if record and not start else b"") + data[start : start + 7])
             rig.settle()
         rig.pass_time(rig.gateway.policy.timeouts.handshake + LINGER_S)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(sum(rig.gateway.counts.handshakes.values()), 1)
         self.said()
         rig.stop()
@@ -480,7 +480,7 @@ class EndTests(SecureCase):
         rig.settle()
         self.assertTrue(all(client.peer.over for client in clients))
         self.assertTrue(handshake.over)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_no_descriptor_is_left(self) -> None:
         before = len(os.listdir("/proc/self/fd"))
@@ -496,8 +496,8 @@ class EndTests(SecureCase):
             else:
                 client.peer.close()
             rig.settle()
-        self.assertEqual(rig.proxy.front.clients, set())
-        self.assertEqual(rig.gateway.sweep._members, {rig.gateway, *rig.gateway.pools.values()} & rig.gateway.sweep._members)
+        self.assertEqual(rig.proxy.front.clients, {})
+        self.assertLessEqual(set(rig.gateway.sweep._members), {rig.gateway, *rig.gateway.pools.values()})
         rig.stop()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
@@ -511,7 +511,7 @@ class EndTests(SecureCase):
         self.assertTrue(transport.disconnecting)
         protocol.connectionLost()
         self.assertEqual(rig.gateway.counts.handshakes, {"closed": 1})
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
 
 class MeaningTests(SecureCase):

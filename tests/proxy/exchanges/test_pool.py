@@ -323,7 +323,7 @@ class RecallMixin:
             service.close()
             rig.settle()
         rig.reactor.peers.clear()
-        self.assertEqual((rig.pool.slots, rig.proxy.front.clients), (set(), set()))
+        self.assertEqual((rig.pool.slots, rig.proxy.front.clients), ({}, {}))
         self.assertEqual(descriptors(), before)
 
 
@@ -432,7 +432,7 @@ class GrantTests(RigCase):
         rig.source.leases[5] = rig.source.ring.pop()
         rig.proxy.lease_granted("default", 5, reading, "nobody")
         self.assertEqual(rig.source.closed, [5])
-        self.assertEqual((rig.pool.slots, rig.pool.services), (set(), {}))
+        self.assertEqual((rig.pool.slots, rig.pool.services), ({}, {}))
         self.assertEqual(rig.gateway.counts.connections["slot"], 0)
         self.assertEqual(descriptors() - before, 1)
         self.assert_at_rest(rig)

@@ -59,7 +59,7 @@ class Balanced(Protocol):
     def connectionMade(self) -> None:
         """A balancer is here."""
         self.transport: Any = self.transport
-        self._front.clients.add(self)
+        self._front.clients[self] = None
         self._gateway.sweep.add(self)
         self._gateway.counts.opened("handshake")
         if isinstance(self.transport, Connection):
@@ -89,10 +89,10 @@ class Balanced(Protocol):
 
     def _hand_on(self, source: IAddress) -> None:
         """The client itself begins."""
-        self._front.clients.discard(self)  # Its successor takes its place among the clients.
+        self._front.clients.pop(self, None)  # Its successor takes its place among the clients.
         successor = None if self._gateway.draining else self._factory.inner.buildProtocol(source)
         if successor is None:
-            self._front.clients.add(self)
+            self._front.clients[self] = None
             self._over = True
             self.transport.loseConnection()
             return

@@ -93,7 +93,7 @@ class ClientConnection(Protocol):
         self.transport: Any = self.transport
         self.intake = Intake(self)
         self.outlet: Outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
-        self.front.clients.add(self)
+        self.front.clients[self] = None
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")
 

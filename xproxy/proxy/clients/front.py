@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Set
+from typing import Any, Callable, Dict, Optional
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.interfaces import IAddress
@@ -30,7 +30,7 @@ class HTTPFront(Factory):
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.clients: Set[Client] = set()
+        self.clients: Dict[Client, None] = {}
         self.provenances = {scheme: Provenances(scheme) for scheme in (b"http", b"https")}
         """Of HTTP/1.1 clients."""
         self.on_empty: Optional[Callable[[], None]] = None
@@ -51,7 +51,7 @@ class HTTPFront(Factory):
 
     def client_gone(self, client: Client) -> None:
         """A client is gone."""
-        self.clients.discard(client)
+        self.clients.pop(client, None)
         if self.on_empty is not None and not self.clients:
             self.on_empty()
 

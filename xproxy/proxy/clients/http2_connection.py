@@ -74,7 +74,7 @@ class HTTP2Connection(Protocol):
     def connectionMade(self) -> None:
         """A client is here, and its handshake is over."""
         self.transport: Any = self.transport
-        self.front.clients.add(self)
+        self.front.clients[self] = None
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")
         self.h2.begin()

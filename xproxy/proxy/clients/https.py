@@ -97,7 +97,7 @@ class Handshake(Protocol):
     def connectionMade(self) -> None:
         """A client is here: put TLS in the place of its socket."""
         self.transport: Any = self.transport
-        self._front.clients.add(self)
+        self._front.clients[self] = None
         self._gateway.sweep.add(self)
         self._gateway.counts.opened("handshake")
         transport = self.transport

@@ -6,7 +6,7 @@ the handoff socket), which grants leases. Who is served next is decided by the p
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, MutableSequence, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, MutableSequence, Optional, Sequence
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -76,7 +76,7 @@ class Pool:
         self.counts = counts
         self._connections = connections
         self.line: Line[Exchange, LeasedSlot] = Line(config.queue_limit)
-        self.slots: Set[LeasedSlot] = set()
+        self.slots: Dict[LeasedSlot, None] = {}
         self.services: Dict[str, ServiceCounts] = {}
         self.board: MutableSequence[int] = bytearray(1)
         self.splicer: Optional[Splicer] = None
@@ -171,7 +171,7 @@ class Pool:
         self._source.give_back(lease)
 
     def _forget(self, slot: LeasedSlot) -> None:
-        self.slots.discard(slot)
+        del self.slots[slot]
         self.sweep.discard(slot)
         self._connections["slot"] -= 1
         counts = self.service_counts(slot.service)
@@ -222,7 +222,7 @@ class Pool:
             assert self._source is not None
             self._source.lease_closed(lease)
             return
-        self.slots.add(slot)
+        self.slots[slot] = None
         self._connections["slot"] += 1
         slot.service_counts.slots += 1
         if slot.seems_alive():

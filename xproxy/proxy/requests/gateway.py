@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from email.utils import formatdate
 from itertools import count
 from typing import Any, Callable, Dict, Optional
@@ -37,6 +38,8 @@ class Gateway:
     """What all ways in share that is no policy, and the policy in force. Owned by ``proxy_service.ProxyService``.
 
     :param monotonic: seconds, one clock for all processes of the host.
+    :param wall_time: seconds since 1970, for the dates of responses.
+    :param random_bytes: so many, for the ids of requests.
     :raises OSError: the error pages can't be read.
     :raises ValueError: one of them is too large.
     :raises StartupError: a guard can't be made.
@@ -44,7 +47,13 @@ class Gateway:
     """
 
     def __init__(
-        self, reactor: Any, config: cfg.Config, monotonic: Callable[[], float], access_log: Optional[AccessLog] = None
+        self,
+        reactor: Any,
+        config: cfg.Config,
+        monotonic: Callable[[], float],
+        access_log: Optional[AccessLog] = None,
+        wall_time: Callable[[], float] = time.time,  # noqa: TID251 - responses are dated in everybody's time
+        random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.reactor = reactor
         self.monotonic = monotonic
@@ -60,8 +69,9 @@ class Gateway:
         self.policy: Policy = make_policy(config, self.pools, self.counts, make_guards(reactor, config))
         self.refusals = RefusalLog(_log, monotonic)
         self.draining = False
-        self._request_form = os.urandom(8).hex().encode() + b"%08x"
+        self._request_form = random_bytes(8).hex().encode() + b"%08x"
         self._request_numbers = count(1)
+        self._wall_time = wall_time
         self.date = b""
         self.deadline = -NEVER
         self.deadline_passed(0.0)
@@ -109,7 +119,7 @@ class Gateway:
 
     def deadline_passed(self, now: float) -> None:
         """At each sweep: the date of responses that come without one, and the access log."""
-        self.date = formatdate(usegmt=True).encode()
+        self.date = formatdate(self._wall_time(), usegmt=True).encode()
         if self.access_log is not None:
             self.access_log.look(now)
 
