@@ -26,10 +26,11 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPFactory
 from zope.interface import implementer
 
-from xproxy.service.dialler import SETTLED_S, Dialler
+from xproxy.service.dialler import Dialler
 from xproxy.service.introduction import Introduction
 from xproxy.service.refusal import SlotRefused
 from xproxy.service.served_slot import ServedSlot
+from xproxy.slots.dialling import SETTLED_S
 
 
 @implementer(IAddress)
