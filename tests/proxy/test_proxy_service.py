@@ -171,7 +171,7 @@ class EndMixin:
         self.assertEqual(done, [None])
         self.assertEqual([client.over for client in clients], [True] * 5)
         self.assertTrue(used.over)
-        self.assertEqual((rig.proxy.front.clients, rig.pool.slots), (set(), set()))
+        self.assertEqual((rig.proxy.front.clients, rig.pool.slots), ({}, {}))
         self.assertEqual((rig.reactor.getDelayedCalls(), rig.reactor.readers, rig.reactor.writers), ([], {}, {}))
         self.assert_at_rest(rig)
 

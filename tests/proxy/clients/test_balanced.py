@@ -69,7 +69,7 @@ class ExchangeMixin:
             peer.close()
             rig.settle()
         self.assertEqual([line["peer"] for line in rig.logged(log)][:2], ["203.0.113.7", "203.0.113.7"])
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_in_two_pieces_at_every_place(self: Any) -> None:
         rig = self.make()
@@ -205,7 +205,7 @@ class RefusedTests(BalancedCase):
         self.assertTrue(peer.over)
         self.assertEqual(peer.take(), b"")
         self.assertEqual(rig.gateway.counts.refused, {reason: 1})
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(rig.gateway.counts.connections["handshake"], 0)
 
     def test_missing_or_wrong(self) -> None:
@@ -245,7 +245,7 @@ class RefusedTests(BalancedCase):
         peer.send(V1[:10])
         peer.close()
         rig.settle()
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(rig.gateway.counts.refused, {})
 
     def test_too_many(self) -> None:
@@ -283,7 +283,7 @@ class RefusedTests(BalancedCase):
             rig.settle()
         peer.close()
         rig.settle()
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         rig.stop()
 
 

@@ -187,7 +187,7 @@ class BodyMixin:
                 else:
                     leave(client)
                     rig.settle()
-                self.assertEqual(rig.proxy.front.clients, set())
+                self.assertEqual(rig.proxy.front.clients, {})
                 self.assertEqual(service.received, b"")
                 self.assertEqual(unlinked_files(), self.files_before)
                 self.assert_at_rest(rig)
@@ -322,7 +322,7 @@ class BodyMixin:
             client = rig.client(post(b"x" * 50_000)[:-1])
             client.end()
             rig.settle()
-            self.assertEqual(rig.proxy.front.clients, set())
+            self.assertEqual(rig.proxy.front.clients, {})
             self.assertEqual(service.over, routes is STREAMED)
             self.assert_at_rest(rig)
 

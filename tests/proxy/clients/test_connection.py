@@ -196,7 +196,7 @@ class FrontMixin:
         self.assertEqual(len(rig.proxy.front.clients), 1)
         client.close()
         rig.settle()
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(rig.pool.counts.queue_seconds.count, 0)
         self.assertEqual(rig.gateway.counts.routeless, {400: 1})
 
@@ -208,7 +208,7 @@ class FrontMixin:
         rig.pass_time(LINGER_S - 0.5)
         self.assertEqual(len(rig.proxy.front.clients), 1)
         rig.pass_time(1.0)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_a_client_that_sends_on_is_read_on(self: Any) -> None:
         """As long as it does not pause for too long, and for a time in all: a long upload sees why it was refused."""
@@ -457,7 +457,7 @@ class FrontMixin:
             client = rig.client(data)
             client.end()
             rig.settle()
-            self.assertEqual((client.take(), client.ended, rig.proxy.front.clients), (b"", True, set()))
+            self.assertEqual((client.take(), client.ended, rig.proxy.front.clients), (b"", True, {}))
 
     def test_client_leaves_the_line(self: Any) -> None:
         """Whoever waits and leaves is not served; the acceptor hears of it."""
@@ -604,7 +604,7 @@ class MemoryFrontTests(FrontMixin, RigCase):
         client = rig.client(GET)
         client.reset()
         rig.settle()
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(rig.pool.counts.in_flight, 1)
         rig.exchange(service, OK)
         self.assertFalse(service.over)

@@ -55,7 +55,7 @@ class HTTP2Case(SecureCase):
     def assert_clean(self, rig: SecureRig) -> None:
         """Nobody is there, nothing waits, nothing runs."""
         rig.settle()
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(rig.gateway.counts.connections["client"], 0)
         self.assertEqual(rig.pool.status()["queue_length"], 0)
 
@@ -1187,7 +1187,7 @@ class EndTests(HTTP2Case):
         rig.proxy.stopService()
         rig.settle()
         self.assertTrue(client.peer.over)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
 
     def test_nothing_is_left_behind(self) -> None:
         rig = self.make_secure_rig()

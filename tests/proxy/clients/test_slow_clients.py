@@ -142,7 +142,7 @@ class SlowClientMixin:
             rig.pass_time(9.0)
             self.assertEqual(len(rig.proxy.front.clients), 1)
             rig.pass_time(2.0)
-            self.assertEqual(rig.proxy.front.clients, set())
+            self.assertEqual(rig.proxy.front.clients, {})
             rig.settle()
             self.assert_at_rest(rig)
 
@@ -166,7 +166,7 @@ class SlowClientMixin:
         rig, _, service = self.slow(limits={"response_memory": 10_000})
         with mock.patch("xproxy.net.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             rig.exchange(service, LONG + CONTENT)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assertFalse(service.over)
         self.assert_at_rest(rig)
 
@@ -418,7 +418,7 @@ class KernelSlowClientTests(SlowClientMixin, RigCase):
                 service.send(b"x" * 1_000_000)
                 rig.settle()
                 self.assertTrue(service.over)
-            self.assertEqual(rig.proxy.front.clients, set())
+            self.assertEqual(rig.proxy.front.clients, {})
             self.assertEqual(rig.source.closed, [0])
             self.assert_at_rest(rig)
 

@@ -47,7 +47,7 @@ class SwitchingMixin:
         self.assertEqual(service.take(), b"")
         service.close()
         rig.settle()
-        self.assertEqual(rig.pool.slots, set())
+        self.assertEqual(rig.pool.slots, {})
         self.assert_at_rest(rig)
 
     def test_without_a_body(self: Any) -> None:

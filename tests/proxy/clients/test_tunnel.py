@@ -35,8 +35,8 @@ class TunnelMixin:
         """Both connections are closed, and the slot is given up."""
         self.assertTrue(client.over)
         self.assertTrue(service.over)
-        self.assertEqual(rig.proxy.front.clients, set())
-        self.assertEqual(rig.pool.slots, set())
+        self.assertEqual(rig.proxy.front.clients, {})
+        self.assertEqual(rig.pool.slots, {})
         self.assertEqual(rig.source.closed, [0])
         self.assertEqual(rig.source.given_back, [])
         self.assert_at_rest(rig)
@@ -78,8 +78,8 @@ class TunnelMixin:
         self.assertTrue(service.ended)
         service.close()
         rig.settle()
-        self.assertEqual(rig.pool.slots, set())
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.pool.slots, {})
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assert_at_rest(rig)
 
     def test_client_ends_first(self: Any) -> None:
@@ -242,7 +242,7 @@ class MemoryTunnelTests(TunnelMixin, RigCase):
         rig.settle()
         self.assertEqual(client.take(), b"last words")
         self.assertTrue(client.ended)
-        self.assertEqual(rig.proxy.front.clients, set())
+        self.assertEqual(rig.proxy.front.clients, {})
         self.assert_at_rest(rig)
 
 

@@ -59,7 +59,7 @@ class SlotMixin:
             self.assertEqual(len(statuses(client.take())), 1, response)
             self.assertTrue(service.over, response)
             self.assertEqual((rig.source.closed, rig.source.given_back), ([0], []))
-            self.assertEqual(rig.pool.slots, set())
+            self.assertEqual(rig.pool.slots, {})
             self.assertEqual(rig.gateway.counts.connections["slot"], 0)
             self.assert_at_rest(rig)
 

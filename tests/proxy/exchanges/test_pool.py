@@ -387,7 +387,7 @@ class OrphanTests(RigCase):
         rig.exchange(busy, OK)
         self.assertEqual(statuses(client.take()), [200])
         self.assertTrue(busy.over)
-        self.assertEqual(rig.pool.slots, set())
+        self.assertEqual(rig.pool.slots, {})
         self.assertEqual((rig.source.closed, rig.source.given_back), ([], []))
         self.assertEqual(rig.source.board, bytearray(b"\x01" * 4))
 
@@ -477,7 +477,7 @@ class GrantTests(RigCase):
         rig = self.make_rig()
         rig.proxy.leases_recalled("default", [999.0])
         rig.slot()
-        self.assertEqual((rig.source.given_back, rig.pool.slots), ([0], set()))
+        self.assertEqual((rig.source.given_back, rig.pool.slots), ([0], {}))
         self.assert_at_rest(rig)
 
 
@@ -534,7 +534,7 @@ class StopTests(RigCase):
         rig.client(GET)
         rig.proxy.stopService()
         rig.settle()
-        self.assertEqual(rig.pool.slots, set())
+        self.assertEqual(rig.pool.slots, {})
         self.assertEqual(len(rig.source.closed) + len(rig.source.given_back), 2)
         self.assertEqual(rig.pool.counts.in_flight, 0)
         self.assertEqual(set(rig.source.board), {0})
