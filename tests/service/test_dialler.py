@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from xproxy.service.dialler import Dialler
-from xproxy.service.refusal import SlotRefused
+from xproxy.service.unasked import SlotRefused
 from xproxy.slots.dialling import (
     DIALS_AT_ONCE,
     MAX_DELAY_S,

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xproxy.service.handshake import HandshakeFailed
-from xproxy.service.refusal import SlotRefused
+from xproxy.service.unasked import SlotRefused
 from xproxy.slots.dialling import Dial, DialPlan, News
 
 

@@ -28,8 +28,8 @@ from zope.interface import implementer
 
 from xproxy.service.dialler import Dialler
 from xproxy.service.introduction import Introduction
-from xproxy.service.refusal import SlotRefused
 from xproxy.service.served_slot import ServedSlot
+from xproxy.service.unasked import SlotRefused
 from xproxy.slots.dialling import SETTLED_S
 
 

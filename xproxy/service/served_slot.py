@@ -34,7 +34,7 @@ from xproxy.net.keepalive import watch_peer
 from xproxy.net.plain import closes_by_halves, write_at_once
 from xproxy.service.handshake import Handshake, why_lost
 from xproxy.service.linger import Linger
-from xproxy.service.refusal import SlotRefused, UnaskedResponse, refusal_reason
+from xproxy.service.unasked import SlotRefused, UnaskedResponse, refusal_reason
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 from xproxy.slots.tracker import ExchangeTracker, Phase
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.doubles.dialling import GET, HalfRecorder, PortTestCase, Recorders, Wire
 from tests.doubles.relaying import RelayTestCase
 from xproxy.service.linger import LINGER_S
-from xproxy.service.refusal import MAX_REASON_CHARACTERS, MAX_REFUSAL_BYTES, refusal_reason
+from xproxy.service.unasked import MAX_REASON_CHARACTERS, MAX_REFUSAL_BYTES, refusal_reason
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 TOKEN = "its token is not the pool's"
