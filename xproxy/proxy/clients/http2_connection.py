@@ -24,6 +24,7 @@ from ...http2.streams import StreamState
 from ...net.outlet import unacknowledged_bytes
 from ...net.sweep import NEVER
 from ..requests.provenance import Provenance
+from .client import Spare
 from .connection import LINGER_S
 from .front import HTTPFront
 from .http2_stream import Stream
@@ -335,6 +336,18 @@ class HTTP2Connection(Protocol):
             self._begin_to_leave()
 
     # -- the end
+
+    @property
+    def spare(self) -> Spare:
+        """See Client."""
+        if self.streams or self._over or self._block_until != NEVER:
+            return Spare.BUSY
+        return Spare.BETWEEN if self.h2.last_stream_id else Spare.SILENT
+
+    def make_room(self) -> None:
+        """See Client."""
+        self.h2.close()
+        self._end()
 
     def drain(self) -> None:
         """Take no further request: say so, and close when the last one is answered."""
