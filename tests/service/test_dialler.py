@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from xproxy.service.dialler import Dialler
-from xproxy.service.unasked import SlotRefused
 from xproxy.slots.dialling import (
     DIALS_AT_ONCE,
     MAX_DELAY_S,
@@ -26,6 +25,7 @@ from xproxy.slots.dialling import (
     SETTLED_S,
     jittered_backoff,
 )
+from xproxy.slots.unasked import SlotRefused
 
 DONE = Failure(ConnectionDone())
 
