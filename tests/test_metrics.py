@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from xproxy.metrics import SECONDS_BUCKETS, Histogram, PoolCounts, ProxyCounts
+from xproxy.metrics import GONE_S, MAX_GONE, SECONDS_BUCKETS, Histogram, PoolCounts, ProxyCounts
 
 
 class HistogramTests(TestCase):
@@ -42,14 +42,43 @@ class CountsTests(TestCase):
     """Pools and the proxy."""
 
     def test_most_in_flight_stays(self) -> None:
-        counts = PoolCounts()
-        counts.began()
-        counts.began()
-        counts.ended()
-        counts.began()
-        counts.ended()
-        counts.ended()
-        self.assertEqual((counts.in_flight, counts.most_in_flight), (0, 2))
+        """Of a service and of its pool."""
+        pool = PoolCounts()
+        one, other = pool.service("one"), pool.service("other")
+        one.took_slot()
+        other.took_slot()
+        one.left_slot(False)
+        one.took_slot()
+        one.left_slot(True)
+        other.left_slot(True)
+        self.assertEqual((pool.in_flight, pool.most_in_flight, pool.served), (0, 2, 2))
+        self.assertEqual((one.in_flight, one.most_in_flight, one.served), (0, 1, 1))
+
+    def test_services_that_are_gone_are_remembered(self) -> None:
+        """For a while, and not more than so many: one that closes its slot after each answer is not forgotten between them."""
+        pool = PoolCounts()
+        for second in range(3):
+            counts = pool.service("one")
+            pool.slot_held(counts)
+            counts.took_slot()
+            counts.left_slot(True)
+            pool.slot_gone(counts, float(second))
+        self.assertEqual(pool.service("one").served, 3)
+        pool.forget_gone(2.0 + GONE_S)
+        self.assertIn("one", pool.services)
+        pool.forget_gone(2.5 + GONE_S)
+        self.assertEqual(pool.services, {})
+
+    def test_services_by_the_thousand(self) -> None:
+        """Those with a slot are never forgotten, those without when there are newer ones."""
+        pool = PoolCounts()
+        stays = pool.service("stays")
+        pool.slot_held(stays)
+        for number in range(1000):
+            counts = pool.service(f"{number}")
+            pool.slot_held(counts)
+            pool.slot_gone(counts, 0.0)
+        self.assertEqual(list(pool.services), ["stays"] + [f"{number}" for number in range(1000 - MAX_GONE, 1000)])
 
     def test_codes_and_retries(self) -> None:
         counts = PoolCounts()

@@ -63,37 +63,74 @@ class Histogram:
         return pairs
 
 
+OUTCOMES = ("served", "full", "timeout", "absent", "left", "stopping", "removed")
+"""How a wait for a slot ends: with a slot; refused because too many wait; after ``queue_timeout``; after ``absent_timeout``, no
+service being registered; because the client has left; because the proxy stops; because the pool is not configured any more."""
+
+MAX_GONE = 64
+"""Services without a slot whose counts are kept: their names are theirs to choose."""
+
+GONE_S = 600.0
+"""And for how long, in seconds: a service that closes its slot after each answer is never gone for as long as that."""
+
+
+class ServiceCounts:
+    """What happened on the slots of one service, as this proxy saw it."""
+
+    __slots__ = ("name", "pool", "slots", "in_flight", "most_in_flight", "served")
+
+    def __init__(self, name: str, pool: PoolCounts) -> None:
+        self.name = name
+        self.pool = pool
+        self.slots = self.in_flight = self.most_in_flight = self.served = 0
+
+    def took_slot(self) -> None:
+        """An exchange went onto a slot of this service."""
+        self.in_flight = in_flight = self.in_flight + 1
+        if in_flight > self.most_in_flight:
+            self.most_in_flight = in_flight
+        pool = self.pool
+        pool.in_flight = in_flight = pool.in_flight + 1
+        if in_flight > pool.most_in_flight:
+            pool.most_in_flight = in_flight
+
+    def left_slot(self, served: bool) -> None:
+        """An exchange left its slot, whatever became of it; ``served``: with a response."""
+        pool = self.pool
+        self.in_flight -= 1
+        pool.in_flight -= 1
+        if served:
+            self.served += 1
+            pool.served += 1
+
+
 class PoolCounts:
     """What happened in one pool, as this proxy saw it."""
 
-    __slots__ = ("served", "in_flight", "most_in_flight", "codes", "retries", "queue_seconds", "response_seconds")
+    __slots__ = (
+        "served", "in_flight", "most_in_flight", "codes", "retries", "queue_seconds", "served_waits", "response_seconds",
+        "services", "_gone",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.served = 0
-        """Exchanges whose response came whole from a slot."""
+        """Exchanges whose response came from a slot."""
         self.in_flight = 0
         """Exchanges on a slot at this moment."""
         self.most_in_flight = 0
         """The highest ``in_flight`` so far."""
         self.codes: dict[int, int] = {}
-        """How requests ended, by status code: final answers to clients, our own (502, 503, 504 ...) included; 499: the client
-        left before it got one."""
+        """Final answers to clients by status code, our own (502, 503, 504 ...) included; 499: the client left before one."""
         self.retries: dict[str, int] = {}
         """Exchanges tried again, by reason."""
-        self.queue_seconds = Histogram()
-        """From the arrival in the line to the slot."""
+        self.queue_seconds = {outcome: Histogram() for outcome in OUTCOMES}
+        """From the arrival in the line to the end of the wait, by outcome."""
+        self.served_waits = self.queue_seconds["served"]
         self.response_seconds = Histogram()
         """From the slot to the end of the service's response."""
-
-    def began(self) -> None:
-        """An exchange went onto a slot."""
-        self.in_flight = in_flight = self.in_flight + 1
-        if in_flight > self.most_in_flight:
-            self.most_in_flight = in_flight
-
-    def ended(self) -> None:
-        """An exchange left its slot, whatever became of it."""
-        self.in_flight -= 1
+        self.services: dict[str, ServiceCounts] = {}
+        """By name: services with slots here, and those that had some not long ago."""
+        self._gone: dict[str, float] = {}
 
     def answered(self, code: int) -> None:
         """A client was given its final answer."""
@@ -103,6 +140,34 @@ class PoolCounts:
     def retried(self, reason: str) -> None:
         """An exchange is tried again. The reasons are a fixed few words: they become label values."""
         self.retries[reason] = self.retries.get(reason, 0) + 1
+
+    def service(self, name: str) -> ServiceCounts:
+        """The counts of a service, made when first asked for."""
+        counts = self.services.get(name)
+        if counts is None:
+            counts = self.services[name] = ServiceCounts(name, self)
+        return counts
+
+    def slot_held(self, counts: ServiceCounts) -> None:
+        """This proxy has a slot of a service."""
+        counts.slots += 1
+        self._gone.pop(counts.name, None)
+
+    def slot_gone(self, counts: ServiceCounts, now: float) -> None:
+        """This proxy has it no more. The counts of a service that has none here are kept for a while."""
+        counts.slots -= 1
+        if counts.slots == 0:
+            self._gone[counts.name] = now
+            self.forget_gone(now)
+
+    def forget_gone(self, now: float) -> None:
+        """Drop the counts of services that are gone for long, and of those gone longest when they are many."""
+        gone = self._gone
+        while gone:
+            name, at = next(iter(gone.items()))
+            if len(gone) <= MAX_GONE and now - at <= GONE_S:
+                return
+            del gone[name], self.services[name]
 
 
 class ProxyCounts:

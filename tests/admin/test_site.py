@@ -66,12 +66,13 @@ def counts() -> ProxyCounts:
     """Some of everything."""
     made = ProxyCounts()
     pool = made.pool("default")
-    pool.began()
+    pool.service("web").took_slot()
     pool.answered(200)
     pool.answered(200)
     pool.answered(503)
     pool.retried("closing")
-    pool.queue_seconds.observe(0.002)
+    pool.queue_seconds["served"].observe(0.002)
+    pool.queue_seconds["full"].observe(3.0)
     pool.response_seconds.observe(0.02)
     pool.response_seconds.observe(100.0)
     made.opened("client")
@@ -226,9 +227,11 @@ class MetricsTests(AdminTestCase):
             ("xproxy_registrations_total", (("pool", ""), ("result", "unknown_pool"))): 1,
             ("xproxy_slots_closed_total", (pool, ("reason", "ended"))): 2,
             ("xproxy_ready", ()): 1,
-            ("xproxy_queue_seconds_count", (pool,)): 1,
-            ("xproxy_queue_seconds_bucket", (("le", "0.001"), pool)): 0,
-            ("xproxy_queue_seconds_bucket", (("le", "0.0025"), pool)): 1,
+            ("xproxy_queue_seconds_count", (("outcome", "served"), pool)): 1,
+            ("xproxy_queue_seconds_count", (("outcome", "full"), pool)): 1,
+            ("xproxy_queue_seconds_count", (("outcome", "timeout"), pool)): 0,
+            ("xproxy_queue_seconds_bucket", (("le", "0.001"), ("outcome", "served"), pool)): 0,
+            ("xproxy_queue_seconds_bucket", (("le", "0.0025"), ("outcome", "served"), pool)): 1,
             ("xproxy_response_seconds_count", (pool,)): 2,
             ("xproxy_response_seconds_sum", (pool,)): 100.02,
             ("xproxy_response_seconds_bucket", (("le", "60.0"), pool)): 1,

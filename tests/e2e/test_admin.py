@@ -21,7 +21,7 @@ METRICS = {
     "xproxy_slots": {"pool", "state"},
     "xproxy_in_flight": {"pool"},
     "xproxy_queue_length": {"pool"},
-    "xproxy_queue_seconds": {"pool", "le"},
+    "xproxy_queue_seconds": {"pool", "outcome", "le"},
     "xproxy_response_seconds": {"pool", "le"},
     "xproxy_connections": {"side"},
     "xproxy_retries": {"pool", "reason"},
@@ -74,9 +74,9 @@ class AdminTests(SynchronousTestCase):
         self.assertEqual(2.0, metric("xproxy_registrations_total", pool="default", result="ok"))
         idle, leased = (metric("xproxy_slots", pool="default", state=state) for state in ("idle", "leased"))
         self.assertEqual(2.0, idle + leased)
-        for name in ("xproxy_queue_seconds", "xproxy_response_seconds"):
-            self.assertEqual(5.0, metric(f"{name}_count", pool="default"))
-            self.assertEqual(5.0, metric(f"{name}_bucket", pool="default", le="+Inf"))
+        for name, outcome in (("xproxy_queue_seconds", {"outcome": "served"}), ("xproxy_response_seconds", {})):
+            self.assertEqual(5.0, metric(f"{name}_count", pool="default", **outcome))
+            self.assertEqual(5.0, metric(f"{name}_bucket", pool="default", le="+Inf", **outcome))
         self.assertEqual(leased, metric("xproxy_connections", side="slot"))
         self.assertEqual(0.0, metric("xproxy_connections", side="client"))
 

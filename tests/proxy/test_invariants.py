@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.world.peers import Peer
 from tests.world.rig import Rig, make_config, responses
 from xproxy import config as cfg
-from xproxy.proxy.exchanges.leased_slot import State
+from xproxy.proxy.exchanges.slot_states import LeasedSlotState
 
 LIMITS = {
     "request_memory": 64,
@@ -272,20 +272,20 @@ class Proxy(RuleBasedStateMachine):
         if not hasattr(self, "rig"):
             return
         pool = self.rig.pool
-        busy = {slot.lease for slot in pool.slots if slot.exchange is not None}
-        free = {slot.lease for slot in pool.line.free}
+        busy = {slot.lease.number for slot in pool.slots if slot.exchange is not None}
+        free = {slot.lease.number for slot in pool.line.free}
         assert not busy & free
-        assert busy | free == {slot.lease for slot in pool.slots} == set(self.source.leases)
+        assert busy | free == {slot.lease.number for slot in pool.slots} == set(self.source.leases)
         assert {lease for lease, byte in enumerate(self.source.board) if byte} == busy
         assert pool.counts.in_flight == len(busy)
         exchanges = [slot.exchange for slot in pool.slots if slot.exchange is not None]
         assert len(set(map(id, exchanges))) == len(exchanges)
         for slot in pool.slots:
-            assert (slot.state is State.IDLE) == (slot.exchange is None)
+            assert (slot.state is LeasedSlotState.IDLE) == (slot.exchange is None)
             assert slot.exchange is None or slot.exchange.slot is slot
         assert not (free and len(pool.line)), "somebody waits beside a free slot"
-        assert sum(counts.in_flight for counts in pool.services.values()) == len(busy)
-        assert sum(counts.slots for counts in pool.services.values()) == len(pool.slots)
+        assert sum(counts.in_flight for counts in pool.counts.services.values()) == len(busy)
+        assert sum(counts.slots for counts in pool.counts.services.values()) == len(pool.slots)
 
     @invariant()
     def answers_are_in_order(self) -> None:

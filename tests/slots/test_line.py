@@ -86,6 +86,81 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(len(self.line), 3)
 
 
+class PastTheLimitTests(SynchronousTestCase):
+    """Who comes when the line is full waits until it is known whether a slot is idle anywhere."""
+
+    def setUp(self) -> None:
+        self.line: Line[str, int] = Line(2)
+        self.line.join("a", 1.0)
+        self.line.join("b", 2.0)
+        for arrival, (name, question) in enumerate((("c", 1), ("d", 1), ("e", 2)), 3):
+            self.assertRaises(LineFull, self.line.join, name, float(arrival))
+            self.line.join_past(name, float(arrival), question)
+
+    def test_they_wait_as_all_do(self) -> None:
+        """In their place."""
+        self.assertEqual((len(self.line), self.line.past, self.line.oldest_past()), (5, 3, 3.0))
+        self.assertEqual(self.line.arrivals(9), [1.0, 2.0, 3.0, 4.0, 5.0])
+        self.assertEqual([self.line.freed(number) for number in range(5)], list("abcde"))
+        self.assertEqual((len(self.line), self.line.past, self.line.oldest_past()), (0, 0, None))
+
+    def test_nothing_is_idle(self) -> None:
+        """Those whose question is answered are refused, the others wait for theirs."""
+        self.assertEqual(self.line.decide(1), ["c", "d"])
+        self.assertEqual((len(self.line), self.line.past), (3, 1))
+        self.assertEqual(self.line.decide(1), [])
+        self.assertEqual(self.line.decide(2), ["e"])
+        self.assertEqual([self.line.freed(number) for number in range(2)], ["a", "b"])
+
+    def test_some_were_served(self) -> None:
+        """Those who came first stand within the limit now, for good."""
+        self.line.freed(1)
+        self.assertEqual(self.line.decide(1), ["d"])
+        self.line.freed(2)
+        self.assertEqual(self.line.decide(1), [])
+        self.assertEqual(self.line.decide(2), [])
+        self.assertEqual((len(self.line), self.line.past), (2, 0))
+
+    def test_all_were_served(self) -> None:
+        """Nobody is left to be refused."""
+        for number in range(4):
+            self.line.freed(number)
+        self.assertEqual(self.line.decide(1), [])
+        self.assertEqual((self.line.past, self.line.arrivals(9)), (1, [5.0]))
+
+    def test_no_answer(self) -> None:
+        """Those who have waited for it too long are refused by the same rule."""
+        self.assertEqual(self.line.decide_late(2.9), [])
+        self.assertEqual(self.line.decide_late(3.0), ["c"])
+        self.line.freed(1)
+        self.assertEqual(self.line.decide_late(9.0), ["e"])
+        self.assertEqual(self.line.arrivals(9), [2.0, 4.0])
+
+    def test_leave(self) -> None:
+        """Without a trace."""
+        self.assertTrue(self.line.leave("c"))
+        self.assertEqual((self.line.past, self.line.oldest_past()), (2, 4.0))
+        self.assertEqual(self.line.decide(2), ["d", "e"])
+
+    def test_limit_that_changes(self) -> None:
+        """Who waits already goes on waiting."""
+        self.line.limit = 1
+        self.assertEqual(self.line.decide(2), ["c", "d", "e"])
+        self.assertEqual(self.line.arrivals(9), [1.0, 2.0])
+        self.line.limit = 3
+        self.line.join("f", 6.0)
+        self.assertRaises(LineFull, self.line.join, "g", 7.0)
+
+    def test_limit_of_nobody(self) -> None:
+        """With a limit of 0 everybody comes past it."""
+        line: Line[str, int] = Line(0)
+        line.join_past("a", 1.0, 1)
+        line.join_past("b", 1.0, 1)
+        self.assertEqual(line.freed(1), "a")
+        self.assertEqual(line.decide(1), ["b"])
+        self.assertEqual(len(line), 0)
+
+
 class LeaseTests(SynchronousTestCase):
     """What becomes of a lease: the three cases of the rule, and what a recall changes."""
 
@@ -137,6 +212,16 @@ class LeaseTests(SynchronousTestCase):
         self.line.recalled([])
         self.assertIs(self.line.freed(1), Fate.KEEP)
 
+    def test_retired(self) -> None:
+        """Nothing is kept any more, but who waits is served."""
+        self.line.freed(1)
+        self.line.freed(2)
+        self.assertEqual(self.line.retire(), [1, 2])
+        self.line.join("a", 1.0)
+        self.assertEqual(self.line.freed(3), "a")
+        self.assertIs(self.line.freed(3), Fate.GIVE_BACK)
+        self.assertEqual(list(self.line.free), [])
+
     def test_lost(self) -> None:
         """A lease that is over is not free any more."""
         self.line.freed(1)
@@ -157,11 +242,13 @@ class LineModel(RuleBasedStateMachine):
         self.out: List[int] = []
         self.free: List[int] = []
         self.recalled: List[float] = []
+        self.past: List[Tuple[float, int]] = []
         self.numbers = 0
 
     @initialize(limit=st.integers(min_value=1, max_value=4))
     def begin(self, limit: int) -> None:
         self.limit = limit
+        self.question = 1
         self.line: Line[int, int] = Line(limit)
 
     def number(self) -> int:
@@ -184,10 +271,27 @@ class LineModel(RuleBasedStateMachine):
             self.line.join(who, self.now)
         except LineFull:
             assert len(self.waiting) >= self.limit
+            self.line.join_past(who, self.now, self.question)
+            self.past.append((self.now, self.question))
         else:
             assert len(self.waiting) < self.limit
-            self.waiting.append((self.now, who))
-            self.now += 0.25  # One clock reading for each, as two at one moment may be served in any order when tried again.
+        self.waiting.append((self.now, who))
+        self.now += 0.25  # One clock reading for each, as two at one moment may be served in any order when tried again.
+
+    @rule(answered=st.booleans())
+    def a_question_is_over(self, answered: bool) -> None:
+        """The one that was asked last is answered, or a new one begins."""
+        if not answered:
+            self.question += 1
+            return
+        waiting = {arrival for arrival, _ in self.waiting}
+        candidates = sorted(arrival for arrival, asked in self.past if asked < self.question and arrival in waiting)
+        others = sum(arrival in waiting for arrival, asked in self.past if asked == self.question)
+        room = max(0, self.limit - (len(self.waiting) - others - len(candidates)))
+        expected = [who for arrival, who in self.waiting if arrival in candidates[room:]]
+        assert self.line.decide(self.question - 1) == expected
+        self.waiting = [entry for entry in self.waiting if entry[1] not in expected]
+        self.past = [entry for entry in self.past if entry[1] == self.question]
 
     @precondition(lambda self: self.served)
     @rule(data=st.data())
@@ -241,6 +345,7 @@ class LineModel(RuleBasedStateMachine):
             first = next(entry for entry in self.waiting if entry[1] == found)
             assert first[0] == expected[0]
             self.waiting.remove(first)
+            self.past = [entry for entry in self.past if entry[0] != first[0]]  # Tried again, it waits as all do.
             self.served.append(first)
             self.out.append(lease)
 
@@ -265,6 +370,7 @@ class LineModel(RuleBasedStateMachine):
             return
         arrivals = sorted(arrival for arrival, _ in self.waiting)
         assert len(self.line) == len(arrivals)
+        assert self.line.past == sum(entry[0] in arrivals for entry in self.past)
         assert self.line.arrivals(100) == arrivals
         assert self.line.arrivals(2) == arrivals[:2]
         assert self.line.oldest() == (arrivals[0] if arrivals else None)

@@ -29,6 +29,7 @@ from zope.interface import implementer
 from tests.world.descriptors import OWN, Descriptors
 from tests.world.peers import Peer
 from xproxy.net.descriptors import IDescriptors
+from xproxy.net.polling import Readiness
 
 HERE = IPv4Address("TCP", "127.0.0.1", 8080)
 
@@ -146,6 +147,7 @@ class LoopReactor(Loop):
         super().__init__(OWN)
         self.peers: List[Peer] = []
         self.most_turns = 20_000
+        self.readiness = Readiness()
 
     def settle(self) -> None:
         """Go on until nothing moves any more."""
@@ -169,7 +171,9 @@ class LoopReactor(Loop):
             moved = True
         for peer in self.peers:
             moved |= peer.pump()
-        for transport in [transport for transport in list(self.readers) if self.is_ready(transport, True)]:
+        readable = [transport for transport in list(self.readers) if self.is_ready(transport, True)]
+        self.readiness.polled([(transport.fileno(), select.POLLIN) for transport in readable])
+        for transport in readable:
             if transport in self.readers:
                 moved = True
                 self.react(transport, True)

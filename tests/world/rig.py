@@ -78,6 +78,9 @@ class Source:
         self.holder: Optional[ILeaseHolder] = None
         self.kind = kind
         self.generous = False
+        self.answers = True
+        """Whether questions are answered, at once."""
+        self.questions: List[int] = []
         self.asks: List[Tuple[str, List[float], int]] = []
         self.given_back: List[int] = []
         self.closed: List[int] = []
@@ -90,9 +93,14 @@ class Source:
 
     def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
         self.asks.append((pool, list(arrivals), seen))
-        self.unmet[pool] = len(arrivals)
+        self.unmet[pool] = len(arrivals) + more
         while self.generous and self.unmet[pool] and any(parked.pool == pool for parked in self.ring):
             self.grant(pool=pool)
+        if question:
+            self.questions.append(question)
+            if self.answers:
+                assert self.holder is not None
+                self.holder.ask_answered(pool, question)
 
     def give_back(self, lease: int) -> None:
         self.given_back.append(lease)

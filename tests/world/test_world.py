@@ -191,7 +191,7 @@ class DeathTests(StageCase):
     def killed(self, stage: Stage) -> None:
         """Kill the acceptor; both proxies notice."""
         stage.acceptor.process.kill()
-        stage.world.until(lambda: all(proxy.pool._source is None for proxy in stage.proxies), "the loss to be noticed")
+        stage.world.until(lambda: all(proxy.pool.asking.source is None for proxy in stage.proxies), "the loss to be noticed")
 
     @staged(slots=1)
     def test_an_orphan_that_is_in_use(self, stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.utils import floatToGoString
 
 from .. import __version__
-from ..metrics import Histogram, PoolCounts, ProxyCounts
+from ..metrics import Histogram, ProxyCounts
 from .numbers import Picture
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -93,8 +93,16 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
     yield in_flight
     yield requests
     yield retries
-    yield _histogram("xproxy_queue_seconds", "How long requests waited for a slot.", pools, lambda pool: pool.queue_seconds)
-    yield _histogram("xproxy_response_seconds", "How long slots were held.", pools, lambda pool: pool.response_seconds)
+    waits = HistogramMetricFamily(
+        "xproxy_queue_seconds", "How long requests waited for a slot, by how that ended.", labels=["pool", "outcome"]
+    )
+    responses = HistogramMetricFamily("xproxy_response_seconds", "How long slots were held.", labels=["pool"])
+    for name, pool in pools:
+        for outcome, histogram in pool.queue_seconds.items():
+            _add_histogram(waits, [name, outcome], histogram)
+        _add_histogram(responses, [name], pool.response_seconds)
+    yield waits
+    yield responses
     yield _by_label(GaugeMetricFamily("xproxy_connections", "Open connections.", labels=["side"]), counts.connections)
     opened = CounterMetricFamily("xproxy_connections_opened", "Connections opened so far.", labels=["side"])
     yield _by_label(opened, counts.connections_total)
@@ -107,13 +115,9 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
         yield _by_label(handshakes, counts.handshakes)
 
 
-def _histogram(name: str, meaning: str, pools: list[tuple[str, PoolCounts]], of: Callable[[PoolCounts], Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, meaning, labels=["pool"])
-    for pool, counts in pools:
-        histogram = of(counts)
-        buckets = [(floatToGoString(bound), float(count)) for bound, count in histogram.cumulative()]
-        family.add_metric([pool], buckets, histogram.sum)
-    return family
+def _add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
+    buckets = [(floatToGoString(bound), float(count)) for bound, count in histogram.cumulative()]
+    family.add_metric(labels, buckets, histogram.sum)
 
 
 def _expiry(certificates: Sequence[tuple[str, str, float]]) -> Metric:

@@ -1,6 +1,6 @@
 """The line of a pool in one proxy: requests that wait, leases that are free, and what other proxies wait for.
 
-Pure: waiters and leases are any hashable objects, times are monotonic seconds. ``proxy.pool`` drives it; the rules are in
+Pure: waiters and leases are any hashable objects, times are monotonic seconds. ``exchanges.pool`` drives it; the rules are in
 docs/architecture/slots.md, "The line of a proxy".
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import insort
 from collections import OrderedDict, deque
 from enum import Enum
-from itertools import islice
-from typing import Deque, Generic, Hashable, List, Optional, Sequence, Tuple, TypeVar, Union
+from itertools import count, islice
+from typing import Deque, Dict, Generic, Hashable, List, Optional, Sequence, Tuple, TypeVar, Union
 
 WaiterT = TypeVar("WaiterT", bound=Hashable)
 LeaseT = TypeVar("LeaseT", bound=Hashable)
@@ -28,16 +28,23 @@ class Fate(Enum):
 
 
 class Line(Generic[WaiterT, LeaseT]):
-    """Who waits, what is free, what was recalled. Somebody waits only while nothing is free."""
+    """Who waits, what is free, what was recalled. Somebody waits only while nothing is free.
 
-    __slots__ = ("limit", "free", "_waiting", "_again", "_recalled")
+    :ivar limit: how many may wait; may be changed, which sends nobody away who waits already.
+    """
+
+    __slots__ = ("limit", "free", "_waiting", "_past", "_again", "_serials", "_recalled", "_retired")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.free: Deque[LeaseT] = deque()
         self._waiting: OrderedDict[WaiterT, float] = OrderedDict()
+        self._past: Dict[WaiterT, int] = {}
+        """Those among ``_waiting`` that came when the line was full, with the question whose answer decides on them."""
         self._again: List[Tuple[float, int, WaiterT]] = []
+        self._serials = count()
         self._recalled: Deque[float] = deque()
+        self._retired = False
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._again)
@@ -48,13 +55,52 @@ class Line(Generic[WaiterT, LeaseT]):
             raise LineFull()
         self._waiting[waiter] = arrival
 
+    def join_past(self, waiter: WaiterT, arrival: float, question: int) -> None:
+        """Stand at the end of a full line, until it is known whether a slot is idle anywhere.
+
+        :param question: of the ask that will tell: see ``decide``. The questions of one line rise.
+        """
+        self._waiting[waiter] = arrival
+        self._past[waiter] = question
+
+    @property
+    def past(self) -> int:
+        """How many wait past the limit for an answer."""
+        return len(self._past)
+
+    def oldest_past(self) -> Optional[float]:
+        """When the first of them arrived; None when there are none."""
+        for waiter in self._past:
+            return self._waiting[waiter]
+        return None
+
+    def decide(self, question: int) -> List[WaiterT]:
+        """The asks up to this question are answered: of those who waited for that, the last to come are refused, as many as the
+        line is too long by; they leave it and are returned, in the order of their arrival. The others wait on as all do."""
+        return self._decide([waiter for waiter, asked in self._past.items() if asked <= question])
+
+    def decide_late(self, latest: float) -> List[WaiterT]:
+        """The same for those who came at ``latest`` or before: no answer has come for too long."""
+        return self._decide([waiter for waiter in self._past if self._waiting[waiter] <= latest])
+
+    def _decide(self, decided: List[WaiterT]) -> List[WaiterT]:
+        undecided = len(self._past) - len(decided)
+        room = max(0, self.limit - (len(self) - undecided - len(decided)))
+        for waiter in decided:
+            del self._past[waiter]
+        refused = decided[room:]
+        for waiter in refused:
+            del self._waiting[waiter]
+        return refused
+
     def rejoin(self, waiter: WaiterT, arrival: float) -> None:
         """Stand where ``arrival`` belongs: in front of all that were never served. Past the limit too: it was let in once."""
-        insort(self._again, (arrival, id(waiter), waiter))
+        insort(self._again, (arrival, next(self._serials), waiter))
 
     def leave(self, waiter: WaiterT) -> bool:
         """Wait no longer; False when it did not wait."""
         if self._waiting.pop(waiter, None) is not None:
+            self._past.pop(waiter, None)
             return True
         before = len(self._again)
         self._again = [entry for entry in self._again if entry[2] is not waiter]
@@ -92,7 +138,12 @@ class Line(Generic[WaiterT, LeaseT]):
         if self._again:
             return self._again.pop(0)[2]
         if self._waiting:
-            return self._waiting.popitem(last=False)[0]
+            waiter = self._waiting.popitem(last=False)[0]
+            if self._past:
+                self._past.pop(waiter, None)
+            return waiter
+        if self._retired:
+            return Fate.GIVE_BACK
         self.free.append(lease)
         return Fate.KEEP
 
@@ -104,6 +155,13 @@ class Line(Generic[WaiterT, LeaseT]):
             self._recalled.popleft()
             given.append(self.free.popleft())
         return given
+
+    def retire(self) -> List[LeaseT]:
+        """Keep no lease from here on: those that are free are to be given back at once, the others once nobody waits."""
+        self._retired = True
+        free = list(self.free)
+        self.free.clear()
+        return free
 
     def lost(self, lease: LeaseT) -> bool:
         """A free lease is over; False when it was not free."""

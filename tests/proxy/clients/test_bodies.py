@@ -74,7 +74,7 @@ class BodyMixin:
         client.send(request[-5:])
         rig.settle()
         self.assertTrue(rig.exchange(service, OK).endswith(b"0123456789"))
-        self.assertEqual(rig.pool.counts.queue_seconds.sum, 0.0)
+        self.assertEqual(rig.pool.counts.served_waits.sum, 0.0)
         self.assertEqual(statuses(client.take()), [200])
 
     def test_kept_chunks_get_a_length(self: Any) -> None:

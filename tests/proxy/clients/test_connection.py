@@ -197,7 +197,7 @@ class FrontMixin:
         client.close()
         rig.settle()
         self.assertEqual(rig.proxy.front.clients, {})
-        self.assertEqual(rig.pool.counts.queue_seconds.count, 0)
+        self.assertEqual(rig.pool.counts.served_waits.count, 0)
         self.assertEqual(rig.gateway.counts.routeless, {400: 1})
 
     def test_lingering_is_bounded(self: Any) -> None:

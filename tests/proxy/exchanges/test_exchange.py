@@ -9,6 +9,7 @@ from tests.world.rig import GET, OK, Rig, RigCase, post, request_head, responses
 from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.proxy.clients.connection import LOOK_INTERVAL_S
+from xproxy.proxy.exchanges import exchange as exchange_module
 
 CLOSING = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -78,18 +79,82 @@ class RetryMixin:
 
     def test_bounded(self: Any) -> None:
         """So many attempts, and no more; the last error is the answer."""
-        for act, reason in ((closes, "slot-lost"), (says(CLOSING), "slot-closing")):
-            rig = self.make_rig(limits={"max_attempts": 3})
-            services = [rig.slot() for _ in range(5)]
-            client = rig.client(GET)
-            for service in services[:3]:
-                self.assertNotEqual(service.take(), b"")
-                self.assertEqual(client.received, b"")
-                act(rig, service)
-            self.assertEqual(statuses(client.take()), [502])
-            self.assertEqual([service.received for service in services[3:]], [b"", b""])
-            self.assertEqual(rig.pool.counts.retries, {reason: 2})
-            self.assert_at_rest(rig)
+        rig = self.make_rig(limits={"max_attempts": 3})
+        services = [rig.slot() for _ in range(5)]
+        client = rig.client(GET)
+        for service in services[:3]:
+            self.assertNotEqual(service.take(), b"")
+            self.assertEqual(client.received, b"")
+            closes(rig, service)
+        self.assertEqual(statuses(client.take()), [502])
+        self.assertEqual([service.received for service in services[3:]], [b"", b""])
+        self.assertEqual(rig.pool.counts.retries, {"slot-lost": 2})
+        self.assert_at_rest(rig)
+
+    def test_goodbyes_are_no_attempts(self: Any) -> None:
+        """A service that ends politely has served nothing, whatever the method and however many slots say so."""
+        for request in (GET, post(b"x")):
+            for most in (1, 3):
+                rig = self.make_rig(limits={"max_attempts": most})
+                services = [rig.slot() for _ in range(10)]
+                client = rig.client(request)
+                for service in services:
+                    self.assertNotEqual(service.take(), b"")
+                    says(CLOSING)(rig, service)
+                self.assertEqual((client.received, len(rig.pool.line)), (b"", 1))
+                rig.exchange(rig.slot(), OK)
+                self.assertEqual(statuses(client.take()), [200])
+                self.assertEqual(rig.pool.counts.retries, {"slot-closing": 10})
+                self.assert_at_rest(rig)
+
+    def test_goodbyes_for_ever(self: Any) -> None:
+        """A service that dials and says goodbye, again and again, is given up on in the end."""
+        self.patch(exchange_module, "MAX_MISSES", 5)
+        rig = self.make_rig()
+        client = rig.client(GET)
+        for _ in range(6):
+            self.assertEqual(client.received, b"")
+            says(CLOSING)(rig, rig.slot())
+        self.assertEqual(statuses(client.take()), [502])
+        self.assert_at_rest(rig)
+
+    def test_dead_slots_are_no_attempts(self: Any) -> None:
+        """Slots that end together while a request comes, by death or politely, and nobody has looked yet."""
+        for method in (b"GET", b"PUT", b"POST"):
+            for ending in (b"", CLOSING):
+                for most in (1, 3):
+                    rig = self.make_rig(limits={"max_attempts": most})
+                    dead = [rig.slot() for _ in range(10)]
+                    alive = rig.slot()
+                    client = rig.client()
+                    for service in dead:
+                        if ending:
+                            service.send(ending)
+                        service.close()
+                    client.send(post(b"x", method=method))
+                    rig.connections[0].transport.doRead()  # Before the reactor has polled again.
+                    rig.settle()
+                    self.assertEqual(statuses(rig.exchange(alive, OK) and client.take()), [200], (method, ending, most))
+                    self.assertEqual(len(rig.source.closed), 10)
+                    self.assert_at_rest(rig)
+
+    def test_dead_slots_that_the_reactor_knows_of(self: Any) -> None:
+        """Polled, but not had their turn yet: nothing is sent there, and no system call is needed to know it."""
+        rig = self.make_rig(limits={"max_attempts": 1})
+        dead = [rig.slot() for _ in range(10)]
+        alive = rig.slot()
+        client = rig.client()
+        for service in dead:
+            service.close()
+        client.send(GET)
+        first = rig.connections[0].transport
+        rig.reactor.readers.pop(first)
+        rig.reactor.readers = {first: None, **rig.reactor.readers}  # The client's turn comes first.
+        rig.settle()
+        rig.exchange(alive, OK)
+        self.assertEqual(statuses(client.take()), [200])
+        self.assertEqual(rig.pool.counts.retries, {})
+        self.assert_at_rest(rig)
 
     def test_not_at_all(self: Any) -> None:
         """One attempt is no retry."""

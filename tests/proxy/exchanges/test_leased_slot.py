@@ -6,7 +6,8 @@ from typing import Any, List, Tuple
 
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses
 from tests.world.sockets import KERNEL
-from xproxy.proxy.exchanges.leased_slot import MAX_INTERIM, State
+from xproxy.proxy.exchanges.incoming_response import MAX_INTERIM
+from xproxy.proxy.exchanges.slot_states import LeasedSlotState
 
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -34,10 +35,10 @@ class SlotMixin:
             service = rig.slot()
             client = rig.client(GET)
             (slot,) = rig.pool.slots
-            self.assertEqual((slot.state, rig.source.board[0]), (State.HEAD, 1))
+            self.assertEqual((slot.state, rig.source.board[0]), (LeasedSlotState.HEAD, 1))
             rig.exchange(service, response)
             self.assertEqual(len(statuses(client.take())), 1, response)
-            self.assertEqual((slot.state, rig.source.board[0]), (State.IDLE, 0), response)
+            self.assertEqual((slot.state, rig.source.board[0]), (LeasedSlotState.IDLE, 0), response)
             self.assertEqual(rig.source.closed, [])
             self.assertEqual(rig.pool.counts.served, 1)
             self.assert_at_rest(rig)
@@ -89,7 +90,7 @@ class SlotMixin:
             else:
                 service.end()
             rig.settle()
-            self.assertIs(slot.state, State.CLOSED)
+            self.assertIs(slot.state, LeasedSlotState.CLOSED)
             self.assertTrue(service.over)
             self.assertEqual(rig.source.closed, [0])
             other = rig.slot()
@@ -388,7 +389,7 @@ class MemorySlotTests(SlotMixin, RigCase):
     def test_many_dead_slots(self) -> None:
         """However many died at once: the request waits for a good one."""
         rig = self.make_rig()
-        rig.source.board = rig.pool.board = bytearray(600)
+        rig.source.board = bytearray(600)
         services = [rig.slot() for _ in range(600)]
         client = rig.client()
         for service in services:

@@ -11,8 +11,9 @@ from zope.interface.verify import verifyObject
 from tests.world.rig import GET, OK, Rig, RigCase, post, responses, statuses
 from tests.world.sockets import KERNEL
 from xproxy.interfaces import ISlotSource
-from xproxy.proxy.exchanges.leased_slot import ORPHAN
-from xproxy.proxy.exchanges.pool import ASK_INTERVAL_S, RETRY_AFTER_S
+from xproxy.metrics import GONE_S
+from xproxy.proxy.exchanges.asking import ASK_INTERVAL_S
+from xproxy.proxy.exchanges.pool import RETRY_AFTER_S
 from xproxy.slots.book import ASK_WINDOW
 
 
@@ -149,7 +150,7 @@ class GenerousSourceTests(RigCase):
     def test_many(self) -> None:
         """However many slots there are when many wait: no recursion, and everybody is served."""
         rig = self.make_rig(limits={"connections": 2000})
-        rig.source.board = rig.pool.board = bytearray(500)
+        rig.source.board = bytearray(500)
         clients = [rig.client(GET) for _ in range(250)]
         services = [rig.source.register() for _ in range(250)]
         rig.source.generous = True
@@ -167,9 +168,11 @@ class QueueTests(RigCase):
     """The limits of the line."""
 
     def test_limit(self) -> None:
-        """One more is refused at once, and told when to come again."""
+        """One more is refused, as soon as it is known that no slot is idle anywhere, and told when to come again."""
         rig = self.make_rig(pool={"queue_limit": 2})
         clients = [rig.client(GET) for _ in range(3)]
+        self.assertEqual([client.received for client in clients], [b"", b"", b""])
+        rig.pass_time(ASK_INTERVAL_S)
         self.assertEqual([client.received for client in clients[:2]], [b"", b""])
         status, fields, content = responses(clients[2].take())[0]
         self.assertEqual((status, fields[b"retry-after"]), (503, b"%d" % RETRY_AFTER_S))
@@ -230,7 +233,7 @@ class QueueTests(RigCase):
         rig.pass_time(3.0)
         rig.exchange(service, OK)
         counts = rig.pool.counts
-        self.assertEqual((counts.queue_seconds.count, counts.queue_seconds.sum), (1, 2.0))
+        self.assertEqual((counts.served_waits.count, counts.served_waits.sum), (1, 2.0))
         self.assertEqual((counts.response_seconds.count, counts.response_seconds.sum), (1, 3.0))
 
 
@@ -346,7 +349,7 @@ class OrphanTests(RigCase):
         service = rig.slot()
         rig.proxy.acceptor_lost()
         client = rig.client(GET + GET)
-        self.assertEqual({slot.lease for slot in rig.pool.slots}, {ORPHAN})
+        self.assertEqual([slot.lease.orphaned for slot in rig.pool.slots], [True])
         rig.exchange(service, OK)
         rig.exchange(service, OK)
         self.assertEqual(statuses(client.take()), [200, 200])
@@ -432,7 +435,7 @@ class GrantTests(RigCase):
         rig.source.leases[5] = rig.source.ring.pop()
         rig.proxy.lease_granted("default", 5, reading, "nobody")
         self.assertEqual(rig.source.closed, [5])
-        self.assertEqual((rig.pool.slots, rig.pool.services), ({}, {}))
+        self.assertEqual((rig.pool.slots, rig.pool.status()["services"]["nobody"]["held"]), ({}, 0))
         self.assertEqual(rig.gateway.counts.connections["slot"], 0)
         self.assertEqual(descriptors() - before, 1)
         self.assert_at_rest(rig)
@@ -485,7 +488,7 @@ class StatusTests(RigCase):
     """What ``/status`` is told."""
 
     def test_numbers(self) -> None:
-        """Of the pool, and of each service as long as it has slots here."""
+        """Of the pool, and of each service as long as it has slots here, and for a while after."""
         rig = self.make_rig()
         first, _ = rig.slot(name="a"), rig.slot(name="a")
         rig.slot(name="b")
@@ -515,7 +518,10 @@ class StatusTests(RigCase):
         rig.settle()
         status = rig.proxy.status()["default"]
         self.assertEqual((status["held"], status["served"], status["in_flight"], status["queue_length"]), (1, 4, 0, 0))
-        self.assertEqual(status["services"], {"b": {"held": 1, "in_flight": 0, "most_in_flight": 1, "served": 1}})
+        gone = {"held": 0, "in_flight": 0, "most_in_flight": 2, "served": 3}
+        self.assertEqual(status["services"], {"a": gone, "b": {"held": 1, "in_flight": 0, "most_in_flight": 1, "served": 1}})
+        rig.pass_time(GONE_S + 1)
+        self.assertEqual(list(rig.proxy.status()["default"]["services"]), ["b"])
 
 
 class StopTests(RigCase):

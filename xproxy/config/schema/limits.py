@@ -75,8 +75,8 @@ class LimitsConfig:
         default=MIB,
         metadata=entry(
             whole_number(0, PIB),
-            "How much of a response is read on for a client that left, so that the slot stays good; past it the slot is"
-            " closed.",
+            "How much of a response is read on for a client that left, for a second at most, so that the slot stays good; past"
+            " it the slot is closed.",
         ),
     )
     connections: int = attr.field(
@@ -89,7 +89,9 @@ class LimitsConfig:
     max_attempts: int = attr.field(
         default=3,
         metadata=entry(
-            whole_number(1, 10), "How often one request may be sent, the first time included.", source="HAProxy retries 3"
+            whole_number(1, 10),
+            "How often one request may be sent, the first time included. Slots that were over by then do not count.",
+            source="HAProxy retries 3",
         ),
     )
 

@@ -79,10 +79,14 @@ class PoolConfig:
         default=1024,
         metadata=entry(
             whole_number(0, 1_000_000),
-            "Requests that may wait; one more gets 503 and `Retry-After` at once. 0: nobody waits.",
+            "Requests that may wait; one more gets 503 and `Retry-After`, unless a slot is idle somewhere. 0: nobody waits.",
         ),
     )
     queue_timeout: float = attr.field(default=30.0, metadata=entry(seconds(), "A longer wait ends with 503 and `Retry-After`."))
+    absent_timeout: float = attr.field(
+        default=5.0,
+        metadata=entry(seconds(), "The same while no service of the pool is registered: long enough for one that restarts."),
+    )
     response_timeout: float = attr.field(
         default=60.0,
         metadata=entry(seconds(), "No response head in this time: 504, and the slot is closed.", source="nginx 60 s"),

@@ -69,7 +69,7 @@ class Bypass:
     def _read(self) -> Any:
         """Stands in for the transport's ``doRead``: move what is there to the client."""
         slot = self._slot
-        exchange, body, splicer = slot.exchange, slot.body, slot.pool.splicer
+        exchange, body, splicer = slot.exchange, slot.response.body, slot.pool.splicer
         caller = exchange.caller if exchange is not None else None
         target = caller.splice_target() if caller is not None else None
         if exchange is None or caller is None or target is None or splicer is None or not isinstance(body, LengthBody):
@@ -79,14 +79,19 @@ class Bypass:
         except BlockingIOError:
             return None
         except ConnectionLost:
-            slot.client_lost()
+            # It can't be written past us any more, and some of it is lost.
+            slot.done(exchange, False)
+            caller.response_cut_off("client-lost")
             return None
         except OSError:
             return self._hand_back()
         if not taken:
             return self._hand_back()
         body.remaining -= taken
-        slot.spliced(exchange, body.remaining)
+        if body.remaining:
+            slot.deadline = slot.pool.monotonic() + exchange.response_timeout
+        else:
+            slot.done(exchange, not slot.connection.holds_something())
         caller.response_spliced(taken - len(left))
         if left or not body.remaining:
             caller.response_more(left, not body.remaining)

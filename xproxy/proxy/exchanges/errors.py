@@ -11,10 +11,12 @@ class ExchangeError(Exception):
     :cvar status: the status code the client is given (RFC 9110 section 15).
     :cvar source: whose fault it is: client, service or us.
     :ivar reason: a short stable label, for metrics, logs and error pages.
+    :ivar service: the service on whose slot it went wrong; empty: it was on none.
     """
 
     status = 500
     source = "us"
+    service = ""
 
     def __init__(self, reason: str, status: Optional[int] = None, retry_after_s: Optional[int] = None) -> None:
         super().__init__(reason)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from .pool import Pool
 
 
+MAX_MISSES = 1000
+"""How many slots may say goodbye to one request, or be over when it is sent, before it fails. Each of them is closed then: a
+bound against services that dial and say goodbye for ever, and more than what ends together while one request is on its way."""
+
+
 class Caller(Protocol):
     """Who wants the answer. The calls come in this order: hints, then (began, more*) or failed; cut_off ends either early."""
 
@@ -50,24 +55,6 @@ class Caller(Protocol):
 
     def request_drained(self) -> None:
         """The service took all that was sent so far: a caller that streams its request may read on."""
-
-
-class FramedCaller:
-    """What callers share whose answers go out in frames of another kind: nothing goes past us, and no tunnel is offered."""
-
-    __slots__ = ()
-
-    def splice_target(self) -> Optional[int]:
-        """See Caller: never."""
-        return None
-
-    def response_spliced(self, size: int) -> None:
-        """See Caller: never."""
-        raise AssertionError("content was written past its frames")
-
-    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
-        """See Caller: never, because no Upgrade is passed on."""
-        raise AssertionError("an upgrade that nobody asked for")
 
 
 class TunnelEnd(Protocol):
@@ -106,10 +93,10 @@ class Exchange:
         "attempts",
         "response_timeout",
         "slot",
-        "answered",
-        "began",
+        "heard",
+        "responding",
+        "wary",
         "tunnel",
-        "discarded",
     )
 
     def __init__(
@@ -137,14 +124,14 @@ class Exchange:
         self.response_timeout = pool.config.response_timeout if response_timeout is None else response_timeout
         self.attempts = 0
         self.slot: Optional[LeasedSlot] = None
-        self.answered = False
+        self.heard = False
         """Some byte of a response was seen on this attempt: the service has acted on the request."""
-        self.began = False
+        self.responding = False
         """The caller has the final response's head."""
+        self.wary: int = method not in IDEMPOTENT
+        """Not 0: a slot is looked at before this is put on it, as it may not be sent twice, or so many slots have failed it."""
         self.tunnel: Optional[TunnelEnd] = None
         """Set once the service has switched protocols."""
-        self.discarded = 0
-        """Bytes of the response thrown away since the caller left."""
 
     def request_more(self, data: bytes, complete: bool) -> bool:
         """More of a streaming request's body; False when the caller should wait for ``request_drained``."""
@@ -165,6 +152,11 @@ class Exchange:
         else:
             self.pool.leave(self)
             self.close()
+
+    def hint(self, head: ResponseHead) -> None:
+        """An interim response."""
+        if self.caller is not None:
+            self.caller.response_hint(head)
 
     def pause(self) -> None:
         """The caller has more than it can keep: read no more of the response for now."""
@@ -199,16 +191,20 @@ class Exchange:
         if self.caller is not None:
             self.caller.response_failed(error)
 
-    def slot_failed(self, error: ExchangeError, unread: bool, reason: str) -> None:
+    def slot_failed(self, error: ExchangeError, reason: str, unread: bool, attempted: bool) -> None:
         """The slot is gone, or has said that it will not serve: try again if that is safe (design rule 7), else give up.
 
-        :param unread: the service certainly did not act on the request.
         :param reason: the label under which another attempt is counted.
+        :param unread: the service certainly did not act on the request.
+        :param attempted: False: the slot was over when the request was sent, so that this was no attempt.
         """
         self.slot = None
+        self.wary += 1
+        if not attempted:
+            self.attempts -= 1
         if self.caller is None:
             self.close()
-        elif self.began:
+        elif self.responding:
             self.close()
             self.caller.response_cut_off(error.reason)
         elif self._may_try_again(unread) and isinstance(error, ServiceFailed):
@@ -221,6 +217,8 @@ class Exchange:
             self.caller.response_failed(error)
 
     def _may_try_again(self, unread: bool) -> bool:
-        if self.attempts >= self.pool.limits.max_attempts or self.streaming or not self.repeatable:
+        if self.streaming or not self.repeatable or self.wary > MAX_MISSES:
             return False
-        return unread or (not self.answered and self.method in IDEMPOTENT)
+        if self.attempts >= self.pool.limits.max_attempts:
+            return False
+        return unread or (not self.heard and self.method in IDEMPOTENT)

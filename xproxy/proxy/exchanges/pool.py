@@ -1,59 +1,58 @@
-"""A pool in the proxy: the line of waiting exchanges, the slots this proxy leases, and the asks for more.
+"""A pool in the proxy: the line of waiting exchanges, the slots this proxy leases, who is refused and why.
 
-Between the callers (``front``, ``resource``), which submit exchanges, and a slot source (an acceptor in this process or behind
-the handoff socket), which grants leases. Who is served next is decided by the pure ``slots.line``.
+Between the callers (``clients/``), which submit exchanges, and a slot source (an acceptor in this process or behind the handoff
+socket), which grants leases. Who is served next is decided by the pure ``slots.line``; what is asked for, by ``asking``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, MutableSequence, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from ... import config as cfg
 from ...http1.limits import HeadLimits
-from ...interfaces import ISlotSource
+from ...interfaces import ANSWER_S, MAX_MORE, ISlotSource
 from ...metrics import PoolCounts
 from ...net.descriptors import adopt
+from ...net.polling import readiness_of
 from ...net.splice import Splicer
 from ...net.sweep import NEVER, Sweep
-from ...slots.book import ASK_WINDOW
 from ...slots.line import Fate, Line, LineFull
+from ...slots.patience import Patience, Terms
+from .asking import StandingAsk
 from .errors import Busy
 from .exchange import Exchange
-from .leased_slot import ORPHAN, LeasedSlot
-
-ASK_INTERVAL_S = 0.01
-"""How often an ask that is not urgent is said anew; it bounds how far a request can overtake across proxies."""
+from .lease import Lease
+from .leased_slot import LeasedSlot
+from .slot_connection import SlotConnection
 
 RETRY_AFTER_S = 1
 """What a refused client is told to wait (RFC 9110 section 10.2.3): the line may be shorter in a second."""
 
+SAY_ABSENT_S = 1.0
+"""How long requests wait for a service that is not there before the log says so: one that restarts at once is no news."""
 
-class ServiceCounts:
-    """What happened on the slots of one service, as this proxy saw it."""
-
-    __slots__ = ("slots", "in_flight", "most_in_flight", "served")
-
-    def __init__(self) -> None:
-        self.slots = self.in_flight = self.most_in_flight = self.served = 0
-
-    def began(self) -> None:
-        """An exchange went onto a slot of this service."""
-        self.in_flight = in_flight = self.in_flight + 1
-        if in_flight > self.most_in_flight:
-            self.most_in_flight = in_flight
-
-    def ended(self) -> None:
-        """An exchange left its slot."""
-        self.in_flight -= 1
+REASONS = {
+    "full": "queue-full",
+    "timeout": "queue-timeout",
+    "absent": "no-service",
+    "stopping": "stopping",
+    "removed": "pool-removed",
+}
+"""What a refused client is told, by the outcome of its wait (``metrics.OUTCOMES``)."""
 
 
 class Pool:
     """One pool. See the module's docstring.
 
     :param monotonic: the clock of arrivals and deadlines, in seconds, the same for all processes of the host.
+    :ivar slots: the slots that are held, in the order in which they came.
+    :ivar asking: what is asked for.
+    :ivar over: the pool is retired, and nothing of it is left.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -69,27 +68,21 @@ class Pool:
         self.monotonic = monotonic
         self.config = config
         self.limits = limits
-        self.response_limits = HeadLimits(
-            header=limits.header, head=limits.head, header_count=limits.header_count, trailers=limits.trailers
-        )
+        self.response_limits = _response_limits(limits)
+        self.readiness = readiness_of(reactor)
         self.sweep = sweep
         self.counts = counts
         self._connections = connections
         self.line: Line[Exchange, LeasedSlot] = Line(config.queue_limit)
         self.slots: Dict[LeasedSlot, None] = {}
-        self.services: Dict[str, ServiceCounts] = {}
-        self.board: MutableSequence[int] = bytearray(1)
         self.splicer: Optional[Splicer] = None
         """For long bodies; set by the gateway, which owns it."""
-        self._source: Optional[ISlotSource] = None
-        self._seen = 0
-        self._asked: List[float] = []
-        """What the source believes: what was said last, less what it has granted since."""
-        self._news = False
-        """A grant has come since it was said."""
-        self._saying = False
-        self._stopped = False
-        self._ask_later: Optional[IDelayedCall] = None
+        self.over = False
+        self.asking = StandingAsk(reactor, config.name, self.line)
+        self._patience = Patience(_terms(config))
+        self._refusal = ""
+        """Why nobody can join any more: an outcome."""
+        self._absence_said = False
         sweep.add(self)
 
     # -- the callers' side
@@ -100,15 +93,18 @@ class Pool:
         while free:
             if free.popleft().begin(exchange, exchange.arrival):
                 return
-        if self._stopped:
-            exchange.refused(Busy("stopping", retry_after_s=RETRY_AFTER_S))
+        if self._refusal:
+            self._refuse(exchange, self._refusal)
             return
+        line, asking = self.line, self.asking
         try:
-            self.line.join(exchange, exchange.arrival)
+            line.join(exchange, exchange.arrival)
         except LineFull:
-            exchange.refused(Busy("queue-full", retry_after_s=RETRY_AFTER_S))
-            return
-        self._ask()
+            if asking.dry or asking.source is None or line.past >= MAX_MORE:
+                self._refuse(exchange, "full")
+                return
+            line.join_past(exchange, exchange.arrival, asking.new_question())
+        asking.changed()
 
     def resubmit(self, exchange: Exchange) -> None:
         """Serve ``exchange`` again, at the place its arrival gives it."""
@@ -117,31 +113,59 @@ class Pool:
             if free.popleft().begin(exchange, self.monotonic()):
                 return
         self.line.rejoin(exchange, exchange.arrival)
-        self._ask()
+        self.asking.changed()
 
     def leave(self, exchange: Exchange) -> None:
-        """``exchange`` waits no longer."""
+        """``exchange`` waits no longer: its client has left."""
         if self.line.leave(exchange):
-            self._ask()
+            self.counts.queue_seconds["left"].observe(self.monotonic() - exchange.arrival)
+            self.asking.changed()
+            self._end_if_over()
+
+    def _refuse(self, exchange: Exchange, outcome: str) -> None:
+        """Tell an exchange that is not in the line that there will be no slot."""
+        self.counts.queue_seconds[outcome].observe(self.monotonic() - exchange.arrival)
+        exchange.refused(Busy(REASONS[outcome], retry_after_s=RETRY_AFTER_S))
+
+    # -- waits that are too long
 
     @property
     def deadline(self) -> float:
-        """When the oldest that waits has waited too long."""
+        """When the oldest that waits has waited too long, or too long for an answer; when an absence is to be spoken of."""
         oldest = self.line.oldest()
-        return NEVER if oldest is None else oldest + self.config.queue_timeout
+        if oldest is None:
+            return NEVER
+        when = self._patience.soonest(oldest)
+        past = self.line.oldest_past()
+        if past is not None:
+            when = min(when, past + ANSWER_S)
+        return min(when, self._absence_at(oldest))
+
+    def _absence_at(self, oldest: float) -> float:
+        """When it is to be said that requests wait for nobody."""
+        absent_since = self._patience.absent_since
+        return NEVER if absent_since is None or self._absence_said else max(oldest, absent_since) + SAY_ABSENT_S
 
     def deadline_passed(self, now: float) -> None:
         """Refuse whoever has waited too long."""
-        for exchange in self.line.arrived_by(now - self.config.queue_timeout):
-            if self.line.leave(exchange):
-                exchange.refused(Busy("queue-timeout", retry_after_s=RETRY_AFTER_S))
-        self._ask()
+        oldest = self.line.oldest()
+        if oldest is not None and self._absence_at(oldest) <= now:
+            self._absence_said = True
+            self._log.warn("pool {pool}: requests wait and no service is registered", pool=self.config.name)
+        for exchange in self.line.decide_late(now - ANSWER_S):
+            self._refuse(exchange, "full")
+        for exchange in self.line.arrived_by(now):
+            until, outcome = self._patience.until(exchange.arrival)
+            if until < now and self.line.leave(exchange):
+                self._refuse(exchange, self._refusal or outcome)
+        self.asking.changed()
+        self._end_if_over()
 
     # -- the slots' side
 
     def freed(self, slot: LeasedSlot, now: float) -> None:
         """A slot is clean and idle: serve the next, keep it, or give it back."""
-        if slot.lease == ORPHAN and self._source is not None:
+        if slot.lease.orphaned and self.asking.source is not None:
             slot.close()
             return
         fate = self.line.freed(slot)
@@ -149,151 +173,139 @@ class Pool:
             self._give_back(slot)
         elif isinstance(fate, Exchange):
             if slot.begin(fate, now):
-                self._ask()
+                self.asking.changed()
             else:
                 self.resubmit(fate)
 
     def lost(self, slot: LeasedSlot) -> None:
         """A slot is closed."""
-        if slot not in self.slots:
-            return
-        self._forget(slot)
-        self.line.lost(slot)
-        if slot.lease != ORPHAN and self._source is not None:
-            lease, slot.lease = slot.lease, ORPHAN
-            self._source.lease_closed(lease)
+        if slot in self.slots:
+            self._forget(slot)
+            self.line.lost(slot)
+            slot.lease.close()
+            self._end_if_over()
 
     def _give_back(self, slot: LeasedSlot) -> None:
-        assert self._source is not None
         self._forget(slot)
-        lease, slot.lease = slot.lease, ORPHAN
         slot.give_back()
-        self._source.give_back(lease)
+        self._end_if_over()
 
     def _forget(self, slot: LeasedSlot) -> None:
         del self.slots[slot]
         self.sweep.discard(slot)
         self._connections["slot"] -= 1
-        counts = self.service_counts(slot.service)
-        counts.slots -= 1
-        if not counts.slots:
-            del self.services[slot.service]
-
-    def service_counts(self, service: str) -> ServiceCounts:
-        """The counts of a service: kept while it has slots here."""
-        counts = self.services.get(service)
-        if counts is None:
-            counts = self.services[service] = ServiceCounts()
-        return counts
+        self.counts.slot_gone(slot.counts, self.monotonic())
 
     # -- the source's side
 
     def attach(self, source: ISlotSource) -> None:
         """Ask ``source`` for slots from here on."""
-        self._source = source
-        self.board = source.board
-        self._seen = 0
-        self._asked = []
-        for slot in list(self.line.free):
-            if slot.lease == ORPHAN:
-                slot.close()
-        self._say()
+        for slot in [slot for slot in self.line.free if slot.lease.orphaned]:
+            slot.close()
+        if not self._refusal:
+            self.asking.attach(source)
 
     def detach(self) -> None:
         """The source is gone: every lease is an orphan, usable until the next source is attached."""
-        self._source = None
-        self.board = bytearray(1)
+        self.asking.detach()
+        self._patience.absent_since = None
         self.line.recalled(())
         for slot in self.slots:
-            slot.lease = ORPHAN
+            slot.lease.orphan()
 
-    def lease_granted(self, lease: int, descriptor: int, service: str) -> None:
+    def lease_granted(self, lease: Lease, descriptor: int) -> None:
         """See ILeaseHolder."""
-        self._seen += 1
-        self._news = True
-        self._asked = self._asked[1:]
-        slot = LeasedSlot(self, lease, service)
+        self.asking.granted()
+        slot = LeasedSlot(self, lease)
+        self.counts.slot_held(slot.counts)
         try:
-            adopt(self.reactor, descriptor, slot)
+            adopt(self.reactor, descriptor, SlotConnection(slot, self.limits.request_memory))
         except OSError:
-            self.service_counts(service)
-            if not self.services[service].slots:
-                del self.services[service]
-            assert self._source is not None
-            self._source.lease_closed(lease)
+            self.counts.slot_gone(slot.counts, self.monotonic())
+            lease.close()
             return
         self.slots[slot] = None
         self._connections["slot"] += 1
-        slot.service_counts.slots += 1
-        if slot.seems_alive():
+        if slot.connection.holds_something():
+            slot.close()  # It ended on its way here, or said what nobody asked for: that must not become somebody's answer.
+        else:
             self.freed(slot, self.monotonic())
-        else:  # It ended on its way here, or said what nobody asked for: that must not become somebody's answer.
-            slot.close()
-        if self._news:
-            self._ask()
+        self.asking.catch_up()
 
     def ask_answered(self, question: int) -> None:
         """See ILeaseHolder."""
+        refused = self.line.decide(question)
+        self.asking.answered(question)
+        for exchange in refused:
+            self._refuse(exchange, "full")
+        self.asking.catch_up()
 
     def service_registered(self, registered: bool) -> None:
         """See ILeaseHolder."""
+        if not registered:
+            if self._patience.absent_since is None:
+                self._patience.absent_since = self.monotonic()
+            return
+        self._patience.absent_since = None
+        if self._absence_said:
+            self._absence_said = False
+            self._log.info("pool {pool}: a service is registered again", pool=self.config.name)
 
     def leases_recalled(self, arrivals: Sequence[float]) -> None:
         """See ILeaseHolder."""
         for slot in self.line.recalled(arrivals):
             self._give_back(slot)
 
-    # -- asking
+    # -- changes, and the end
 
-    def _ask(self) -> None:
-        """The line has changed: say so at once when it matters (the first to wait, or grants are coming), else soon."""
-        if self._news or not self._asked:
-            self._say()
-        elif self._ask_later is None and self._source is not None:
-            self._ask_later = self.reactor.callLater(ASK_INTERVAL_S, self._say_later)
+    def reconfigure(self, config: cfg.PoolConfig, limits: cfg.LimitsConfig) -> None:
+        """Go by another configuration: it holds for requests from here on; who waits already waits by the terms it came under.
 
-    def _say_later(self) -> None:
-        self._ask_later = None
-        self._say()
+        :param config: of the same name.
+        """
+        self._patience.change(_terms(config), self.monotonic(), self.line.oldest())
+        self.config = config
+        self.limits = limits
+        self.line.limit = config.queue_limit
+        self.response_limits = _response_limits(limits)
+        for slot in self.slots:
+            slot.response.limits = self.response_limits
 
-    def _say(self) -> None:
-        """Say what is not known yet. A source that grants while it is asked is asked again only when it has returned."""
-        if self._saying:
-            return
-        self._saying = True
-        try:
-            while self._source is not None:
-                self._news = False
-                arrivals = self.line.arrivals(ASK_WINDOW)
-                if arrivals == self._asked:
-                    return
-                self._asked = arrivals
-                self._source.ask(self.config.name, arrivals, self._seen)
-                if not self._news:
-                    return
-        finally:
-            self._saying = False
+    def retire(self) -> None:
+        """The pool is not configured any more: nobody joins. At the end, when nothing of it is left, ``over`` is true.
+
+        Who waits is served while there are slots, or refused after the time that it would have waited anyway; slots are given
+        back as they become free, and none is asked for.
+        """
+        self._refusal = "removed"
+        self.asking.stop()
+        for slot in self.line.retire():
+            self._give_back(slot)
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if self._refusal and not self.slots and not len(self.line):
+            self.over = True
+            self.sweep.discard(self)
 
     def stop(self) -> None:
         """Give every idle slot back and close the others; whoever waits or is served is told."""
-        self._stopped = True
-        if self._ask_later is not None:
-            self._ask_later.cancel()
-            self._ask_later = None
+        self._refusal = "stopping"
+        self.asking.stop()
         for slot in list(self.slots):
-            if slot.exchange is None and slot.lease != ORPHAN and self._source is not None:
+            if slot.exchange is None and not slot.lease.orphaned:
                 self.line.lost(slot)
                 self._give_back(slot)
             else:
                 slot.stop()
-        self._source = None
         for exchange in self.line.arrived_by(NEVER):
             if self.line.leave(exchange):
-                exchange.refused(Busy("stopping", retry_after_s=RETRY_AFTER_S))
-        self.sweep.discard(self)
+                self._refuse(exchange, "stopping")
+        self._end_if_over()
 
     def status(self) -> Dict[str, Any]:
         """What ``/status`` says of this pool as far as the proxy knows."""
+        self.counts.forget_gone(self.monotonic())
         return {
             "in_flight": self.counts.in_flight,
             "most_in_flight": self.counts.most_in_flight,
@@ -307,6 +319,14 @@ class Pool:
                     "most_in_flight": counts.most_in_flight,
                     "served": counts.served,
                 }
-                for name, counts in self.services.items()
+                for name, counts in self.counts.services.items()
             },
         }
+
+
+def _response_limits(limits: cfg.LimitsConfig) -> HeadLimits:
+    return HeadLimits(header=limits.header, head=limits.head, header_count=limits.header_count, trailers=limits.trailers)
+
+
+def _terms(config: cfg.PoolConfig) -> Terms:
+    return Terms(config.queue_timeout, config.absent_timeout)
