@@ -21,8 +21,10 @@ from zope.interface import implementer
 
 from ..config import PoolConfig
 from ..handoff.path import Identity, identity, make_way
+from ..net.accepting import BACKLOG, accept
 from ..net.descriptors import descriptors_of
-from ..net.listening import BACKLOG, ensure_deferred
+from ..net.listening import ensure_deferred
+from ..net.shortage import Shortage
 from ..refusals import RefusalLog
 from ..startup import StartupError, os_reason
 from .acceptor import Acceptor
@@ -195,6 +197,7 @@ class HandoffServer(Service):
             port.startListening()
         except (CannotListenError, OSError) as error:
             raise StartupError(f"cannot listen on handoff socket {self._path}: {os_reason(error)}") from error
+        accept(port, Shortage(self._reactor))
         self._port = port
 
     def startService(self) -> None:

@@ -143,6 +143,16 @@ def has_left(transport: Any) -> bool:
         return False
 
 
+def is_readable(transport: Any) -> bool:
+    """Whether something that was not read yet has come, its end included."""
+    try:
+        poll = select.poll()
+        poll.register(transport.fileno(), select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # As above.
+        return False
+
+
 class Adoption(Factory):
     """Gives ``adoptStreamConnection`` the one protocol it is for."""
 

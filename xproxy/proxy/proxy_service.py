@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
@@ -17,7 +18,9 @@ from ..interfaces import ILeaseHolder, ISlotSource
 from ..log_file import LogFile
 from ..metrics import ProxyCounts
 from ..net.accepting import accept_plainly
+from ..net.keepalive import USER_TIMEOUT_S
 from ..net.listening import ListenService
+from ..net.shortage import Shortage
 from ..startup import StartupError, os_reason
 from ..tls.certificate_store import CertificateStore, utc_now
 from ..tls.contexts import TLSPolicy
@@ -73,6 +76,7 @@ class ProxyService(MultiService):
         except (OSError, ValueError) as error:
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
         self.front = HTTPFront(self.gateway)
+        self.shortage = Shortage(reactor, self.front.make_room)
         self._listening: List[ListenService] = []
         self._listening_secure: List[ListenService] = []
         for description in config.proxy.http:
@@ -93,7 +97,9 @@ class ProxyService(MultiService):
             if not self.config.proxy.trusted_proxies:
                 raise StartupError(f"{description}: PROXY headers are believed from trusted_proxies only, and there are none")
             factory = BalancedFront(self.front, factory)
-        listening = ListenService(self._reactor, plain, factory, check=accept_plainly)
+        user_timeout_s = max(USER_TIMEOUT_S, self.config.timeouts.write)
+        accept = partial(accept_plainly, user_timeout_s=user_timeout_s)
+        listening = ListenService(self._reactor, plain, factory, accept=accept, shortage=self.shortage)
         listeners.append(listening)
         listening.setServiceParent(self)
 

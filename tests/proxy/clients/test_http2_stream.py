@@ -28,7 +28,8 @@ from xproxy import config as cfg
 from xproxy.http2.allowance import IDLE_FRAMES, RESETS
 from xproxy.http2.windows import MAX_STREAMS
 from xproxy.proxy.clients.connection import LINGER_S
-from xproxy.proxy.clients.http2_connection import HELD_BYTES, LEAVE_S, HTTP2Connection
+from xproxy.proxy.clients.http2_connection import LEAVE_S, HTTP2Connection
+from xproxy.proxy.clients.http2_outlet import HELD_BYTES
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n"
 
@@ -184,14 +185,14 @@ class ExchangeMixin:
         for service in services:
             rig.exchange(service, answer_of(size))
         connection = self.connection(rig)
-        self.assertTrue(connection.blocked)
+        self.assertTrue(connection.outlet.blocked)
         tcp = connection.transport
         self.assertLess(len(tcp.dataBuffer) + tcp._tempDataLen, 200_000)
         self.assertEqual(rig.pool.status()["in_flight"], 0)
         client.peer.reading = True
         answers = [client.answer(stream) for stream in streams]
         self.assertEqual([(len(answer.content), answer.ended) for answer in answers], [(size, True)] * 2)
-        self.assertFalse(connection.blocked)
+        self.assertFalse(connection.outlet.blocked)
 
     def test_backpressure_when_nothing_more_can_be_kept(self: Any) -> None:
         rig = self.make_secure_rig(limits={"response_memory": 10_000, "response_file": 50_000})
@@ -765,7 +766,7 @@ class LimitTests(HTTP2Case):
         connection.h2._idle._burst = connection.h2._idle._tokens = float("inf")
         for _ in range(10):
             client.raw(PingFrame(0, opaque_data=b"12345678").serialize() * 600)
-        self.assertLessEqual(len(connection._held), HELD_BYTES + 20_000)
+        self.assertLessEqual(len(connection.outlet._held), HELD_BYTES + 20_000)
         self.assertEqual(rig.gateway.counts.refused, {"http2-not-reading": 1})
         self.assert_clean(rig)
 

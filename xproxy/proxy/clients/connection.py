@@ -20,12 +20,13 @@ from zope.interface import implementer
 from ... import config as cfg
 from ...http1.errors import BadMessage
 from ...http1.request import RequestHead
-from ...net.descriptors import has_left
+from ...net.descriptors import has_left, is_readable
 from ...net.inlet import Inlet
 from ...net.outlet import Outlet
 from ...net.sweep import NEVER
 from ...tls.secure_socket import SecureInlet
 from ..requests.answers import http1_answer
+from .client import Spare
 from .intake import Intake
 from .request import ClientRequest
 from .states import TABLE, Do, Input, State, on
@@ -33,6 +34,9 @@ from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .front import HTTPFront
+
+LAST_REQUEST_S = 1.0
+"""How long a client that came last may take to send its request, when we stop: it has connected in order to do that."""
 
 LINGER_S = 5.0
 """How long a refused client may send nothing before we close; nginx lingering_timeout 5s. Also how long closing may take."""
@@ -266,8 +270,30 @@ class ClientConnection(Protocol):
 
     # -- the end
 
+    @property
+    def spare(self) -> Spare:
+        """See Client."""
+        if self.state is not State.IDLE:
+            return Spare.BUSY
+        return Spare.SILENT if self.intake.is_new else Spare.BETWEEN
+
+    def make_room(self) -> None:
+        """See Client."""
+        self.on(Input.DRAIN)
+
     def drain(self) -> None:
-        """Take no further request: an idle connection is closed, the others say so in their answer."""
+        """Take no further request: an idle connection is closed, the others say so in their answer.
+
+        A client that has just come, or whose request is there and was not read yet, is answered: to close would be a reset.
+        """
+        if self.state is State.IDLE:
+            now = self.gateway.monotonic()
+            if is_readable(self.transport):
+                self.deadline = now + LAST_REQUEST_S
+            elif self.intake.is_new:
+                self.deadline += LAST_REQUEST_S - self.policy.timeouts.head
+            if now < self.deadline <= now + LAST_REQUEST_S:
+                return
         self.on(Input.DRAIN)
 
     def _linger(self) -> None:

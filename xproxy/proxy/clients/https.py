@@ -30,6 +30,7 @@ from ...refusals import RefusalLog
 from ...tls.certificate_store import CertificateStore
 from ...tls.contexts import HTTP2, agreed_protocol, openssl_reason, verify_reason
 from ...tls.secure_socket import SecureInlet, SecureOutlet, SecureSocket, write_now
+from .client import Spare
 from .connection import ClientConnection
 from .front import HTTPFront
 from .http2_connection import HTTP2Connection
@@ -180,6 +181,16 @@ class Handshake(Protocol):
         if not self._outcome:
             self._outcome = self._said = "timeout"
             self._gateway.counts.timed_out("handshake")
+        self.transport.abortConnection()
+
+    @property
+    def spare(self) -> Spare:
+        """See Client."""
+        return Spare.BUSY if self._outcome else Spare.SILENT
+
+    def make_room(self) -> None:
+        """See Client."""
+        self._outcome = self._said = "room-made"
         self.transport.abortConnection()
 
     def drain(self) -> None:

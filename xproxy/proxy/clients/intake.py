@@ -146,6 +146,11 @@ class Intake:
         self._previous = head.fields
         return head
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was asked yet."""
+        return self._previous is None
+
     # -- bodies
 
     def read_body(self, head: RequestHead, most_bytes: int, kept_in: Optional[RequestBody]) -> None:

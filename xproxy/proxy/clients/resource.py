@@ -26,7 +26,7 @@ from ...interfaces import Verdict
 from ...net.peers import peer_host
 from ...net.spool import READ_BYTES
 from ..exchanges.errors import ExchangeError
-from ..exchanges.exchange import Exchange
+from ..exchanges.exchange import Exchange, FramedCaller
 from ..requests import answers
 from ..requests.answers import Answer
 from ..requests.decide import decide
@@ -91,7 +91,7 @@ def read_head(request: Request, limits: HeadLimits) -> RequestHead:
 
 
 @implementer(IPushProducer)
-class WebCaller:
+class WebCaller(FramedCaller):
     """The caller (see ``exchange.Caller``) that stands for a twisted.web request."""
 
     def __init__(self, gateway: Gateway, request: Request) -> None:
@@ -210,14 +210,6 @@ class WebCaller:
         if complete:
             self._finish()
 
-    def splice_target(self) -> Optional[int]:
-        """See Caller: twisted.web writes the response."""
-        return None
-
-    def response_spliced(self, size: int) -> None:
-        """See Caller: never, as there is no target."""
-        raise AssertionError("content was written past twisted.web")
-
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
         self._exchange = None
@@ -234,10 +226,6 @@ class WebCaller:
             request.loseConnection()
         else:  # Where the end of the connection is the end of the answer (RFC 9112 section 8).
             (getattr(channel, "abortConnection", None) or channel.transport.abortConnection)()
-
-    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
-        """See Caller: never, because no Upgrade is passed on."""
-        raise AssertionError("an upgrade that nobody asked for")
 
     def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
         """Answer with an error."""

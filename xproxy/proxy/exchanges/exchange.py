@@ -57,6 +57,24 @@ class Caller(Protocol):
         """The service took all that was sent so far: a caller that streams its request may read on."""
 
 
+class FramedCaller:
+    """What callers share whose answers go out in frames of another kind: nothing goes past us, and no tunnel is offered."""
+
+    __slots__ = ()
+
+    def splice_target(self) -> Optional[int]:
+        """See Caller: never."""
+        return None
+
+    def response_spliced(self, size: int) -> None:
+        """See Caller: never."""
+        raise AssertionError("content was written past its frames")
+
+    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
+        """See Caller: never, because no Upgrade is passed on."""
+        raise AssertionError("an upgrade that nobody asked for")
+
+
 class TunnelEnd(Protocol):
     """Who is told what comes through a tunnel."""
 

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.doubles.dialling import GET, HalfRecorder, PortTestCase, Recorders, Wire
 from tests.doubles.relaying import RelayTestCase
 from xproxy.service.linger import LINGER_S
-from xproxy.service.refusal import MAX_REASON_CHARACTERS, MAX_REFUSAL_BYTES, refusal_reason
 from xproxy.slots.goodbye import CLOSING_RESPONSE
+from xproxy.slots.unasked import MAX_REASON_CHARACTERS, MAX_REFUSAL_BYTES, refusal_reason
 
 TOKEN = "its token is not the pool's"
 REFUSAL = (
@@ -99,7 +99,7 @@ class RefusedTests(PortTestCase):
         (wire,) = self.acceptor.wires
         for _ in range(1000):
             wire.deliver(REFUSAL)
-        self.assertEqual(len(wire.protocol._response.said), MAX_REFUSAL_BYTES)
+        self.assertEqual(len(wire.protocol.end._response.said), MAX_REFUSAL_BYTES)
         self.clock.advance(LINGER_S)
         self.assertTrue(wire.aborted)
 
