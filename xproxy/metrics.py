@@ -173,7 +173,7 @@ class PoolCounts:
 class ProxyCounts:
     """What happened in one proxy."""
 
-    __slots__ = ("pools", "connections", "connections_total", "refused", "timeouts", "routeless", "handshakes")
+    __slots__ = ("pools", "connections", "connections_total", "refused", "timeouts", "routeless", "handshakes", "bad_requests")
 
     def __init__(self) -> None:
         self.pools: dict[str, PoolCounts] = {}
@@ -187,6 +187,8 @@ class ProxyCounts:
         """Clients that were too slow, by the timeout: its key in the configuration."""
         self.routeless: dict[int, int] = {}
         """Answers given without a pool, by status code: bad requests, targets no route takes, redirects."""
+        self.bad_requests: dict[str, int] = {}
+        """Requests that were refused for what they are, by reason (a fixed few words)."""
         self.handshakes: dict[str, int] = {}
         """How TLS handshakes ended, by outcome (a fixed few words)."""
 
@@ -213,6 +215,10 @@ class ProxyCounts:
     def refuse(self, reason: str) -> None:
         """A connection was closed at once."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def bad_request(self, reason: str) -> None:
+        """A request was refused for what it is."""
+        self.bad_requests[reason] = self.bad_requests.get(reason, 0) + 1
 
     def timed_out(self, timeout: str) -> None:
         """A client was too slow."""

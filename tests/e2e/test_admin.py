@@ -134,7 +134,7 @@ class AccessLogTests(SynchronousTestCase):
         talk(proxy.http, b"nonsense\r\n\r\n")
         stamp = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\]"
         proxy.said(rf'^127\.0\.0\.1 - - {stamp} "GET /a\?b=c HTTP/1\.1" 200 20 "http://x/" "me \\x22quoted\\x22"$')
-        proxy.said(rf'^127\.0\.0\.1 - - {stamp} "-" 400 \d+ "-" "-"$')
+        proxy.said(rf'^127\.0\.0\.1 - - {stamp} "nonsense" 400 \d+ "-" "-" "request-line"$')
 
     def test_file(self) -> None:
         """JSON, in a file."""

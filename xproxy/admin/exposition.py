@@ -108,6 +108,8 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
     yield _by_label(opened, counts.connections_total)
     refused = CounterMetricFamily("xproxy_connections_refused", "Connections closed at once.", labels=["reason"])
     yield _by_label(refused, counts.refused)
+    bad = CounterMetricFamily("xproxy_bad_requests", "Requests refused for what they are.", labels=["reason"])
+    yield _by_label(bad, counts.bad_requests)
     timeouts = CounterMetricFamily("xproxy_client_timeouts", "Clients that were too slow, by timeout.", labels=["timeout"])
     yield _by_label(timeouts, counts.timeouts)
     if counts.handshakes:

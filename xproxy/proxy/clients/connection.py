@@ -237,7 +237,7 @@ class ClientConnection(Protocol):
         nowhere.counts.answered(error.status)
         answer = self.policy.pages.error(error.status, error.reason, b"")
         self.send(http1_answer(answer, gateway.date, 1, False, True))
-        gateway.log(self.provenance, nowhere, None, error.status, 0, gateway.monotonic(), b"")
+        gateway.refused(self.provenance, error, self.intake.buffer, len(answer.content))
         self.on(Input.REFUSAL_WAITS if self.outlet.draining else Input.REFUSED)
 
     # -- what follows

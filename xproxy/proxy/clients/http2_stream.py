@@ -320,6 +320,7 @@ class Stream(OpenStream, FramedCaller):
 
     def refuse(self, error: BadMessage) -> None:
         """The request turned out bad."""
+        self.connection.gateway.refused(self.provenance, error)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()

@@ -142,7 +142,11 @@ class Intake:
         else:
             self.buffer = data[end:]
             data = data[:end]
-        head = parse_request_head(data, limits, self._previous)
+        try:
+            head = parse_request_head(data, limits, self._previous)
+        except BadMessage:
+            self.buffer = data  # For whoever says what was refused.
+            raise
         self._previous = head.fields
         return head
 

@@ -280,6 +280,7 @@ class ClientRequest:
 
     def refuse(self, error: BadMessage) -> None:
         """The request turned out bad: nothing that follows on this connection could be trusted."""
+        self.connection.gateway.refused(self.connection.provenance, error)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()

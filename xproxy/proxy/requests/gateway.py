@@ -113,7 +113,19 @@ class Gateway:
         if self.access_log is not None:
             seconds = self.monotonic() - began_at
             version = provenance.version and b"HTTP/" + provenance.version
-            self.access_log.add(provenance.peer, head, status, sent_bytes, seconds, to.pool_name, request_id, version)
+            client = provenance.peer if head is None or not provenance.trusted else provenance.client(head.fields)
+            self.access_log.add(client, head, status, sent_bytes, seconds, to.pool_name, request_id, version)
+
+    def refused(self, provenance: Provenance, error: BadMessage, received: Optional[bytes] = None, sent_bytes: int = 0) -> None:
+        """A request was refused for what it is: count that, and say it, but seldom.
+
+        :param received: what came of a head that was none, which the access log then has with the answer; None: there is a
+            head, whose answer is logged like any other.
+        """
+        self.counts.bad_request(error.reason)
+        self.refusals.say("bad request from {peer}: {reason}", peer=provenance.peer or "a UNIX socket", reason=error.reason)
+        if received is not None and self.access_log is not None:
+            self.access_log.add_refused(provenance.peer, received, error.status, sent_bytes, error.reason)
 
     # -- now and then, and the end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Dict, Optional
 
 from ...http1.fields import Fields
@@ -13,6 +14,21 @@ from .policy import Destination, Policy
 
 MOST_PEERS = 1024
 """How many are remembered for their next connection. A Provenance takes half a kilobyte, and the block of one request."""
+
+MOST_HOPS = 16
+"""How many of the proxies on a request's way are looked at."""
+
+
+def _address(text: str) -> str:
+    """The address in an element of X-Forwarded-For, which may have a port, and brackets around IPv6; empty: there is none."""
+    if text[:1] == "[":
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
 
 
 class Provenance:
@@ -58,6 +74,18 @@ class Provenance:
         """The same for a client that names no Host: it asks for where it came in, ``ours``."""
         found = Provenance(self.policy, self.peer, self.scheme, self.subject, self.version)
         found.local_host = local_host(getattr(ours, "host", ""), getattr(ours, "port", 0), self.scheme)
+        return found
+
+    def client(self, fields: Fields) -> str:
+        """Who has asked a trusted peer: of those in X-Forwarded-For the last that is not trusted itself; else the peer."""
+        found = self.peer
+        for item in reversed(fields.special.get(b"x-forwarded-for", b"").split(b",")[-MOST_HOPS:]):
+            address = _address(item.strip().decode("latin-1"))
+            if not address:
+                break
+            found = address
+            if not self.policy.trusts(address):
+                break
         return found
 
     def came_with_tls(self, head: RequestHead) -> bool:
