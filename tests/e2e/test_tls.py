@@ -503,7 +503,7 @@ class CommandTests(SynchronousTestCase):
             ),
             (
                 ("--check", *self.config(expired, "old")),
-                r"\S+:5: proxy\.certificates\[0\]\.chain: certificate \S+old\.pem: expired on .* UTC",
+                r"\S+:\d: proxy\.certificates\[0\]\.chain: certificate \S+old\.pem: expired on .* UTC",
             ),
             (self.config(expired), r"xproxy: \S+:\d: \S+\.chain: certificate \S+bad\.pem: expired on .* UTC"),
             (
