@@ -316,9 +316,7 @@ class ProxyEndsTests(BridgeTestCase):
         self.assertEqual(await self.service.receive(9), b"all of it")
         await until(self.service.read)
         self.assertEqual(self.service.end, "in order")
-        waited: Deferred[None] = Deferred()
-        self.bridge._factory.clock.callLater(0.5, waited.callback, None)  # Longer than LINGER_S.
-        await waited
+        await until(lambda: self.bridge._timer is None)  # The time that something else has to end.
         await self.service.send(b"answer")
         self.assertEqual(await self.read(6), (b"answer", ""))
         self.assertEqual(len(self.bridges), 1)

@@ -21,6 +21,9 @@ Play = Callable[[Wire], object]
 """Reads a request and answers it, somehow. It may close the wire; EOFError and OSError close it too."""
 
 
+STALLED_TURNS = 10
+"""Turns of a proxy's loop in which nothing moves: then nothing will."""
+
 TROUBLE = re.compile("Traceback|Unhandled|was never|Exception ignored")
 """What no log may hold."""
 
@@ -228,6 +231,20 @@ class ProxyCase(SynchronousTestCase):
         with connect(self.proxy.http, source=source) as wire:
             wire.send(request)
             return wire.final(method)
+
+    def stalled(self, progress: Callable[[], int]) -> int:
+        """Wait until the proxy moves nothing more of something, and give how far it came.
+
+        An answer to ``/status`` takes a turn of the proxy's loop, in which it would read more of what waits to be read; so what
+        has not moved in several turns is not read.
+        """
+        before, turns = -1, 0
+        while turns < STALLED_TURNS:
+            self.proxy.status()
+            now = progress()
+            turns = turns + 1 if now == before else 0
+            before = now
+        return before
 
     def at_rest(self, **numbers: int) -> None:
         """Wait until nothing runs and nothing waits."""

@@ -113,6 +113,7 @@ class Answers(Resource):
     :ivar takes_s: how long it thinks of an answer.
     :ivar holding: whether it answers only when it is told to.
     :ivar held: the requests that it has not answered then.
+    :ivar asked: the paths of all requests, in order.
     :ivar running: how many it runs.
     :ivar most: how many it ever ran at once.
     """
@@ -126,10 +127,12 @@ class Answers(Resource):
         self._later = later
         self.holding = False
         self.held: List[Request] = []
+        self.asked: List[str] = []
         self.running = self.most = self.answered = 0
 
     def render(self, request: Request) -> Any:
         """Answer, now or later."""
+        self.asked.append(request.path.decode())
         self.running += 1
         self.most = max(self.most, self.running)
         gone = request.notifyFinish()
