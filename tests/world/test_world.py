@@ -228,7 +228,7 @@ class DeathTests(StageCase):
         client = self.running(stage, stage.proxies[0])
         self.killed(stage)
         stage.start_acceptor()
-        stage.world.until(lambda: all(proxy.pool._source is not None for proxy in stage.proxies), "the new one")
+        stage.world.until(lambda: all(proxy.pool.asking.source is not None for proxy in stage.proxies), "the new one")
         waiting = stage.proxies[1].ask("/waiting")
         stage.world.pass_time(1.0)
         stage.services[0].application.holding = False
