@@ -76,6 +76,21 @@ ROWS: Dict[str, Row] = {
         {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api", set_host="inner.test"),)},
         seen={"target": b"/x?y", "host": b"inner.test", "x-forwarded-host": b"example.com"},
     ),
+    "the prefix that was stripped": Row(
+        Ask(path=b"/api/x", fields=((b"X-Forwarded-Prefix", b"/forged"),)),
+        {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api"),)},
+        seen={"target": b"/x", "x-forwarded-prefix": b"/api"},
+    ),
+    "the prefixes of a trusted proxy and ours": Row(
+        Ask(path=b"/api/x", fields=((b"X-Forwarded-Prefix", b"/outer/"),)),
+        {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api"),), "proxy": TRUSTED},
+        seen={"target": b"/x", "x-forwarded-prefix": b"/outer/api"},
+    ),
+    "no prefix where nothing is said": Row(
+        Ask(path=b"/api/x"),
+        {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api"),), "proxy": {"forwarded": "forwarded"}},
+        seen={"target": b"/x", "x-forwarded-prefix": None},
+    ),
     "HSTS over TLS": Row(Ask(), WITH_HSTS, gets={b"strict-transport-security": HSTS.encode()}, secure=True),
     "HSTS without TLS": Row(Ask(), WITH_HSTS, gets={b"strict-transport-security": None}, secure=False),
     "HSTS behind TLS": Row(

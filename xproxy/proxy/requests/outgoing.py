@@ -32,7 +32,10 @@ def outgoing(
         fields = fields.with_max_forwards(fields.max_forwards - 1)
     set_host = to.set_host if to.set_host or head.host else provenance.local_host
     block = provenance.block(fields, head.host, head.minor, set_host)
-    path = strip_prefix(head.path, to.strip_prefix) if to.strip_prefix else head.path
+    path = head.path
+    if to.strip_prefix:
+        path = strip_prefix(path, to.strip_prefix)
+        block = provenance.with_prefix(block, fields, to.strip_prefix)
     return request_head(head.method, path, block, length, chunked, request_id)
 
 

@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any, Dict, Optional
 
 from ...http1.fields import Fields
-from ...http1.forward import forwarding_block
+from ...http1.forward import forwarding_block, without_field
 from ...http1.request import RequestHead
 from ...http1.target import local_host
 from ...slots.access import allowed
@@ -115,6 +115,16 @@ class Provenance:
         if not fields.secret:
             self._fields, self._host, self._minor, self._set_host, self._block = fields, host, minor, set_host, block
         return block
+
+
+    def with_prefix(self, block: bytes, fields: Fields, prefix: bytes) -> bytes:
+        """A header block that also says what was taken off the path: with what a trusted proxy has taken off before."""
+        if self.policy.marks.style not in ("x-forwarded", "both"):
+            return block
+        before = fields.special.get(b"x-forwarded-prefix", b"") if self.trusted else b""
+        if before:
+            block = without_field(block, b"x-forwarded-prefix")
+        return b"%bX-Forwarded-Prefix: %b%b\r\n" % (block, before.strip().rstrip(b"/"), prefix)
 
 
 class Provenances:
