@@ -105,6 +105,22 @@ class ChoiceTests(StoreCase):
         shown = [subject(self.shown(store, name)) for name in names]
         self.assertEqual(shown, ["CN=one.example", "CN=other.example", "CN=one.example", "CN=one.example"])
 
+    def test_other_files(self) -> None:
+        """They take the place of the first ones when they are installed, and not before; what can't be read changes nothing."""
+        one = self.authority.issue("one.example").write(self.directory, "one")
+        other = self.authority.issue("other.example").write(self.directory, "other")
+        store = self.make(one)
+        install = store.prepare([other], POLICY)
+        self.assertEqual(subject(self.shown(store, None)), "CN=one.example")
+        install()
+        self.assertEqual(subject(self.shown(store, None)), "CN=other.example")
+        self.assertEqual([pair.label for pair in store.pairs], ["other.example"])
+        self.assertTrue(store.reload())
+        self.assertEqual(subject(self.shown(store, None)), "CN=other.example")
+        os.unlink(one.chain)
+        self.assertRaises(StartupError, store.prepare, [one], POLICY)
+        self.assertEqual(subject(self.shown(store, None)), "CN=other.example")
+
     def test_interface(self) -> None:
         store = self.make(self.authority.issue().write(self.directory))
         self.assertTrue(verifyObject(IOpenSSLServerConnectionCreator, store))

@@ -126,6 +126,20 @@ class CertificateStore(Service):
         now = self._now()
         return NameTable([*(read_pair(files, now) for files in self._files), *self._made], self._policy.context)
 
+    def prepare(self, files: Sequence[cfg.CertificateConfig], policy: TLSPolicy) -> Callable[[], None]:
+        """Read what another configuration names; what is returned puts it in the place of what is used now.
+
+        :raises StartupError: it can't be used; nothing has changed.
+        """
+        successor = CertificateStore(self._polling.clock, files, policy, self._made, self._now)
+
+        def install() -> None:
+            self._files, self._policy, self._seen = successor._files, successor._policy, successor._seen
+            self._table = successor._table
+            self._renew_front()
+
+        return install
+
     def reload(self) -> bool:
         """Read everything again; False, and a line in the log, when that can't be used and the old certificates stay."""
         self._seen = self._fingerprints()

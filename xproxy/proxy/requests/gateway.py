@@ -9,7 +9,7 @@ import os
 import time
 from email.utils import formatdate
 from itertools import count
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from twisted.logger import Logger
 
@@ -24,6 +24,7 @@ from ...net.splice import make_splicer
 from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
 from ...refusals import RefusalLog
+from ...startup import StartupError
 from ..exchanges.pool import Pool
 from .access_log import AccessLog
 from .guards import make_guards
@@ -64,8 +65,9 @@ class Gateway:
         self.splicer = make_splicer()
         self.blocks = Blocks(config.limits.bodies_memory)
         self.pools: Dict[str, Pool] = {}
-        for pool in config.pools.values():
-            self._add_pool(pool, config.limits)
+        self.leaving: List[Pool] = []
+        """Pools that are not configured any more, until the last of their requests and slots has gone."""
+        self.pools.update({name: self._new_pool(pool, config.limits) for name, pool in config.pools.items()})
         self.policy: Policy = make_policy(config, self.pools, self.counts, make_guards(reactor, config))
         self.refusals = RefusalLog(_log, monotonic)
         self.draining = False
@@ -77,11 +79,40 @@ class Gateway:
         self.deadline_passed(0.0)
         self.sweep.add(self)
 
-    def _add_pool(self, config: cfg.PoolConfig, limits: cfg.LimitsConfig) -> None:
+    def use(self, config: cfg.Config) -> None:
+        """Put another configuration in force, in one assignment; requests that run end under the policy they began with.
+
+        Its pools are there at once, changed ones go by it from here on; those that it does not name are left by their requests
+        and slots. ``limits.bodies_memory`` stays what it was: its blocks are shared by what runs.
+
+        :raises OSError, ValueError, StartupError: as the constructor; nothing has changed then.
+        """
+        added = {name: self._new_pool(pool, config.limits) for name, pool in config.pools.items() if name not in self.pools}
+        pools = {name: added[name] if name in added else self.pools[name] for name in config.pools}
+        try:
+            policy = make_policy(config, pools, self.counts, make_guards(self.reactor, config))
+        except (OSError, ValueError, StartupError):
+            for pool in added.values():
+                pool.retire()
+            raise
+        for name, pool in pools.items():
+            if name not in added:
+                pool.reconfigure(config.pools[name], config.limits)
+        removed = [pool for name, pool in self.pools.items() if name not in pools]
+        self.pools, self.policy = pools, policy
+        for pool in removed:
+            pool.retire()
+        self.leaving = [pool for pool in (*self.leaving, *removed) if not pool.over]
+
+    def pool_of(self, name: str) -> Optional[Pool]:
+        """The pool that is told what an acceptor says of ``name``: also one that is being left; None: there is none."""
+        return self.pools.get(name) or next((pool for pool in self.leaving if pool.config.name == name), None)
+
+    def _new_pool(self, config: cfg.PoolConfig, limits: cfg.LimitsConfig) -> Pool:
         counts = self.counts
         pool = Pool(self.reactor, self.monotonic, config, limits, self.sweep, counts.pool(config.name), counts.connections)
         pool.splicer = self.splicer
-        self.pools[config.name] = pool
+        return pool
 
     # -- what a request asks for
 
@@ -144,7 +175,7 @@ class Gateway:
     def stop(self) -> None:
         """End everything."""
         self.sweep.stop()
-        for pool in self.pools.values():
+        for pool in (*self.pools.values(), *self.leaving):
             pool.stop()
         if self.splicer is not None:
             self.splicer.close()

@@ -116,7 +116,6 @@ class Provenance:
             self._fields, self._host, self._minor, self._set_host, self._block = fields, host, minor, set_host, block
         return block
 
-
     def with_prefix(self, block: bytes, fields: Fields, prefix: bytes) -> bytes:
         """A header block that also says what was taken off the path: with what a trusted proxy has taken off before."""
         if self.policy.marks.style not in ("x-forwarded", "both"):
