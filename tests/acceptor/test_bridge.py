@@ -316,7 +316,8 @@ class ProxyEndsTests(BridgeTestCase):
         self.assertEqual(await self.service.receive(9), b"all of it")
         await until(self.service.read)
         self.assertEqual(self.service.end, "in order")
-        await until(lambda: self.bridge._timer is None)  # The time that something else has to end.
+        timer: Any = self.bridge._timer
+        await until(lambda: not timer.active())  # The time that something else has to end.
         await self.service.send(b"answer")
         self.assertEqual(await self.read(6), (b"answer", ""))
         self.assertEqual(len(self.bridges), 1)
