@@ -150,6 +150,7 @@ class StatusTests(AdminTestCase):
                 "ready": True,
                 "acceptor": True,
                 "connections": {"client": 1, "slot": 0},
+                "certificates": [],
                 "pools": {"default": POOL},
             },
         )

@@ -491,9 +491,16 @@ class CommandTests(SynchronousTestCase):
         proxy.said("SIGHUP: the logs are opened again")
         self.assertEqual(0, proxy.stop())
 
+    def test_an_expired_certificate(self) -> None:
+        """It keeps nobody from starting; it is said in the log and by ``/status``."""
+        proxy = Xproxy(self, *self.config(AUTHORITY.issue(valid=(-9 * DAY, -DAY)))).ready()
+        proxy.said(r"#warn\] certificate \S+bad\.pem \(\S+\) has expired on .* UTC")
+        (shown,) = proxy.status()["certificates"]
+        self.assertEqual((shown["kind"], shown["expired"]), ("ecdsa", True))
+        self.assertEqual(0, proxy.stop())
+
     def test_mistakes(self) -> None:
         good = AUTHORITY.issue()
-        expired = AUTHORITY.issue(valid=(-9 * DAY, -DAY))
         for arguments, line in (
             (("--https", "tcp:0"), r"xproxy: proxy\.https: needs a certificate: .*"),
             (("--self-signed",), r"xproxy: --self-signed needs --https"),
@@ -501,11 +508,6 @@ class CommandTests(SynchronousTestCase):
                 ("--https", "ssl:443", "--self-signed"),
                 r"xproxy: --https: must be an endpoint description without TLS, .* it brings TLS of its own, .*",
             ),
-            (
-                ("--check", *self.config(expired, "old")),
-                r"\S+:\d: proxy\.certificates\[0\]\.chain: certificate \S+old\.pem: expired on .* UTC",
-            ),
-            (self.config(expired), r"xproxy: \S+:\d: \S+\.chain: certificate \S+bad\.pem: expired on .* UTC"),
             (
                 self.config(good, "worse", [("worse.key", AUTHORITY.issue().key)]),
                 r"xproxy: \S+:\d: \S+\.key: key \S+worse\.key: does not belong to .*",

@@ -7,6 +7,7 @@ an acceptor alone knows little of requests, a proxy whose acceptor does not answ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any, Optional
 
 import attr
@@ -83,6 +84,7 @@ class Picture:
             "ready": self.ready,
             "acceptor": self.census is not None,
             "connections": None if self.counts is None else dict(self.counts.connections),
+            "certificates": [_certificate(*certificate) for certificate in self.certificates],
             "pools": {name: self.pool(name) for name in self.pool_names()},
         }
 
@@ -109,6 +111,11 @@ class Picture:
                 for service in names
             ],
         }
+
+
+def _certificate(name: str, kind: str, seconds: float) -> dict[str, Any]:
+    expires = datetime.fromtimestamp(seconds, timezone.utc)
+    return {"name": name, "kind": kind, "expires": expires.isoformat(), "expired": expires < datetime.now(timezone.utc)}
 
 
 async def take(sources: Sources) -> Picture:

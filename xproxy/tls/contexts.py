@@ -166,7 +166,7 @@ def openssl_reason(error: SSL.Error) -> str:
 class NameTable:
     """From the name that a client asks for to a context: the exact name, else the wildcard, else the first certificate.
 
-    :param pairs: at least one, in the order of the configuration; of several with one name and kind the first counts.
+    :param pairs: at least one, in the order of the configuration; of several with one name and kind the first valid one counts.
     :param make: makes a context of pairs.
     :ivar only: the pairs of the one context, where every client is shown the same; else empty.
     """
@@ -181,7 +181,7 @@ class NameTable:
 
         def context_of(candidates: Sequence[Pair]) -> SSL.Context:
             chosen: Dict[str, Pair] = {}
-            for pair in candidates:
+            for pair in sorted(candidates, key=lambda pair: not pair.was_good):
                 chosen.setdefault(pair.kind, pair)
             shown = tuple(chosen.values())
             if shown not in made:
