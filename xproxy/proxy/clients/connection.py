@@ -303,9 +303,13 @@ class ClientConnection(Protocol):
         self.transport.loseWriteConnection()
 
     def readConnectionLost(self) -> None:
-        """EOF from the client."""
+        """EOF from the client. Who ends its side in the middle of a stream of events has left: it would go on for ever."""
         self.intake.ended = True
-        self.on(Input.EOF)
+        exchange = self.request.exchange if self.request is not None else None
+        if exchange is not None and exchange.endless:
+            self.on(Input.ABORT)
+        else:
+            self.on(Input.EOF)
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""

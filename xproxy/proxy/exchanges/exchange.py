@@ -191,6 +191,12 @@ class Exchange:
         """Whether something that was given to the slot waits for the service to take it."""
         return self.slot is not None and self.slot.outlet.draining
 
+    @property
+    def endless(self) -> bool:
+        """Whether the caller is being given a response of which nobody can tell when it ends: a stream of events, say."""
+        slot = self.slot
+        return slot is not None and slot.response.body is not None and slot.response.endless
+
     def drained(self) -> None:
         """The service took all that was sent so far."""
         waiting = self.tunnel or self.caller
