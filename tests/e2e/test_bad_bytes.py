@@ -32,7 +32,7 @@ NOISE: List[bytes] = [
 HTTP: List[bytes] = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\nHost: a\n\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
