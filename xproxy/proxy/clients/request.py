@@ -21,7 +21,7 @@ from ..requests import answers
 from ..requests.answers import Answer, http1_answer
 from ..requests.decide import decide
 from ..requests.hearing import Hearing, hear, ruled
-from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
+from ..requests.outgoing import offered, outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
 from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
 from ..requests.request_body import RequestBody
@@ -108,7 +108,7 @@ class ClientRequest:
             self._begin_body(announced)
         else:
             # No body, which some services want to be told where they expect one: a length of 0 goes on.
-            self._submit(announced, False, self.began_at)
+            self._submit(announced, False, self.head.upgrade, self.began_at)
 
     # -- the body
 
@@ -120,7 +120,8 @@ class ClientRequest:
         if head.expect_continue and not intake.buffer:
             connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not to.buffering:
-            self._submit(announced, head.fields.chunked, gateway.monotonic())
+            chunked = head.fields.chunked
+            self._submit(announced, chunked, offered(head, intake.buffer, chunked), gateway.monotonic())
         if connection.state is _BODY:  # Nothing was answered meanwhile.
             intake.read_body(head, to.body_limit, body if to.buffering else None)
 
@@ -162,15 +163,15 @@ class ClientRequest:
 
     # -- the exchange
 
-    def _submit(self, length: int, chunked: bool, now: float) -> None:
+    def _submit(self, length: int, chunked: bool, upgrade: bytes, now: float) -> None:
         """Put a request without a body, or one whose body is streamed, on its way to a slot."""
         connection, to = self.connection, self.destination
         request_id = self.request_id = connection.gateway.request_id(self.head.fields)
-        message = outgoing(self.head, to, connection.provenance, request_id, length, chunked)
+        message = outgoing(self.head, to, connection.provenance, request_id, length, chunked, upgrade)
         pool, streaming = to.pool, connection.state is _BODY
         assert pool is not None
         self.exchange = exchange = Exchange(
-            self, pool, self.head.method, message, now, None, streaming, self.head.upgrade, to.response_timeout
+            self, pool, self.head.method, message, now, None, streaming, upgrade, to.response_timeout
         )
         pool.submit(exchange)
 
@@ -180,11 +181,12 @@ class ClientRequest:
         assert body is not None
         self.request_id = connection.gateway.request_id(head.fields)
         trailers = passed_trailers(connection.intake.trailers, connection.policy.marks)
-        message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, trailers)
+        upgrade = offered(head, body.start, trailers != b"" or not body.size)
+        message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, trailers, upgrade)
         pool, now = to.pool, connection.gateway.monotonic()
         assert pool is not None
         self.exchange = exchange = Exchange(
-            self, pool, head.method, message, now, spool, upgrade=head.upgrade, response_timeout=to.response_timeout
+            self, pool, head.method, message, now, spool, upgrade=upgrade, response_timeout=to.response_timeout
         )
         pool.submit(exchange)
 

@@ -22,12 +22,14 @@ class RequestBody:
     :param limit_bytes: past it: 413.
     :param memory_bytes: what it may have of memory that is not shared (``limits.request_memory``).
     :ivar size: bytes of content so far.
+    :ivar start: the first byte of content; empty: there is none, or it was received past us.
     """
 
-    __slots__ = ("size", "_limit_bytes", "_memory_bytes", "_blocks", "_piece", "_spool")
+    __slots__ = ("size", "start", "_limit_bytes", "_memory_bytes", "_blocks", "_piece", "_spool")
 
     def __init__(self, limit_bytes: int, memory_bytes: int, blocks: Blocks) -> None:
         self.size = 0
+        self.start = b""
         self._limit_bytes = limit_bytes
         self._memory_bytes = memory_bytes
         self._blocks = blocks
@@ -42,6 +44,8 @@ class RequestBody:
 
     def keep(self, data: bytes) -> None:
         """Count and keep. Raises BadMessage: 413, or 507 when the disk is full."""
+        if not self.size:
+            self.start = data[:1]
         self.count(len(data))
         if self._spool is None and not self._piece and len(data) <= self._memory_bytes:
             self._piece = data
