@@ -63,9 +63,10 @@ class Histogram:
         return pairs
 
 
-OUTCOMES = ("served", "full", "timeout", "absent", "left", "stopping", "removed")
-"""How a wait for a slot ends: with a slot; refused because too many wait; after ``queue_timeout``; after ``absent_timeout``, no
-service being registered; because the client has left; because the proxy stops; because the pool is not configured any more."""
+OUTCOMES = ("served", "full", "share", "timeout", "absent", "left", "stopping", "removed")
+"""How a wait for a slot ends: with a slot; refused because too many wait, or too many of one client; after ``queue_timeout``;
+after ``absent_timeout``, no service being registered; because the client has left; because the proxy stops; because the pool is
+not configured any more."""
 
 MAX_GONE = 64
 """Services without a slot whose counts are kept: their names are theirs to choose."""

@@ -38,12 +38,14 @@ from .plain import (
     one_number_of,
     one_of,
     seconds,
+    share,
     text,
     true_or_false,
     whole_number,
 )
 
 __all__ = [
+    "share",
     "any_table",
     "BALANCED",
     "MAX_SOCKET_PATH_BYTES",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import attr
 
 from .. import checks
@@ -80,6 +82,17 @@ class PoolConfig:
         metadata=entry(
             whole_number(0, 1_000_000),
             "Requests that may wait; one more gets 503 and `Retry-After`, unless a slot is idle somewhere. 0: nobody waits.",
+        ),
+    )
+    client_share: Optional[float] = attr.field(
+        default=None,
+        metadata=entry(
+            checks.share,
+            "The part of `queue_limit` that the requests of one client may fill while no slot is idle; one more of that client"
+            " gets 503, and the others keep their places. A client is an address, behind `trusted_proxies` the forwarded one."
+            " 1.0: no bound, for a pool that has one client.",
+            unset="a quarter, but 16",
+            example="0.25",
         ),
     )
     queue_timeout: float = attr.field(default=30.0, metadata=entry(seconds(), "A longer wait ends with 503 and `Retry-After`."))

@@ -227,6 +227,11 @@ class Stream(OpenStream, FramedCaller):
 
     # -- the answer of a service
 
+    def client(self) -> str:
+        """See Caller."""
+        assert self._request is not None
+        return self.provenance.client(self._request.head.fields)
+
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller."""
         self.connection.outlet.send_hint(self, hint_block(head))

@@ -192,6 +192,10 @@ class ClientRequest:
 
     # -- the answer of a service
 
+    def client(self) -> str:
+        """See Caller."""
+        return self.connection.provenance.client(self.head.fields)
+
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller. HTTP/1.0 knows no interim responses (RFC 9110 section 15.2)."""
         if self.head.minor:

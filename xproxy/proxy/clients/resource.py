@@ -177,6 +177,11 @@ class WebCaller(FramedCaller):
     def request_drained(self) -> None:
         """See Caller: the request was whole, there is nothing to go on with."""
 
+    def client(self) -> str:
+        """See Caller."""
+        assert self._head is not None
+        return self._provenance.client(self._head.fields)
+
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller: twisted.web can't send interim responses."""
 

@@ -26,6 +26,9 @@ bound against services that dial and say goodbye for ever, and more than what en
 class Caller(Protocol):
     """Who wants the answer. The calls come in this order: hints, then (began, more*) or failed; cut_off ends either early."""
 
+    def client(self) -> str:
+        """Who asks, by address, as far as that is known and believed: for the client's share of a line."""
+
     def response_hint(self, head: ResponseHead) -> None:
         """An interim response (1xx other than 100 and 101; RFC 9110 section 15.2)."""
 
@@ -115,6 +118,7 @@ class Exchange:
         "responding",
         "wary",
         "tunnel",
+        "share",
     )
 
     def __init__(
@@ -150,6 +154,8 @@ class Exchange:
         """Not 0: a slot is looked at before this is put on it, as it may not be sent twice, or so many slots have failed it."""
         self.tunnel: Optional[TunnelEnd] = None
         """Set once the service has switched protocols."""
+        self.share: Optional[str] = None
+        """The client whose share of the line this takes, while it waits."""
 
     def request_more(self, data: bytes, complete: bool) -> bool:
         """More of a streaming request's body; False when the caller should wait for ``request_drained``."""

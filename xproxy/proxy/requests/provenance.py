@@ -77,8 +77,10 @@ class Provenance:
         return found
 
     def client(self, fields: Fields) -> str:
-        """Who has asked a trusted peer: of those in X-Forwarded-For the last that is not trusted itself; else the peer."""
+        """Who has asked: of those that a trusted peer has in X-Forwarded-For the last that is not trusted; else the peer."""
         found = self.peer
+        if not self.trusted:
+            return found
         for item in reversed(fields.special.get(b"x-forwarded-for", b"").split(b",")[-MOST_HOPS:]):
             address = _address(item.strip().decode("latin-1"))
             if not address:
