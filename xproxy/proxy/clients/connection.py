@@ -173,16 +173,6 @@ class ClientConnection(Protocol):
             return False  # In BODY: what is left of the request can't be told from the next one.
         return not intake.ended or intake.buffer != b""
 
-    def pause_body(self) -> None:
-        """Read no more of the body for now."""
-        self.intake.pause()
-        self.touch()
-
-    def resume_body(self) -> None:
-        """More of it can be taken."""
-        self.intake.resume()
-        self.touch()
-
     def send(self, data: bytes) -> None:
         """Give ``data`` to the outlet."""
         outlet = self.outlet

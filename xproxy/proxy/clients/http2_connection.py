@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Optional, Union
 
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ...http1.errors import BadMessage
 from ...http2.connection import Connection
@@ -17,10 +19,11 @@ from ...http2.errors import ConnectionFault, ErrorCode, Flood
 from ...http2.fields import FieldLines
 from ...http2.heads import Request, read_request, same_for_path
 from ...http2.streams import StreamState
+from ...net.descriptors import has_left
 from ...net.sweep import NEVER
 from ..requests.provenance import Provenance
 from .client import Spare
-from .connection import LINGER_S
+from .connection import LINGER_S, LOOK_INTERVAL_S
 from .front import HTTPFront
 from .http2_outlet import FrameOutlet
 from .http2_stream import Stream
@@ -30,6 +33,7 @@ LEAVE_S = 2.0
 that no further stream is taken."""
 
 
+@implementer(IHalfCloseableProtocol)
 class HTTP2Connection(Protocol):
     """One client and its streams: the owner of a Connection."""
 
@@ -44,7 +48,7 @@ class HTTP2Connection(Protocol):
         self.h2: Connection[Stream, Union[Request, BadMessage]] = Connection(self, policy.limits.head, now)
         self.streams = self.h2.streams
         self.deadline = self._idle_until = now + policy.timeouts.head
-        self._block_until = self._write_until = self._leave_until = NEVER
+        self._block_until = self._write_until = self._leave_until = self._look_at = NEVER
         self._over = False
 
     def connectionMade(self) -> None:
@@ -157,7 +161,8 @@ class HTTP2Connection(Protocol):
         """The client has taken everything."""
         self._write_until = NEVER
         if self._over:
-            self._close()
+            self.deadline = self._write_until = self.gateway.monotonic() + LINGER_S
+            self.transport.loseConnection()
         else:
             self.outlet.go_on()
 
@@ -181,7 +186,7 @@ class HTTP2Connection(Protocol):
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        self.deadline = min(self._idle_until, self._block_until, self._write_until, self._leave_until)
+        self.deadline = min(self._idle_until, self._block_until, self._write_until, self._leave_until, self._look_at)
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, idle for too long, or does not close."""
@@ -197,6 +202,11 @@ class HTTP2Connection(Protocol):
             self.h2.refuse_streams()
             self.outlet.flush()
             self.note_progress()
+        elif now > self._look_at:
+            self._look_at = now + LOOK_INTERVAL_S
+            self._set_deadline()
+            if has_left(self.transport):
+                self.transport.abortConnection()
         elif now > self._block_until or not self.h2.last_stream_id:
             counts.timed_out("head")
             self.h2.close()
@@ -204,7 +214,7 @@ class HTTP2Connection(Protocol):
         else:
             counts.timed_out("keep_alive")
             self._idle_until = NEVER
-            self._begin_to_leave()
+            self.drain()
 
     # -- the end
 
@@ -222,15 +232,24 @@ class HTTP2Connection(Protocol):
 
     def drain(self) -> None:
         """Take no further request: say so, and close when the last one is answered."""
-        if not self._over:
-            self._begin_to_leave()
-
-    def _begin_to_leave(self) -> None:
-        if not self.h2.going and not self.h2.leaving:
+        if not self._over and not self.h2.going and not self.h2.leaving:
             self._leave_until = self.gateway.monotonic() + LEAVE_S
             self.h2.go_away()
             self.outlet.flush()
             self._set_deadline()
+
+    def readConnectionLost(self) -> None:
+        """EOF (close_notify) from the client: what it has asked for wholly is answered, as after GOAWAY."""
+        if not self._over:
+            self.h2.leaving = True
+            self._look_at = self.gateway.monotonic() + LOOK_INTERVAL_S
+            for stream in list(self.streams.values()):
+                if stream.state is StreamState.OPEN:
+                    self.reset(stream, ErrorCode.CANCEL)
+            self.note_progress()
+
+    def writeConnectionLost(self) -> None:
+        """Never: our side ends with the connection."""
 
     def _end(self) -> None:
         """Drop the streams and close, once what is written is sent."""
@@ -242,7 +261,7 @@ class HTTP2Connection(Protocol):
         if self.outlet.blocked:
             self._set_deadline()
         else:
-            self._close()
+            self.taken()
 
     def _drop(self) -> None:
         self._over = self.h2.closed = True
@@ -251,10 +270,6 @@ class HTTP2Connection(Protocol):
         self.outlet.close()
         for stream in streams:
             stream.gone()
-
-    def _close(self) -> None:
-        self.deadline = self._write_until = self.gateway.monotonic() + LINGER_S
-        self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone, or was closed."""

@@ -243,6 +243,16 @@ class Intake:
         elif self._connection.state is not _BODY:
             self.resume()
 
+    def pause_body(self) -> None:
+        """Read no more of the body for now."""
+        self.pause()
+        self._connection.touch()
+
+    def resume_body(self) -> None:
+        """More of it can be taken."""
+        self.resume()
+        self._connection.touch()
+
     def pause(self) -> None:
         """Read nothing for now."""
         if not self.paused:
