@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.doubles.certificates import DAY, Authority, Issued
 from tests.doubles.dialling import Recorder, Recorders
-from tests.doubles.parking import Waiting
+from tests.doubles.waiting import Waiting
 from xproxy.service import handshake, linger
 from xproxy.service.handshake import EndedByTLS, HandshakeFailed, why_lost
 from xproxy.slots.dialling import INITIAL_DELAY_S, RECENTLY_SETTLED_S
