@@ -136,13 +136,6 @@ class HTTP2Connection(Protocol):
 
     # -- what a stream asks of its connection
 
-    def acknowledge(self, stream: Stream, flow_bytes: int) -> None:
-        """What came on a stream was used."""
-        if not self._over:
-            self.h2.acknowledge(stream, flow_bytes)
-            if not self.outlet.collecting:
-                self.outlet.flush()
-
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """End a stream that can't be completed."""
         if stream.stream_id in self.streams and not self._over:

@@ -75,6 +75,13 @@ class FrameOutlet:
         self._send_soon()
         return True
 
+    def acknowledge(self, stream: Stream, flow_bytes: int) -> None:
+        """What came on a stream was used."""
+        if not self.closed:
+            self._h2.acknowledge(stream, flow_bytes)
+            if not self.collecting:
+                self.flush()
+
     def round(self, stream: Stream) -> None:
         """``stream`` has something to send."""
         self.queue(stream)

@@ -156,7 +156,7 @@ class Stream(OpenStream, FramedCaller):
             return
         connection, to, body = self.connection, self._destination, self._request_body
         if self.answered or body is None:
-            connection.acknowledge(self, flow_bytes)
+            connection.outlet.acknowledge(self, flow_bytes)
             return
         self._expect(self.provenance.policy.timeouts.body)
         used = True
@@ -168,7 +168,7 @@ class Stream(OpenStream, FramedCaller):
                 used = self._pass_on(data)
         finally:
             if used:
-                connection.acknowledge(self, flow_bytes)
+                connection.outlet.acknowledge(self, flow_bytes)
         if not used:
             self._unacknowledged += flow_bytes
             self.deadline = NEVER  # A client that is not read is not late.
@@ -201,7 +201,7 @@ class Stream(OpenStream, FramedCaller):
         size, self._unacknowledged = self._unacknowledged, 0
         if size and self._reading:
             self._expect(self.provenance.policy.timeouts.body)
-            self.connection.acknowledge(self, size)
+            self.connection.outlet.acknowledge(self, size)
 
     def _submit(self, body: Optional[RequestBody] = None, trailers: bytes = b"") -> None:
         """Put the request on its way to a slot. Raises BadMessage: 507.
@@ -249,7 +249,7 @@ class Stream(OpenStream, FramedCaller):
             self._sent_bytes = len(content)
             self._complete = self.answered = True
             self._exchange = None
-            self._finished()
+            self._note()
             if self._swept:
                 self.gone()
             return
@@ -282,7 +282,7 @@ class Stream(OpenStream, FramedCaller):
             self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
             return
         if complete:
-            self._finished()
+            self._note()
         elif self._exchange is not None and waiting.backlog_bytes > self._backlog_bytes:
             self._exchange.pause()
 
@@ -365,12 +365,6 @@ class Stream(OpenStream, FramedCaller):
         else:
             self.refuse(BadMessage(408, "body-timeout"))
 
-    def _finished(self) -> None:
-        """The answer is whole, though perhaps not sent."""
-        self._note()
-        if self._request_body is not None:
-            self._request_body.clear()
-
     def gone(self) -> None:
         """The stream is over, or the client has left: drop everything."""
         self.connection.gateway.sweep.discard(self)
@@ -389,7 +383,9 @@ class Stream(OpenStream, FramedCaller):
             self._note()
 
     def _note(self) -> None:
-        """Count and log how it ended, once."""
+        """The answer is whole, though perhaps not sent, or will never be: count and log how it ended, once."""
+        if self._request_body is not None:
+            self._request_body.clear()
         if self._noted:
             return
         self._noted = True

@@ -67,8 +67,10 @@ class IncomingRequest:
             self.answer(own)
         elif self.destination.guards:
             self._ask_guards()
-        else:
+        elif connection.state is _BODY:
             self._let_in()
+        else:
+            self.submit(head.fields.content_length, False, head.upgrade, self.began_at)
 
     def _ask_guards(self) -> None:
         """Ask whether the request may pass; until then nothing of its body is read. Raises BadMessage."""
