@@ -17,7 +17,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.clients import Response, ask
-from tests.e2e.processes import PYTHON, Program
+from tests.e2e.processes import PYTHON, Program, Xproxy, configuration, twist
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,9 +25,9 @@ PORTS = ("8080", "8081", "8443", "9999", "9901", "8000")
 """What the README names."""
 
 
-def blocks(kind: str = "") -> List[str]:
-    """The fenced blocks of the README, of this language."""
-    text = (ROOT / "README.md").read_text("utf-8")
+def blocks(kind: str = "", page: str = "README.md") -> List[str]:
+    """The fenced blocks of a page, of this language."""
+    text = (ROOT / page).read_text("utf-8")
     found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [block for language, block in found if language == kind]
 
@@ -144,3 +144,33 @@ class TourTests(SynchronousTestCase):
         """The ``xproxy`` on PyPI is not ours."""
         for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
             self.assertNotRegex(page.read_text("utf-8"), r"pip install xproxy(?!-)")
+
+
+class ChallengeTests(SynchronousTestCase):
+    """What docs/tls.md says about an ACME client."""
+
+    def test_http_01(self) -> None:
+        """The client's file is found by the authority, before there is a certificate and when all else is redirected."""
+        (text,) = [text for text in blocks("toml", "docs/tls.md") if "[pools.acme]" in text]
+        (commands,) = [text for text in blocks(page="docs/tls.md") if "pool=acme" in text]
+        slots, *_ = free_ports(1)
+        port = f'slots = ["tcp:{slots}:interface=127.0.0.1"]'
+        text = text.replace("tcp:80", "tcp:0:interface=127.0.0.1").replace("[pools.default]", f"[pools.default]\n{port}")
+        text = text.replace("[pools.acme]", f"[pools.acme]\n{port}")
+        later = text.replace("[proxy]\n", '[proxy]\nhttps = ["tcp:0:interface=127.0.0.1"]\n')
+        later = later.replace('[[routes]]\npool = "default"\n', '[[routes]]\npool = "default"\nredirect_https = true\n')
+        self.assertNotEqual(text, later)
+        (service,) = [line for line in commands.splitlines() if line.startswith("twist web")]
+        words = service.replace("/var/www/acme", ".").replace(":9999:", f":{slots}:").split()[1:]
+        acme = twist(self, *words)
+        path = acme.directory / ".well-known" / "acme-challenge"
+        path.mkdir(parents=True)
+        (path / "token").write_text("token.thumbprint", "utf-8")
+        for config, redirects, more in ((text, False, ()), (later, True, ("--self-signed",))):
+            proxy = Xproxy(self, "--config", configuration(self, config), "--admin", "tcp:0:interface=127.0.0.1", *more).ready()
+            proxy.has("acme", slots=1)
+            answer = ask(proxy.http, "/.well-known/acme-challenge/token")
+            self.assertEqual((answer.status, answer.body), (200, b"token.thumbprint"))
+            if redirects:
+                self.assertEqual(ask(proxy.http, "/").status, 301)
+            self.assertEqual(0, proxy.stop())
