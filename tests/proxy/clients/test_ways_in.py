@@ -302,6 +302,25 @@ class EveryWay(SynchronousTestCase):
                 self.assertEqual([line["status"] for line in way.rig.logged(file)], [200])
                 self.assertEqual(way.rig.pool.counts.codes, {200: 1})
 
+    def test_silent_streams(self) -> None:
+        """A stream may be silent for as long as streams may; a body that is none as long as a service may be."""
+        events = b"Content-Type: text/event-stream"
+        for field, silent_s, whole in (
+            (events, 15.0, True),
+            (events, 25.0, False),
+            (b"X-A: 1", 3.0, True),
+            (b"X-A: 1", 7.0, False),
+        ):
+            for way, _ in self.ways(pool={"response_timeout": 5.0, "stream_timeout": 20.0}):
+                service = way.rig.slot()
+                way.ask(Ask())
+                way.rig.exchange(service, response(b"200 OK", field, b"Transfer-Encoding: chunked", content=b"3\r\none\r\n"))
+                way.rig.pass_time(silent_s)
+                service.send(b"3\r\ntwo\r\n0\r\n\r\n")
+                way.rig.settle()
+                got = way.got()
+                self.assertEqual((got.whole, got.content), (whole, b"onetwo" if whole else b"one"), (way.name, field))
+
     def test_client_leaves(self) -> None:
         """In line, and on a slot: logged and counted, as nginx does, as 499."""
         for has_slot in (False, True):

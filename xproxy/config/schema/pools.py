@@ -102,7 +102,19 @@ class PoolConfig:
     )
     response_timeout: float = attr.field(
         default=60.0,
-        metadata=entry(seconds(), "No response head in this time: 504, and the slot is closed.", source="nginx 60 s"),
+        metadata=entry(
+            seconds(),
+            "No response head in this time: 504; nothing more of a body: the answer breaks off. The slot is closed.",
+            source="nginx 60 s",
+        ),
+    )
+    stream_timeout: float = attr.field(
+        default=3600.0,
+        metadata=entry(
+            seconds(),
+            'The same for the body of a response that is streamed (events, `X-Accel-Buffering: no`, `buffering = "off"`).',
+            source="HAProxy's timeout tunnel is 1 h in its examples",
+        ),
     )
     max_slots: int = attr.field(
         default=16384, metadata=entry(whole_number(1, 1_000_000), "Registered slots; one more is turned away.")

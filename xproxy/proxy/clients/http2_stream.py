@@ -36,7 +36,7 @@ from ..requests.decide import decide
 from ..requests.hearing import Hearing, hear, ruled
 from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
-from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
+from ..requests.reply import CLIENT_LEFT, backlog_bytes, is_streamed, response_length
 from ..requests.request_body import RequestBody
 from .http2_waiting import Sent, WaitingAnswer
 
@@ -254,6 +254,8 @@ class Stream(OpenStream, FramedCaller):
                 self.gone()
             return
         self._backlog_bytes = backlog_bytes(head, to, provenance.policy.limits)
+        if self._exchange is not None and not complete and is_streamed(head, to):
+            self._exchange.stream_response()
         self._body = body
         self._begin(block)
         self.response_more(content, complete)

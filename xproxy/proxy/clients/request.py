@@ -21,7 +21,7 @@ from ..requests.answers import Answer, http1_answer
 from ..requests.hearing import Hearing
 from ..requests.outgoing import offered, outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
-from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
+from ..requests.reply import CLIENT_LEFT, backlog_bytes, is_streamed, response_length
 from ..requests.request_body import RequestBody
 from .incoming_request import IncomingRequest
 from .states import State
@@ -122,6 +122,8 @@ class ClientRequest(IncomingRequest):
             self.finished()
             return
         self._backlog_bytes = backlog_bytes(head, to, connection.policy.limits)
+        if self.exchange is not None and not complete and is_streamed(head, to):
+            self.exchange.stream_response()
         self._response_body = body
         self._more(out, content, complete)
 

@@ -35,7 +35,7 @@ from ..requests.hearing import Hearing, hear, ruled
 from ..requests.outgoing import outgoing, outgoing_whole
 from ..requests.policy import Destination
 from ..requests.provenance import Provenance
-from ..requests.reply import CLIENT_LEFT, response_length
+from ..requests.reply import CLIENT_LEFT, is_streamed, response_length
 from ..requests.request_body import RequestBody
 
 NOT_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"te", b"upgrade", b"expect"))
@@ -203,6 +203,8 @@ class WebCaller(FramedCaller):
         if not complete:
             self._producing = True
             request.registerProducer(self, True)
+            if self._exchange is not None and is_streamed(head, to):
+                self._exchange.stream_response()
         self.response_more(content, complete)
 
     def response_more(self, content: bytes, complete: bool) -> None:

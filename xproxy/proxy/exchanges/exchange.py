@@ -182,6 +182,12 @@ class Exchange:
         if self.caller is not None:
             self.caller.response_hint(head)
 
+    def stream_response(self) -> None:
+        """The response goes to the client piece by piece: the service may be silent for as long as streams may."""
+        self.response_timeout = self.pool.config.stream_timeout
+        if self.slot is not None:
+            self.slot.deadline = self.pool.monotonic() + self.response_timeout
+
     def pause(self) -> None:
         """The caller has more than it can keep: read no more of the response for now."""
         if self.slot is not None:
