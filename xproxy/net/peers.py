@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 
 
@@ -16,3 +17,15 @@ def peer_host(address: Optional[IAddress]) -> str:
     if not isinstance(host, str):
         return ""
     return host[7:] if host.startswith("::ffff:") and "." in host else host.partition("%")[0]
+
+
+UNIX_PEER = "unix:"
+"""What a client on a UNIX socket is called, who has no address."""
+
+
+def client_host(address: Any) -> str:
+    """``peer_host`` of a client; UNIX_PEER where it came over a UNIX socket, and not through somebody who does not know.
+
+    :param address: an IAddress, or None.
+    """
+    return UNIX_PEER if isinstance(address, UNIXAddress) and address.name is not None else peer_host(address)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.internet.address import IPv4Address, UNIXAddress
+
 from tests.doubles.logged import Logged
 from tests.world.rig import GET, OK, RigCase
 from xproxy import config as cfg
+from xproxy.net.peers import client_host
+from xproxy.proxy.requests.provenance import Provenance
 
 TRUSTED = {"trusted_proxies": cfg.networks("192.0.2.0/24", "2001:db8::/32")}
 
@@ -47,6 +51,35 @@ class ClientTests(RigCase):
     def test_not_believed(self) -> None:
         """Anybody can write what he likes."""
         self.assertEqual(self.peer(forwarded(b"203.0.113.7"), "198.51.100.2"), "198.51.100.2")
+
+
+class UnixTests(RigCase):
+    """Over a UNIX socket, whose clients have no address."""
+
+    def test_believed(self) -> None:
+        """Where the configuration says so: the service is told who the client is, and so is the log."""
+        for trusted, expected in (((cfg.UnixPeers(),), "203.0.113.7"), (cfg.networks("0.0.0.0/0", "::/0"), ""), ((), "")):
+            rig = self.make_rig(proxy={"trusted_proxies": trusted})
+            service = rig.slot()
+            log = rig.log_to()
+            rig.client(forwarded(b"203.0.113.7"), host="")
+            request = rig.exchange(service, OK)
+            (line,) = rig.logged(log)
+            self.assertEqual(line["peer"], expected)
+            self.assertEqual(b"X-Forwarded-For: 203.0.113.7, unknown" in request, bool(expected), request)
+
+    def test_one_that_nobody_knows(self) -> None:
+        """A balancer that does not know its client has not said that it is on our UNIX socket."""
+        self.assertEqual(client_host(UNIXAddress(None)), "")
+        self.assertEqual(client_host(UNIXAddress("")), "unix:")
+        self.assertEqual(client_host(IPv4Address("TCP", "192.0.2.1", 1)), "192.0.2.1")
+
+    def test_under_another_policy(self) -> None:
+        """It stays a client on a UNIX socket."""
+        rig = self.make_rig(proxy={"trusted_proxies": (cfg.UnixPeers(),)})
+        provenance = Provenance(rig.gateway.policy, "unix:", b"http")
+        for each in (provenance, provenance.under(rig.gateway.policy), provenance.of_subject(b"CN=x"), provenance.at(None)):
+            self.assertEqual((each.trusted, each.peer), (True, ""))
 
 
 class BadRequestTests(RigCase):

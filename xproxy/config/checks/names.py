@@ -6,12 +6,13 @@ import difflib
 import ipaddress
 import os
 import re
+from typing import Union
 from urllib.parse import quote
 
 from ...http1.paths import equivalent_path
 from ...slots.registration import MAX_TOKEN_BYTES, is_pool_name
 from ..errors import Unfit, shown
-from ..networks import Network, networks
+from ..networks import Network, UnixPeers, networks
 from .check import Check, of_text
 from .endpoints import MAX_SOCKET_PATH_BYTES
 
@@ -57,6 +58,12 @@ def cidr(given: str) -> Network:
             elif given.lower() in ("localhost", "loopback"):
                 hint = 'this host is ["127.0.0.0/8", "::1/128"]'
         raise Unfit("must be a network in CIDR notation", given, " ".join(str(mistake).split()), hint) from mistake
+
+
+@of_text('a network such as 10.0.0.0/8, one address, or "unix:"', "network")
+def network_or_unix(given: str) -> Union[Network, UnixPeers]:
+    """A network, or everybody on a UNIX socket."""
+    return UnixPeers() if given == "unix:" else cidr(given)
 
 
 cidr = Check(cidr.allowed, cidr.brief, cidr.parse, str, of_text=True)

@@ -6,7 +6,7 @@ import attr
 
 from .. import checks
 from ..checks import list_of, one_of
-from ..networks import Networks
+from ..networks import Trusted
 from .key import Table, entry
 
 
@@ -101,11 +101,12 @@ class ProxyConfig:
     access_log_format: str = attr.field(
         default="combined", metadata=entry(one_of("combined", "json"), "How a line of it is written.")
     )
-    trusted_proxies: Networks = attr.field(
+    trusted_proxies: Trusted = attr.field(
         default=(),
         metadata=entry(
-            list_of(checks.cidr),
-            "Networks of proxies in front of this one, whose forwarding fields are believed; everybody else's are replaced.",
+            list_of(checks.network_or_unix),
+            "Networks of proxies in front of this one, whose forwarding fields are believed; everybody else's are replaced. "
+            '`"unix:"` is whoever comes over a UNIX socket.',
         ),
     )
     forwarded: str = attr.field(

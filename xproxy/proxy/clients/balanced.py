@@ -22,7 +22,7 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...net.peers import peer_host
+from ...net.peers import client_host, peer_host
 from ...refusals import RefusalLog
 from ...slots.preamble import PreambleError
 from ...slots.proxy_header import ProxyHeader, ProxyHeaderParser
@@ -157,7 +157,7 @@ class BalancedFront(Factory):
     def buildProtocol(self, addr: Optional[IAddress]) -> Any:
         """A client; None, which closes it, when there are too many."""
         address = addr or UNIXAddress(None)
-        if not self.front.gateway.policy.trusts(peer_host(address)):
+        if not self.front.gateway.policy.trusts(client_host(address)):
             return self.inner.buildProtocol(address)
         return Balanced(self, address) if self.front.admits() else None
 

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from ...net.descriptors import is_readable
-from ...net.peers import peer_host
+from ...net.peers import client_host
 from ..requests.gateway import Gateway
 from ..requests.provenance import Provenances
 from .client import Client, Spare
@@ -38,7 +38,7 @@ class HTTPFront(Factory):
         """A client; None, which closes it, when there are too many."""
         count = len(self.clients)
         if (count < self.room and count < self.gateway.policy.limits.connections) or self.admits():
-            return ClientConnection(self, peer_host(addr))
+            return ClientConnection(self, client_host(addr))
         return None
 
     def admits(self) -> bool:

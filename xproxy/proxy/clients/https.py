@@ -25,7 +25,7 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...net.peers import peer_host
+from ...net.peers import client_host
 from ...refusals import RefusalLog
 from ...tls.certificate_store import CertificateStore
 from ...tls.contexts import HTTP2, agreed_protocol, openssl_reason, verify_reason
@@ -89,7 +89,7 @@ class Handshake(Protocol):
         self._secure = secure
         self._front = secure.front
         self._gateway = gateway = secure.front.gateway
-        self.peer = peer_host(address)
+        self.peer = client_host(address)
         self.deadline = gateway.monotonic() + gateway.policy.timeouts.handshake
         self._socket: Optional[SecureSocket] = None
         self._outcome = ""

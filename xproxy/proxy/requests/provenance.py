@@ -9,7 +9,7 @@ from ...http1.fields import Fields
 from ...http1.forward import forwarding_block, without_field
 from ...http1.request import RequestHead
 from ...http1.target import local_host
-from ...slots.access import allowed
+from ...net.peers import UNIX_PEER
 from .policy import Destination, Policy
 
 MOST_PEERS = 1024
@@ -37,6 +37,7 @@ class Provenance:
     The header block is remembered here for clients that repeat themselves, and with the fields for peers that speak for many
     clients. A credential is remembered with the fields alone, which go with their connection.
 
+    :ivar came_from: what it was made of: the client's address, or UNIX_PEER.
     :ivar peer: the client's address, or what a PROXY header said; empty: it has none (UNIX).
     :ivar scheme: ``http`` or ``https``, as the client came to us.
     :ivar subject: of the client's certificate; empty: it has shown none.
@@ -46,17 +47,18 @@ class Provenance:
     """
 
     __slots__ = (
-        "policy", "peer", "scheme", "subject", "version", "trusted", "local_host", "_fields", "_host", "_minor", "_set_host",
-        "_block",
+        "policy", "came_from", "peer", "scheme", "subject", "version", "trusted", "local_host", "_fields", "_host", "_minor",
+        "_set_host", "_block",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, peer: str, scheme: bytes, subject: bytes = b"", version: bytes = b"") -> None:
         self.policy = policy
-        self.peer = peer
+        self.came_from = peer
+        self.peer = "" if peer == UNIX_PEER else peer
         self.scheme = scheme
         self.subject = subject
         self.version = version
-        self.trusted = peer != "" and allowed(peer, policy.trusted_proxies)
+        self.trusted = policy.trusts(peer)
         self.local_host = b""
         self._fields: Optional[Fields] = None
         self._host = self._set_host = self._block = b""
@@ -64,15 +66,15 @@ class Provenance:
 
     def under(self, policy: Policy) -> Provenance:
         """The same under another policy."""
-        return Provenance(policy, self.peer, self.scheme, self.subject, self.version)
+        return Provenance(policy, self.came_from, self.scheme, self.subject, self.version)
 
     def of_subject(self, subject: bytes) -> Provenance:
         """The same for a client that has shown a certificate."""
-        return Provenance(self.policy, self.peer, self.scheme, subject, self.version)
+        return Provenance(self.policy, self.came_from, self.scheme, subject, self.version)
 
     def at(self, ours: Any) -> Provenance:
         """The same for a client that names no Host: it asks for where it came in, ``ours``."""
-        found = Provenance(self.policy, self.peer, self.scheme, self.subject, self.version)
+        found = Provenance(self.policy, self.came_from, self.scheme, self.subject, self.version)
         found.local_host = local_host(getattr(ours, "host", ""), getattr(ours, "port", 0), self.scheme)
         return found
 
