@@ -157,7 +157,7 @@ class LeaseTests(StageCase):
         for number in range(5):
             self.assertEqual(self.answered(stage, stage.proxies[0].ask(f"/{number}"))[0], 200)
             self.assertEqual(len(stage.proxies[0].pool.slots), 1)
-        self.assertEqual(stage.proxies[0].pool._seen, 1)
+        self.assertEqual(stage.proxies[0].pool.asking._seen, 1)
 
     @staged(slots=2)
     def test_a_proxy_that_stops(self, stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Set
+from typing import Any, Callable, Dict, Optional
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -39,7 +39,7 @@ class Dialler:
         self._connect = connect
         self._target = target
         self._acting = False
-        self._dials: Set[Deferred[Any]] = set()
+        self._dials: Dict[Deferred[Any], None] = {}
         self._timer: Optional[IDelayedCall] = None
         self._timer_at = 0.0
 
@@ -106,17 +106,17 @@ class Dialler:
 
     def _dial(self, kind: Dial) -> None:
         dial = maybeDeferred(self._connect)
-        self._dials.add(dial)
+        self._dials[dial] = None
         dial.addCallbacks(self._connected, self._not_connected, callbackArgs=(dial, kind), errbackArgs=(dial,))
         dial.addErrback(lambda failure: self._log.failure("a dial went wrong", failure))
 
     def _connected(self, connection: object, dial: Deferred[Any], kind: Dial) -> None:
-        self._dials.discard(dial)
+        del self._dials[dial]
         self.plan.connected(self._clock.seconds(), kind)
         self._act()
 
     def _not_connected(self, failure: Failure, dial: Deferred[Any]) -> None:
-        self._dials.discard(dial)
+        del self._dials[dial]
         self.plan.not_connected(self._clock.seconds(), short_reason(failure))
         self._act()
 
