@@ -460,9 +460,8 @@ class ReloadTests(TLSCase):
 class CommandTests(SynchronousTestCase):
     """The command line, and what is wrong at the start."""
 
-    def refused(self, *arguments: str) -> str:
+    def refused(self, program: Xproxy) -> str:
         """The one line with which it ends."""
-        program = Xproxy(self, *arguments)
         self.assertEqual(1, program.exit_status(), program.story())
         (line,) = program.errors
         return line
@@ -501,7 +500,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         good = AUTHORITY.issue()
-        for arguments, line in (
+        cases: Tuple[Tuple[Tuple[str, ...], str], ...] = (
             (("--https", "tcp:0"), r"xproxy: proxy\.https: needs a certificate: .*"),
             (("--self-signed",), r"xproxy: --self-signed needs --https"),
             (
@@ -516,6 +515,8 @@ class CommandTests(SynchronousTestCase):
                 self.config(good, "worst", [("worst.pem", b"")]),
                 r"xproxy: \S+:\d: \S+\.chain: certificate \S+worst\.pem: holds no certificate .*",
             ),
-        ):
-            told = self.refused(*arguments)
+        )
+        programs = [Xproxy(self, *arguments) for arguments, _ in cases]
+        for program, (_, line) in zip(programs, cases):
+            told = self.refused(program)
             self.assertTrue(re.fullmatch(line, told), told)
