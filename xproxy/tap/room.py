@@ -28,11 +28,13 @@ class Room:
     """What there is room for.
 
     :ivar clients: how many there can be at once.
+    :ivar files: how many requests and answers can be in files beside them.
     :ivar complaint: one line, where that is less than the configuration has; else empty.
     :ivar is_serious: whether somebody has written what does not fit, or it is little.
     """
 
     clients: int
+    files: int
     complaint: str = ""
     is_serious: bool = False
 
@@ -54,16 +56,16 @@ def room_for(config: Config, limit: int, accepts_slots: bool, takes_clients: boo
     clients = config.limits.connections if takes_clients else 0
     left = limit - OTHERS
     if clients + clients // CLIENTS_PER_FILE + slots <= left:
-        return Room(clients)
+        return Room(clients, left - clients - slots)
     usual = LimitsConfig().connections, PoolConfig("").max_slots
     written = any((config.limits.connections, pool.max_slots) != usual for pool in pools)
     max_slots = sum(pool.max_slots for pool in pools)
     beside = f"{limit} descriptors (ulimit -Hn, LimitNOFILE=) and up to {slots} of them for {max_slots} slots (max_slots)"
     if not takes_clients:
-        return Room(0, f"not every slot can be registered: there are {beside}", written)
+        return Room(0, 0, f"not every slot can be registered: there are {beside}", written)
     room = max(1, min(clients, left // 2 * CLIENTS_PER_FILE // (CLIENTS_PER_FILE + 1)))
     complaint = f"there is room for {room} clients at once, and not for {clients} (limits.connections): there are {beside}"
-    return Room(room, complaint, written or room < FEW)
+    return Room(room, max(1, room // CLIENTS_PER_FILE), complaint, written or room < FEW)
 
 
 def _descriptors_of_slot(pool: PoolConfig, accepts_slots: bool, takes_clients: bool) -> int:

@@ -132,6 +132,7 @@ class XproxyTree(ServiceTree):
         self.proxy.attach(source)
         self._room = room_for(config, hard_limit(), accepts_slots=self.acceptor is not None)
         self.proxy.front.room = self._room.clients
+        self.proxy.gateway.space.room_files = self._room.files
         if self.proxy.certificates is not None or (self.acceptor is not None and self.acceptor.certificates is not None):
             self.reload_with(self._reload_all)
 

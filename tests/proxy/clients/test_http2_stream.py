@@ -194,6 +194,28 @@ class ExchangeMixin:
         self.assertEqual([(len(answer.content), answer.ended) for answer in answers], [(size, True)] * 2)
         self.assertFalse(connection.outlet.blocked)
 
+    def test_shut_window_fills_the_share_of_its_client_only(self: Any) -> None:
+        """Past it slots wait, whose answers come whole when the window opens; all files are gone when the client is."""
+        rig = self.make_secure_rig(limits={"response_memory": 1000, "client_spool_files": 2})
+        client = rig.http2_client(acknowledges=False)
+        client.h2.update_settings({4: 0})
+        client.push()
+        services = [rig.slot(capacity=20_000) for _ in range(5)]
+        streams = [client.ask() for _ in services]
+        for service in services:
+            service.take()
+            service.send(answer_of(300_000))
+        rig.settle()
+        space = rig.gateway.space
+        self.assertEqual(space.files, 2)
+        self.assertEqual(rig.pool.status()["in_flight"], 3)
+        client.h2.increment_flow_control_window(2**22)
+        for stream in streams:
+            client.h2.increment_flow_control_window(2**20, stream)
+        client.push()
+        self.assertEqual([len(client.answer(stream).content) for stream in streams], [300_000] * 5)
+        self.assertEqual((space.bytes, space.files), (0, 0))
+
     def test_backpressure_when_nothing_more_can_be_kept(self: Any) -> None:
         rig = self.make_secure_rig(limits={"response_memory": 10_000, "response_file": 50_000})
         service = rig.slot(capacity=20_000)

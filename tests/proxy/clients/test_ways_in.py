@@ -370,6 +370,29 @@ class EveryWay(SynchronousTestCase):
                 self.assertEqual(way.got().status, 200)
                 self.assertEqual([line["status"] for line in way.rig.logged(file)], [507, 200])
 
+    def test_full_spools(self) -> None:
+        """507 past the totals of files, for the one request; what was in files is given back, so the next one finds room."""
+        some = {"request_memory": 1024, "bodies_memory": BLOCK_BYTES}
+        for limits, size, reason in (
+            ({"spool_bytes": 4000}, 5000, "spools-full"),
+            ({"spool_files": 0}, 2000, "spools-full"),
+            ({"client_spool_bytes": 4000}, 5000, "client-spools-full"),
+            ({"client_spool_files": 0}, 2000, "client-spools-full"),
+        ):
+            for way, _ in self.ways(limits={**some, **limits}):
+                space, service = way.rig.gateway.space, way.rig.slot()
+                way.ask(Ask(b"POST", body=bytes(size), fields=((b"Accept", b"application/json"),)))
+                got = way.got()
+                self.assertEqual((got.status, got.whole), (507, True))
+                self.assertIn(reason.encode(), got.content)
+                self.assertEqual((space.bytes, space.files), (0, 0))
+                small = 1000 if limits.get("spool_files") == 0 or limits.get("client_spool_files") == 0 else 3000
+                way.ask(Ask(b"POST", body=bytes(small)))
+                self.assertEqual(space.files, 0 if small == 1000 else 1)
+                way.rig.exchange(service, OK)
+                self.assertEqual(way.got().status, 200)
+                self.assertEqual((space.bytes, space.files), (0, 0))
+
     def test_full_disk_at_the_trailers(self) -> None:
         """The body fits into memory, its trailers do not."""
         self.full_disk()

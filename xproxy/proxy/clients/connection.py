@@ -96,7 +96,9 @@ class ClientConnection(Protocol):
         """A client is here."""
         self.transport: Any = self.transport
         self.intake = Intake(self)
-        self.outlet: Outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
+        memory_bytes, provenance = self.policy.limits.response_memory, self.provenance
+        client = "" if provenance.trusted else provenance.peer  # A trusted peer stands for many.
+        self.outlet: Outlet = self.outlet_class(self.transport, self, memory_bytes, self.gateway.space, client)
         self.front.clients[self] = None
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")

@@ -139,7 +139,7 @@ class Stream(OpenStream, FramedCaller):
         if not self._reading:
             self._submit()
             return
-        self._request_body = connection.gateway.request_body(self.provenance.policy, to, announced)
+        self._request_body = connection.gateway.request_body(self.provenance.policy, to, announced, self.client())
         if request.expect_continue:
             connection.outlet.send_hint(self, CONTINUE)
         self._expect(self.provenance.policy.timeouts.body)
@@ -228,9 +228,8 @@ class Stream(OpenStream, FramedCaller):
     # -- the answer of a service
 
     def client(self) -> str:
-        """See Caller."""
-        assert self._request is not None
-        return self.provenance.client(self._request.head.fields)
+        """See Caller. Who has sent no request that can be read is the peer."""
+        return self.provenance.client(self._request.head.fields) if self._request is not None else self.provenance.peer
 
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller."""
@@ -264,7 +263,8 @@ class Stream(OpenStream, FramedCaller):
         """The answer begins, and waits; what is left of the request is of no use any more."""
         self.answered = True
         self.deadline = NEVER
-        self._waiting = WaitingAnswer(block, self.provenance.policy.limits.response_memory)
+        memory_bytes = self.provenance.policy.limits.response_memory
+        self._waiting = WaitingAnswer(block, memory_bytes, self.connection.gateway.space, self.client())
 
     def response_more(self, content: bytes, complete: bool) -> None:
         """See Caller."""
@@ -285,7 +285,7 @@ class Stream(OpenStream, FramedCaller):
             return
         if complete:
             self._note()
-        elif self._exchange is not None and waiting.backlog_bytes > self._backlog_bytes:
+        elif self._exchange is not None and waiting.exceeds(self._backlog_bytes):
             self._exchange.pause()
 
     def response_failed(self, error: ExchangeError) -> None:
@@ -319,7 +319,7 @@ class Stream(OpenStream, FramedCaller):
             self._expect(self.provenance.policy.timeouts.write)
         elif sent is Sent.LAST:
             self.gone()
-        elif self._exchange is not None and waiting.backlog_bytes <= self._backlog_bytes // 2:
+        elif self._exchange is not None and not waiting.exceeds(self._backlog_bytes // 2):
             self._exchange.resume()
         return sent is Sent.MORE
 

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from ...http2.connection import Connection
 from ...http2.streams import OpenStream
+from ...net.space import Space
 from ...net.spool import Backlog
 
 PIECE_BYTES = 64 * 1024
@@ -30,13 +31,14 @@ class WaitingAnswer:
 
     :param head: the header block.
     :param memory_bytes: what the backlog may hold in memory.
+    :param space: which is asked for its file, for ``client``.
     :ivar complete: no more content follows.
     :ivar trailers: the header block behind the content, empty: none; known when it is complete.
     """
 
-    __slots__ = ("complete", "trailers", "_head", "_piece", "_at", "_backlog", "_memory_bytes")
+    __slots__ = ("complete", "trailers", "_head", "_piece", "_at", "_backlog", "_memory_bytes", "_space", "_client")
 
-    def __init__(self, head: bytes, memory_bytes: int) -> None:
+    def __init__(self, head: bytes, memory_bytes: int, space: Space, client: str) -> None:
         self.complete = False
         self.trailers = b""
         self._head = head
@@ -45,11 +47,17 @@ class WaitingAnswer:
         """How much of the piece is sent."""
         self._backlog: Optional[Backlog] = None
         self._memory_bytes = memory_bytes
+        self._space = space
+        self._client = client
 
     @property
     def backlog_bytes(self) -> int:
         """What waits beside the piece that is being sent."""
         return self._backlog.unread if self._backlog is not None else 0
+
+    def exceeds(self, most_bytes: int) -> bool:
+        """Whether more than so much waits there, or than there is room for in files."""
+        return self._backlog is not None and self._backlog.exceeds(most_bytes)
 
     def put(self, content: bytes) -> bool:
         """More content. True: it is the next to be sent, and its turn may come at once. Raises OSError: the disk is full."""
@@ -68,7 +76,7 @@ class WaitingAnswer:
 
     def _keep(self, content: bytes) -> None:
         if self._backlog is None:
-            self._backlog = Backlog(self._memory_bytes)
+            self._backlog = Backlog(self._memory_bytes, self._space, self._client)
         self._backlog.put(content)
 
     def send_frame(self, h2: Connection[Any, Any], stream: OpenStream) -> Sent:

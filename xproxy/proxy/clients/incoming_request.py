@@ -113,7 +113,8 @@ class IncomingRequest:
         """Ask for the body. Raises BadMessage."""
         head, connection, to = self.head, self.connection, self.destination
         gateway, intake = connection.gateway, connection.intake
-        body = self._body = gateway.request_body(connection.policy, to, announced)
+        client = connection.provenance.client(head.fields)
+        body = self._body = gateway.request_body(connection.policy, to, announced, client)
         if head.expect_continue and not intake.buffer:
             connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not to.buffering:

@@ -142,7 +142,7 @@ class ClientRequest(IncomingRequest):
             self.connection.send(out + content if out else content)
         if complete:
             self.finished()
-        elif self.connection.outlet.waiting > self._backlog_bytes and self.exchange is not None:
+        elif self.connection.outlet.exceeds(self._backlog_bytes) and self.exchange is not None:
             self.exchange.pause()
 
     def splice_target(self) -> Optional[int]:
@@ -155,7 +155,7 @@ class ClientRequest(IncomingRequest):
 
     def client_took(self) -> None:
         """The client took some of what waited for it."""
-        if self.exchange is not None and self.connection.outlet.waiting <= self._backlog_bytes // 2:
+        if self.exchange is not None and not self.connection.outlet.exceeds(self._backlog_bytes // 2):
             self.exchange.resume()
 
     def response_failed(self, error: ExchangeError) -> None:

@@ -144,7 +144,7 @@ class WebCaller(FramedCaller):
     def _let_in(self, head: RequestHead) -> None:
         """Go on with a request that may pass. Raises BadMessage."""
         gateway, request, provenance, to = self._gateway, self._request, self._provenance, self._destination
-        body = self._whole_body(to)
+        body = self._whole_body(to, provenance.client(head.fields))
         request_id = self._request_id = gateway.request_id(head.fields)
         if body.size:
             message, spool = outgoing_whole(head, to, provenance, request_id, body)
@@ -157,10 +157,10 @@ class WebCaller(FramedCaller):
         )
         to.pool.submit(exchange)
 
-    def _whole_body(self, to: Destination) -> RequestBody:
+    def _whole_body(self, to: Destination, client: str) -> RequestBody:
         """The body, which twisted.web has in memory or in a file of its own. Raises BadMessage."""
         content = self._request.content
-        body = self._gateway.request_body(self._provenance.policy, to, -1)
+        body = self._gateway.request_body(self._provenance.policy, to, -1, client)
         if content is None:
             return body
         content.seek(0)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 READ_BYTES = 64 * 1024
 """What is read at a time. One such piece may be in memory beyond ``response_memory`` for each slow client."""
 
+UNTAKEN_BYTES = 1024 * 1024
+"""What may wait in memory for a slow service: more than is ever given to it at once, so that it takes no file."""
+
 
 @implementer(IHalfCloseableProtocol)
 class SlotConnection(Protocol):
@@ -42,7 +45,7 @@ class SlotConnection(Protocol):
         """Adopted."""
         self.transport: Any = self.transport
         self.inlet = Inlet(self.transport, self._slot.received, READ_BYTES)
-        self.outlet = Outlet(self.transport, self._slot, self._request_memory)
+        self.outlet = Outlet(self.transport, self._slot, max(self._request_memory, UNTAKEN_BYTES))
         self._slot.adopted(self)
 
     # -- is anything there?

@@ -20,6 +20,7 @@ from ...http1.forward import received_request_id
 from ...http1.request import RequestHead
 from ...metrics import ProxyCounts
 from ...net.blocks import Blocks
+from ...net.space import Bounds, Space
 from ...net.splice import make_splicer
 from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
@@ -33,6 +34,10 @@ from .provenance import Provenance
 from .request_body import RequestBody
 
 _log = Logger()
+
+
+def _bounds(limits: cfg.LimitsConfig) -> Bounds:
+    return Bounds(limits.spool_bytes, limits.spool_files, limits.client_spool_bytes, limits.client_spool_files)
 
 
 class Gateway:
@@ -64,6 +69,7 @@ class Gateway:
         self.turn = Turn(reactor)
         self.splicer = make_splicer()
         self.blocks = Blocks(config.limits.bodies_memory)
+        self.space = Space(_bounds(config.limits))
         self.pools: Dict[str, Pool] = {}
         self.leaving: List[Pool] = []
         """Pools that are not configured any more, until the last of their requests and slots has gone."""
@@ -100,6 +106,7 @@ class Gateway:
                 pool.reconfigure(config.pools[name], config.limits)
         removed = [pool for name, pool in self.pools.items() if name not in pools]
         self.pools, self.policy = pools, policy
+        self.space.bounds = _bounds(config.limits)
         for pool in removed:
             pool.retire()
         self.leaving = [pool for pool in (*self.leaving, *removed) if not pool.over]
@@ -121,14 +128,14 @@ class Gateway:
         received = b"x-request-id" in fields.special and received_request_id(fields)
         return received or self._request_form % next(self._request_numbers)
 
-    def request_body(self, policy: Policy, to: Destination, announced: int) -> RequestBody:
-        """Where a request's body is kept. Raises BadMessage: 413.
+    def request_body(self, policy: Policy, to: Destination, announced: int, client: str) -> RequestBody:
+        """Where a request's body is kept, of the share of ``client``. Raises BadMessage: 413.
 
         :param announced: its length, -1 when that is not known.
         """
         if announced > to.body_limit:
             raise BadMessage(413, "body-too-large")
-        return RequestBody(to.body_limit, policy.limits.request_memory, self.blocks)
+        return RequestBody(to.body_limit, policy.limits.request_memory, self.blocks, self.space, client)
 
     def log(
         self,
