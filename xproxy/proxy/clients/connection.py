@@ -24,6 +24,7 @@ from ...net.descriptors import has_left, is_readable
 from ...net.inlet import Inlet
 from ...net.outlet import Outlet
 from ...net.sweep import NEVER
+from ...startup import os_reason
 from ...tls.secure_socket import SecureInlet
 from ..requests.answers import http1_answer
 from .client import Spare
@@ -180,7 +181,10 @@ class ClientConnection(Protocol):
         outlet = self.outlet
         try:
             outlet.send(data)
-        except OSError:  # No space for what the client does not take.
+        except OSError as error:  # No space for what the client does not take.
+            self.gateway.refusals.say(
+                "an answer that its client does not take can't be kept: {reason}", reason=os_reason(error)
+            )
             self.on(Input.ABORT)
             return
         if outlet.draining and (self.deadline == NEVER or self.intake.ended):

@@ -242,6 +242,7 @@ class Exchange:
             self.close()
         elif self.responding:
             self.close()
+            self._tell("pool {pool}: a response of {service} broke off: {reason}", error)
             self.caller.response_cut_off(error.reason)
         elif self._may_try_again(unread) and isinstance(error, ServiceFailed):
             if self.body is not None:
@@ -250,7 +251,13 @@ class Exchange:
             self.pool.resubmit(self)
         else:
             self.close()
+            self._tell("pool {pool}: no response of {service}: {reason}", error)
             self.caller.response_failed(error)
+
+    def _tell(self, what: str, error: ExchangeError) -> None:
+        """Say what a service did wrong, in the log, seldom."""
+        if error.source == "service":
+            self.pool.failures.say(what, pool=self.pool.config.name, service=error.service or "a service", reason=error.reason)
 
     def _may_try_again(self, unread: bool) -> bool:
         if self.streaming or not self.repeatable or self.wary > MAX_MISSES:

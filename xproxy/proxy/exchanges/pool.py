@@ -18,6 +18,7 @@ from ...net.descriptors import adopt
 from ...net.polling import readiness_of
 from ...net.splice import Splicer
 from ...net.sweep import NEVER, Sweep
+from ...refusals import RefusalLog
 from ...slots.line import Fate, Line, LineFull
 from ...slots.patience import Patience, Terms
 from ...slots.shares import Shares, most_of
@@ -80,6 +81,8 @@ class Pool:
         self.splicer: Optional[Splicer] = None
         """For long bodies; set by the gateway, which owns it."""
         self.over = False
+        self.failures = RefusalLog(self._log, monotonic)
+        """What services did wrong, told seldom."""
         self.asking = StandingAsk(reactor, config.name, self.line)
         self._patience = Patience(_terms(config))
         self._shares = Shares(most_of(config.queue_limit, config.client_share))

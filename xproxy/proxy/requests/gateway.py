@@ -161,7 +161,8 @@ class Gateway:
             head, whose answer is logged like any other.
         """
         self.counts.bad_request(error.reason)
-        self.refusals.say("bad request from {peer}: {reason}", peer=provenance.peer or "a UNIX socket", reason=error.reason)
+        what = "bad request from {peer}: {reason}" if error.status < 500 else "a request from {peer} can't be taken: {reason}"
+        self.refusals.say(what, peer=provenance.peer or "a UNIX socket", reason=error.reason)
         if received is not None and self.access_log is not None:
             self.access_log.add_refused(provenance.peer, received, error.status, sent_bytes, error.reason)
 
