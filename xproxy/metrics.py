@@ -174,7 +174,17 @@ class PoolCounts:
 class ProxyCounts:
     """What happened in one proxy."""
 
-    __slots__ = ("pools", "connections", "connections_total", "refused", "timeouts", "routeless", "handshakes", "bad_requests")
+    __slots__ = (
+        "pools",
+        "connections",
+        "connections_total",
+        "refused",
+        "timeouts",
+        "routeless",
+        "handshakes",
+        "bad_requests",
+        "accept_failures",
+    )
 
     def __init__(self) -> None:
         self.pools: dict[str, PoolCounts] = {}
@@ -188,6 +198,8 @@ class ProxyCounts:
         """Clients that were too slow, by the timeout: its key in the configuration."""
         self.routeless: dict[int, int] = {}
         """Answers given without a pool, by status code: bad requests, targets no route takes, redirects."""
+        self.accept_failures: dict[str, int] = {}
+        """How often no connection could be accepted for want of descriptors or memory, by the system's reason."""
         self.bad_requests: dict[str, int] = {}
         """Requests that were refused for what they are, by reason (a fixed few words)."""
         self.handshakes: dict[str, int] = {}

@@ -210,5 +210,6 @@ class DescriptorTests(SynchronousTestCase):
         kept.close()
         resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, wanted)
         self.assertEqual([200] * 3, [other.response().status for other in others])
+        self.assertGreater(proxy.metric("xproxy_accept_failures_total", reason="too many open files"), 0)
         self.assertEqual(0, proxy.stop())
         self.assertEqual(1, len([line for line in proxy.lines if "for now" in line]))

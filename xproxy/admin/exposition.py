@@ -108,6 +108,8 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
     yield _by_label(opened, counts.connections_total)
     refused = CounterMetricFamily("xproxy_connections_refused", "Connections closed at once.", labels=["reason"])
     yield _by_label(refused, counts.refused)
+    failures = CounterMetricFamily("xproxy_accept_failures", "Connections that could not be accepted.", labels=["reason"])
+    yield _by_label(failures, counts.accept_failures)
     bad = CounterMetricFamily("xproxy_bad_requests", "Requests refused for what they are.", labels=["reason"])
     yield _by_label(bad, counts.bad_requests)
     timeouts = CounterMetricFamily("xproxy_client_timeouts", "Clients that were too slow, by timeout.", labels=["timeout"])

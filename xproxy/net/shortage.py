@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from twisted.logger import Logger
 
@@ -19,16 +19,17 @@ class Shortage:
 
     :param clock: an IReactorTime.
     :param relieve: makes room by closing what can be spared; gives how much.
+    :param failures: where they are counted.
     :ivar failures: how often accept(2) has failed, by its reason.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: Any, relieve: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, clock: Any, relieve: Callable[[], int] = lambda: 0, failures: Optional[dict[str, int]] = None) -> None:
         self._clock = clock
         self._relieve = relieve
         self._said_at = NEVER
-        self.failures: dict[str, int] = {}
+        self.failures: dict[str, int] = {} if failures is None else failures
 
     def met(self, error: OSError) -> bool:
         """There is nothing to accept with; gives whether room was made."""

@@ -81,7 +81,7 @@ class ProxyService(MultiService):
         except (OSError, ValueError) as error:
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
         self.front = HTTPFront(self.gateway)
-        self.shortage = Shortage(reactor, self.front.make_room)
+        self.shortage = Shortage(reactor, self.front.make_room, self.gateway.counts.accept_failures)
         self._listening: List[ListenService] = []
         self._listening_secure: List[ListenService] = []
         for description in config.proxy.http:
