@@ -159,7 +159,7 @@ class StatusTests(AdminTestCase):
         status = self.status(self.sources())
         pool = status["pools"]["default"]
         self.assertIsNone(status["connections"])
-        self.assertEqual((pool["slots"], pool["in_flight"]), (5, 1))
+        self.assertEqual((pool["slots"], pool["shared"], pool["in_flight"]), (5, 1, None))
         self.assertEqual([pool[name] for name in ("most_in_flight", "queue_length", "served")], [None] * 3)
         (service,) = pool["services"]
         self.assertEqual((service["slots"], service["served"], service["in_flight"]), (5, None, None))

@@ -97,7 +97,8 @@ class Picture:
         names = sorted({*(registered or {}), *(answered or {})})
         numbers = {**_numbers(SLOT_NUMBERS, slots), **_numbers(REQUEST_NUMBERS, requests)}
         if requests is None and slots is not None:
-            numbers["in_flight"] = slots.get("in_flight")  # An acceptor alone sees that on the boards of its proxies.
+            # An acceptor alone sees that on the boards of its proxies; what happens on a shared slot nobody sees.
+            numbers["in_flight"] = None if slots.get("shared") else slots.get("in_flight")
         return {
             **numbers,
             "services": [
