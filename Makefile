@@ -2,6 +2,7 @@
 # make test           the whole suite                            make test TESTS=tests/admin
 # make lint types     ruff and the layers of the packages; mypy
 # make fuzz           our parsers beside h11 and llhttp            make fuzz SECONDS=600 SEED=7
+# make simulate       a day of acceptor, proxies and services in memory    make simulate SEED=7
 # make trial          the suite under Twisted's own runner
 # make bench          beside nginx, HAProxy and others          make bench ARGS=--quick
 # make attacks        what slow clients cost the others
@@ -19,7 +20,7 @@ TESTS ?= tests
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: run test trial lint types reference fuzz bench attacks testssl clean
+.PHONY: run test trial lint types reference fuzz simulate bench attacks testssl clean
 
 # exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
 run: $(VENV)/.run
@@ -33,6 +34,9 @@ trial: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.http1.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.world.simulation $(SEED)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -63,9 +63,10 @@ class Histogram:
         return pairs
 
 
-OUTCOMES = ("served", "full", "timeout", "absent", "left", "stopping", "removed")
-"""How a wait for a slot ends: with a slot; refused because too many wait; after ``queue_timeout``; after ``absent_timeout``, no
-service being registered; because the client has left; because the proxy stops; because the pool is not configured any more."""
+OUTCOMES = ("served", "full", "share", "timeout", "absent", "left", "stopping", "removed")
+"""How a wait for a slot ends: with a slot; refused because too many wait, or too many of one client; after ``queue_timeout``;
+after ``absent_timeout``, no service being registered; because the client has left; because the proxy stops; because the pool is
+not configured any more."""
 
 MAX_GONE = 64
 """Services without a slot whose counts are kept: their names are theirs to choose."""
@@ -173,7 +174,17 @@ class PoolCounts:
 class ProxyCounts:
     """What happened in one proxy."""
 
-    __slots__ = ("pools", "connections", "connections_total", "refused", "timeouts", "routeless", "handshakes")
+    __slots__ = (
+        "pools",
+        "connections",
+        "connections_total",
+        "refused",
+        "timeouts",
+        "routeless",
+        "handshakes",
+        "bad_requests",
+        "accept_failures",
+    )
 
     def __init__(self) -> None:
         self.pools: dict[str, PoolCounts] = {}
@@ -187,6 +198,10 @@ class ProxyCounts:
         """Clients that were too slow, by the timeout: its key in the configuration."""
         self.routeless: dict[int, int] = {}
         """Answers given without a pool, by status code: bad requests, targets no route takes, redirects."""
+        self.accept_failures: dict[str, int] = {}
+        """How often no connection could be accepted for want of descriptors or memory, by the system's reason."""
+        self.bad_requests: dict[str, int] = {}
+        """Requests that were refused for what they are, by reason (a fixed few words)."""
         self.handshakes: dict[str, int] = {}
         """How TLS handshakes ended, by outcome (a fixed few words)."""
 
@@ -213,6 +228,10 @@ class ProxyCounts:
     def refuse(self, reason: str) -> None:
         """A connection was closed at once."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def bad_request(self, reason: str) -> None:
+        """A request was refused for what it is."""
+        self.bad_requests[reason] = self.bad_requests.get(reason, 0) + 1
 
     def timed_out(self, timeout: str) -> None:
         """A client was too slow."""

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from tests.doubles.waiting import Waiting
 from xproxy.http1.limits import DEFAULT_LIMITS
 from xproxy.http1.request import head_end
 from xproxy.http1.response import ResponseHead, parse_response_head, response_body
 from xproxy.slots.registration import Registration, RegistrationParser
 
 Response = Tuple[ResponseHead, bytes]
-
-
-class Waiting:
-    """Deferreds that fire when a condition holds; the conditions are looked at whenever something happened."""
-
-    def __init__(self) -> None:
-        self._conditions: List[Tuple[Callable[[], Any], Deferred[Any]]] = []
-
-    def until(self, condition: Callable[[], Any]) -> Deferred[Any]:
-        """Fires with what ``condition`` returns, as soon as it is true."""
-        found: Deferred[Any] = Deferred()
-        self._conditions.append((condition, found))
-        self.look()
-        return found
-
-    def look(self) -> None:
-        """Something happened."""
-        for entry in list(self._conditions):
-            try:
-                value = entry[0]()
-            except Exception:  # noqa: BLE001 - the test that waits gets it
-                self._conditions.remove(entry)
-                entry[1].errback()
-                continue
-            if value:
-                self._conditions.remove(entry)
-                entry[1].callback(value)
 
 
 class ParkedSlot(Protocol):

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,6 +20,12 @@ from tests.e2e.wire import Message, Wire, connect
 Play = Callable[[Wire], object]
 """Reads a request and answers it, somehow. It may close the wire; EOFError and OSError close it too."""
 
+
+STALLED_TURNS = 10
+"""Turns of a proxy's loop in which nothing moves: then nothing will."""
+
+MOST_KEPT = 4
+"""Proxies that are kept for tests to come: each takes a second or two to start, and 60 MB while it is kept."""
 
 TROUBLE = re.compile("Traceback|Unhandled|was never|Exception ignored")
 """What no log may hold."""
@@ -134,38 +140,50 @@ class _Keeper(SynchronousTestCase):
 
 
 class _Shared:
-    """The proxy that tests with the same configuration use one after the other, which saves them its start."""
+    """The proxies that tests with the same configuration use one after the other, which saves them its start."""
 
     def __init__(self) -> None:
-        self._keeper = _Keeper()
-        self._text = ""
-        self._proxy: Optional[Xproxy] = None
-        atexit.register(self.drop)
+        self._kept: Dict[str, Tuple[Xproxy, _Keeper]] = {}
+        """By configuration, the one that was used last at the end."""
+        self._used = ""
+        atexit.register(self.drop_all)
 
     def get(self, text: str) -> Xproxy:
         """The proxy with this configuration, as it is or a new one."""
-        if self._proxy is None or self._text != text or self._proxy.process.poll() is not None:
-            self.drop()
-            self._keeper = _Keeper()
-            self._text = text
-            self._proxy = Xproxy(self._keeper, "--config", configuration(self._keeper, text)).ready()
-        return self._proxy
+        proxy, keeper = self._kept.pop(text, (None, None))
+        if proxy is None or keeper is None or proxy.process.poll() is not None:
+            if keeper is not None:
+                keeper.doCleanups()
+            while len(self._kept) >= MOST_KEPT:
+                self._drop(next(iter(self._kept)))
+            keeper = _Keeper()
+            proxy = Xproxy(keeper, "--config", configuration(keeper, text)).ready()
+        self._kept[text] = (proxy, keeper)
+        self._used = text
+        return proxy
 
-    def drop(self) -> None:
-        """End it."""
-        self._proxy = None
-        self._keeper.doCleanups()
+    def _drop(self, text: str) -> None:
+        self._kept.pop(text)[1].doCleanups()
+
+    def drop_all(self) -> None:
+        """End them."""
+        while self._kept:
+            self._drop(next(iter(self._kept)))
 
     def check(self) -> None:
-        """After each test: nothing is left of it in the proxy, nothing strange was said. Else the next gets a new one."""
-        proxy, self._proxy = self._proxy, None
-        if proxy is None:
+        """After each test: nothing is left of it in its proxy, nothing strange was said. Else the next gets a new one."""
+        if self._used not in self._kept:
             return
-        proxy.eventually(lambda: _at_rest(proxy.status()), "the proxy to be at rest")
-        for line in [*proxy.lines, *proxy.errors]:
-            if TROUBLE.search(line):
-                raise AssertionError(proxy.story())
-        self._proxy = proxy
+        proxy, keeper = self._kept.pop(self._used)
+        try:
+            proxy.eventually(lambda: _at_rest(proxy.status()), "the proxy to be at rest")
+            for line in [*proxy.lines, *proxy.errors]:
+                if TROUBLE.search(line):
+                    raise AssertionError(proxy.story())
+        except BaseException:
+            keeper.doCleanups()
+            raise
+        self._kept[self._used] = (proxy, keeper)
 
 
 def _at_rest(status: Dict[str, Any]) -> bool:
@@ -228,6 +246,20 @@ class ProxyCase(SynchronousTestCase):
         with connect(self.proxy.http, source=source) as wire:
             wire.send(request)
             return wire.final(method)
+
+    def stalled(self, progress: Callable[[], int]) -> int:
+        """Wait until the proxy moves nothing more of something, and give how far it came.
+
+        An answer to ``/status`` takes a turn of the proxy's loop, in which it would read more of what waits to be read; so what
+        has not moved in several turns is not read.
+        """
+        before, turns = -1, 0
+        while turns < STALLED_TURNS:
+            self.proxy.status()
+            now = progress()
+            turns = turns + 1 if now == before else 0
+            before = now
+        return before
 
     def at_rest(self, **numbers: int) -> None:
         """Wait until nothing runs and nothing waits."""

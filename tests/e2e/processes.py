@@ -226,16 +226,17 @@ class Answering(Program):
 class Xproxy(Answering):
     """``twistd xproxy`` on ports of its own choice.
 
+    :param started_by: the beginning of a command line that ends in another one, as that of ``env`` does.
     :ivar http: where clients go.
     """
 
-    def __init__(self, test: SynchronousTestCase, *arguments: str) -> None:
+    def __init__(self, test: SynchronousTestCase, *arguments: str, started_by: Sequence[str] = ()) -> None:
         own: Tuple[Tuple[str, str], ...] = (("--http", "tcp:0:interface=127.0.0.1"), ("--admin", "tcp:0:interface=127.0.0.1"))
         options = [word for option in own if option[0] not in arguments for word in option]
         self.embedded = "--acceptor" not in arguments
         if self.embedded and "--slots" not in arguments and "--config" not in arguments:
             options += ["--slots", "tcp:0:interface=127.0.0.1"]
-        super().__init__(test, "xproxy", *options, *arguments)
+        super().__init__(test, "xproxy", *options, *arguments, started_by=started_by)
         self.http: Address = ("", 0)
 
     def ready(self) -> Xproxy:

@@ -77,8 +77,7 @@ class AdminTests(SynchronousTestCase):
         for name, outcome in (("xproxy_queue_seconds", {"outcome": "served"}), ("xproxy_response_seconds", {})):
             self.assertEqual(5.0, metric(f"{name}_count", pool="default", **outcome))
             self.assertEqual(5.0, metric(f"{name}_bucket", pool="default", le="+Inf", **outcome))
-        self.assertEqual(0.0, leased)  # Nothing runs.
-        self.assertEqual(2.0, metric("xproxy_connections", side="slot"))
+        self.assertEqual(leased, metric("xproxy_connections", side="slot"))
         self.assertEqual(0.0, metric("xproxy_connections", side="client"))
 
     def test_health(self) -> None:
@@ -106,10 +105,10 @@ class TwoProcessesTests(SynchronousTestCase):
         acceptor.has(slots=2, idle=2)
         self.assertEqual(200, ask(proxy.http).status)
         for program in (acceptor, proxy):
-            program.has(slots=2, idle=2, leased=0, in_flight=0)
+            program.has(slots=2, idle=1, leased=1, in_flight=0)
         self.assertEqual("xacceptor", acceptor.status()["program"])
         self.assertEqual(200, ask(acceptor.admin, "/healthz").status)
-        self.assertEqual(2.0, acceptor.metric("xproxy_slots", pool="default", state="idle"))
+        self.assertEqual(1.0, acceptor.metric("xproxy_slots", pool="default", state="leased"))
         acceptor.kill()
         proxy.said("is lost")
         pool = proxy.pool()
@@ -135,7 +134,7 @@ class AccessLogTests(SynchronousTestCase):
         talk(proxy.http, b"nonsense\r\n\r\n")
         stamp = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\]"
         proxy.said(rf'^127\.0\.0\.1 - - {stamp} "GET /a\?b=c HTTP/1\.1" 200 20 "http://x/" "me \\x22quoted\\x22"$')
-        proxy.said(rf'^127\.0\.0\.1 - - {stamp} "-" 400 \d+ "-" "-"$')
+        proxy.said(rf'^127\.0\.0\.1 - - {stamp} "nonsense" 400 \d+ "-" "-" "request-line"$')
 
     def test_file(self) -> None:
         """JSON, in a file."""

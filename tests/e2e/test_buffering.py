@@ -22,6 +22,9 @@ FILES = "[limits]\nbodies_memory = 0"
 """Long request bodies go to files at once."""
 
 LARGE = 12 * MEBIBYTE
+
+ENDLESS = 48 * MEBIBYTE
+"""More than all that the kernel's buffers hold on the way from a service to a client."""
 """More than the kernel holds for a client that does not read."""
 
 
@@ -147,12 +150,7 @@ class SlowResponseTests(BufferingCase):
         client.send(get("/large"))
         self.proxy.has(in_flight=1)
         wait_for(self.temporary_files, "a temporary file")
-        settled = [-1, 0]
-        pause = threading.Event()
-        while settled[-1] != settled[-2]:
-            pause.wait(0.2)
-            settled.append(sum(self.temporary_files()))
-        self.assertLess(settled[-1], 2 * MEBIBYTE)
+        self.assertLess(self.stalled(lambda: sum(self.temporary_files())), 2 * MEBIBYTE)
         self.proxy.has(in_flight=1)
         other = self.connect()
         other.send(get("/quick"))
@@ -230,22 +228,25 @@ class LeavingTests(BufferingCase):
     def test_above_the_limit(self) -> None:
         """Too much is missing, or it never ends: the slot is closed, and another one serves."""
         for head in (b"Content-Length: 200000", b"Transfer-Encoding: chunked"):
+            gone = threading.Semaphore(0)
 
-            def play(wire: Wire, head: bytes = head) -> None:
+            def play(wire: Wire, head: bytes = head, gone: threading.Semaphore = gone) -> None:
                 request = wire.request()
                 if request.target == "/quick":
                     wire.send(respond())
                     return
                 wire.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
+                gone.acquire()
                 while True:
                     wire.send(b"64\r\n" + b"f" * 100 + b"\r\n" if b"chunked" in head else b"f")
-                    threading.Event().wait(0.0005)
 
             self.begin(play)
             client = self.connect()
             client.send(get("/large"))
             client.head()
             client.reset()
+            self.proxy.eventually(lambda: self.proxy.status()["connections"]["client"] == 0, "the end of the client")
+            gone.release()
             wait_for(lambda: self.service.dialled == 2, "another slot")
             self.assert_slot_is_free()
 
@@ -296,17 +297,23 @@ class StreamingTests(BufferingCase):
     def test_backpressure(self) -> None:
         """A streamed response that the client does not take is not read either, and goes to no file."""
         self.start(more=ROUTES)
-        large = respond(b"s" * LARGE, "200 OK", "X-Accel-Buffering: no")
-        self.serve(Recorder(large))
+        sent: List[int] = []
+
+        def play(wire: Wire) -> None:
+            wire.request()
+            wire.send(b"HTTP/1.1 200 OK\r\nX-Accel-Buffering: no\r\nContent-Length: %d\r\n\r\n" % ENDLESS)
+            while sum(sent) < ENDLESS:
+                sent.append(wire.connection.send(b"s" * min(MEBIBYTE, ENDLESS - sum(sent))))
+
+        self.serve(play)
         client = self.connect(receive_bytes=4096)
         client.send(get())
         self.proxy.has(in_flight=1)
         head = client.head()
-        pause = threading.Event()
-        pause.wait(0.5)  # Long enough for all of it, were it read.
+        self.assertLess(self.stalled(lambda: sum(sent)), ENDLESS)
         self.assertLess(sum(self.temporary_files()), MEBIBYTE)
         self.proxy.has(in_flight=1)
-        self.assertEqual(b"s" * LARGE, client.read(int(head.headers["content-length"])))
+        self.assertEqual(b"s" * ENDLESS, client.read(int(head.headers["content-length"])))
         self.at_rest(slots=1)
 
     def test_upload(self) -> None:

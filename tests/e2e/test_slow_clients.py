@@ -42,7 +42,9 @@ class SlownessTests(ProxyCase):
     """One proxy, two slots, one client in a hurry."""
 
     def setUp(self) -> None:
-        self.start(fresh=True)
+        # All attackers come from one address, for which there are bounds of their own.
+        limits = "[limits]\nclient_spool_files = 1000\nclient_spool_bytes = 1000000000"
+        self.start("client_share = 1.0", more=limits, fresh=True)
         self.recorder = Recorder(self.answer)
         self.serve(self.recorder, 2)
         self.hasty = self.connect()

@@ -460,9 +460,8 @@ class ReloadTests(TLSCase):
 class CommandTests(SynchronousTestCase):
     """The command line, and what is wrong at the start."""
 
-    def refused(self, *arguments: str) -> str:
+    def refused(self, program: Xproxy) -> str:
         """The one line with which it ends."""
-        program = Xproxy(self, *arguments)
         self.assertEqual(1, program.exit_status(), program.story())
         (line,) = program.errors
         return line
@@ -485,26 +484,39 @@ class CommandTests(SynchronousTestCase):
         proxy.said("certificates read again: localhost")
         self.assertEqual(0, proxy.stop())
 
-    def test_a_hangup_where_there_is_nothing_to_read_again(self) -> None:
+    def test_a_hangup_where_there_are_no_certificates(self) -> None:
         proxy = Xproxy(self).ready()
         proxy.signal(signal.SIGHUP)
-        proxy.said("SIGHUP: there is nothing to read again")
+        proxy.said("SIGHUP: the logs are opened again")
+        self.assertEqual(0, proxy.stop())
+
+    def test_an_expired_certificate(self) -> None:
+        """It keeps nobody from starting; it is said in the log and by ``/status``."""
+        proxy = Xproxy(self, *self.config(AUTHORITY.issue(valid=(-9 * DAY, -DAY)))).ready()
+        proxy.said(r"#warn\] certificate \S+bad\.pem \(\S+\) has expired on .* UTC")
+        (shown,) = proxy.status()["certificates"]
+        self.assertEqual((shown["kind"], shown["expired"]), ("ecdsa", True))
         self.assertEqual(0, proxy.stop())
 
     def test_mistakes(self) -> None:
         good = AUTHORITY.issue()
-        expired = AUTHORITY.issue(valid=(-9 * DAY, -DAY))
-        for arguments, line in (
-            (("--https", "tcp:0"), r"xproxy: https needs a certificate: .*"),
+        cases: Tuple[Tuple[Tuple[str, ...], str], ...] = (
+            (("--https", "tcp:0"), r"xproxy: proxy\.https: needs a certificate: .*"),
             (("--self-signed",), r"xproxy: --self-signed needs --https"),
-            (("--https", "ssl:443", "--self-signed"), r"xproxy: --https: 'ssl:443' brings TLS of its own; .*"),
-            (("--check", *self.config(expired, "old")), r"xproxy: certificate \S+old\.pem: expired on .* UTC"),
-            (self.config(expired), r"xproxy: certificate \S+bad\.pem: expired on .* UTC"),
+            (
+                ("--https", "ssl:443", "--self-signed"),
+                r"xproxy: --https: must be an endpoint description without TLS, .* it brings TLS of its own, .*",
+            ),
             (
                 self.config(good, "worse", [("worse.key", AUTHORITY.issue().key)]),
-                r"xproxy: key \S+worse\.key: does not belong to .*",
+                r"xproxy: \S+:\d: \S+\.key: key \S+worse\.key: does not belong to .*",
             ),
-            (self.config(good, "worst", [("worst.pem", b"")]), r"xproxy: certificate \S+worst\.pem: holds no certificate .*"),
-        ):
-            told = self.refused(*arguments)
+            (
+                self.config(good, "worst", [("worst.pem", b"")]),
+                r"xproxy: \S+:\d: \S+\.chain: certificate \S+worst\.pem: holds no certificate .*",
+            ),
+        )
+        programs = [Xproxy(self, *arguments) for arguments, _ in cases]
+        for program, (_, line) in zip(programs, cases):
+            told = self.refused(program)
             self.assertTrue(re.fullmatch(line, told), told)

@@ -164,6 +164,9 @@ class SharedTests(TLSSlotsCase):
     def test_mistakes(self) -> None:
         """Each is one line."""
         os.unlink(self.edge.files.key)
-        acceptor = Xacceptor(self, "--config", self.configured())
+        config = self.configured()
+        acceptor = Xacceptor(self, "--config", config)
         self.assertEqual(1, acceptor.exit_status())
-        self.assertEqual([f"xacceptor: key {self.edge.files.key}: no such file or directory"], acceptor.errors)
+        key = self.edge.files.key
+        where = f"{config}:6: acceptor.certificates[0].key"
+        self.assertEqual([f"xacceptor: {where}: key {key}: no such file or directory"], acceptor.errors)

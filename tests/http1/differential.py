@@ -14,6 +14,7 @@ from xproxy.http1.body import encode_chunk, last_chunk
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.forward import Marks, forwarding_block, request_head
 from xproxy.http1.request import RequestHead
+from xproxy.http1.upgrade import offer_with
 
 LLHTTP_METHODS = frozenset(
     b"GET HEAD POST PUT DELETE OPTIONS PATCH PURGE TRACE CONNECT PROPFIND MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH".split()
@@ -36,11 +37,12 @@ def forwarded(pieces: List[bytes], chunk: bool = False) -> Optional[List[bytes]]
         return None
     block = forwarding_block(head.fields, b"192.0.2.1", b"http", head.host or b"a", head.minor, False, Marks(style="both"))
     if chunk:
-        stream = request_head(head.method, head.path, block, chunked=True, request_id=b"7")
+        stream = request_head(head.method, head.path, block, chunked=True, request_id=b"7", upgrade=head.upgrade)
         stream += encode_chunk(reading.content) + last_chunk(reading.trailers)
     else:
         length = len(reading.content) if reading.content or head.fields.content_length >= 0 else -1
-        stream = request_head(head.method, head.path, block, length, request_id=b"7") + reading.content
+        offer = offer_with(head.upgrade, reading.content) if reading.content else head.upgrade
+        stream = request_head(head.method, head.path, block, length, request_id=b"7", upgrade=offer) + reading.content
     return [stream, head.method, head.path, reading.content]
 
 
@@ -59,6 +61,10 @@ def behind_us(pieces: List[bytes], chunk: bool = False) -> str:
     for reader in _readers(method):
         try:
             seen = reader(stream)
+        except peers.Leaves as leaves:
+            if _begins_a_request(leaves.rest):
+                return f"{leaves!r}, as {leaves.rest!r} could be one, in {stream!r}"
+            continue
         except peers.Disagrees as refusal:
             return f"{refusal!r} of {stream!r}"
         if seen != [Seen(method, path, content)]:
@@ -67,6 +73,18 @@ def behind_us(pieces: List[bytes], chunk: bool = False) -> str:
     if again.rest != b"" or again.content != content:
         return f"we ourselves see something else in {stream!r}"
     return ""
+
+
+def _begins_a_request(rest: bytes) -> bool:
+    """Whether a parser that goes on with these bytes, after a switch of protocols that came to nothing, may find a request."""
+    for reader in _readers(b"GET"):
+        try:
+            return bool(reader(rest))
+        except peers.Waits:
+            return True
+        except peers.Disagrees:
+            continue
+    return False
 
 
 def before_us(pieces: List[bytes]) -> str:

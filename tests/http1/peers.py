@@ -23,6 +23,17 @@ class Waits(Disagrees):
     """The peer thinks that the message goes on."""
 
 
+class Leaves(Disagrees):
+    """The peer leaves what follows the head to another protocol, if the answer is 101.
+
+    :ivar rest: of the stream.
+    """
+
+    def __init__(self, rest: bytes) -> None:
+        super().__init__("leaves the rest to another protocol")
+        self.rest = rest
+
+
 @attr.frozen
 class Seen:
     """One request as a peer reads it."""
@@ -106,7 +117,7 @@ def llhttp_requests(stream: bytes) -> List[Seen]:
     except httptools.HttpParserUpgrade as upgrade:
         # What follows the request would be another protocol, if the answer were 101.
         if upgrade.args[0] != len(stream):
-            raise Disagrees("llhttp leaves the rest to another protocol") from upgrade
+            raise Leaves(stream[upgrade.args[0] :]) from upgrade
     except httptools.HttpParserError as error:
         raise Disagrees(f"llhttp: {error!r}") from error
     if recorder.open:

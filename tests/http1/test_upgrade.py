@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.http1.errors import BadMessage
-from xproxy.http1.upgrade import check_switch, passable
+from xproxy.http1.upgrade import check_switch, offer_with, passable
 
 
 class OfferTests(SynchronousTestCase):
@@ -32,6 +32,24 @@ class OfferTests(SynchronousTestCase):
             self.assertEqual(passable(carrier), b"")
             self.assertEqual(passable(b"websocket, " + carrier), b"websocket")
             self.assertEqual(passable(carrier + b",websocket"), b"websocket")
+
+    def test_beside_a_body(self) -> None:
+        """Only when a reader that takes the body for what follows the request can't take it for another request."""
+        for start in (b'{"Tty":true}', b"[]", b'"a"', b"<a/>", b"\0", b"\xe9", b"("):
+            self.assertEqual(offer_with(b"tcp", start), b"tcp", start)
+        for start in (
+            b"GET /smuggled HTTP/1.1",
+            b"\r\nGET / HTTP/1.1",
+            b"\nGET",
+            b" GET",
+            b"\tGET",
+            b"null",
+            b"1",
+            b"!",
+            b"~",
+            b"",
+        ):
+            self.assertEqual(offer_with(b"tcp", start), b"", start)
 
 
 class SwitchTests(SynchronousTestCase):

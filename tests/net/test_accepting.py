@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 import struct
+import tempfile
 import time
 from typing import Any, Callable, List, Optional
 from unittest import SkipTest, mock
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError, ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IConsumer, ITCPTransport
+from twisted.internet.interfaces import IConsumer, ITCPTransport, IUNIXTransport
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.tcp import Port
+from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from tests.doubles.logged import Logged
 from xproxy import config as cfg
 from xproxy.net import accepting
-from xproxy.net.accepting import ClientTransport, accept_plainly
+from xproxy.net.accepting import ClientTransport, accept, accept_plainly
+from xproxy.net.keepalive import KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES
+from xproxy.net.shortage import Shortage
 from xproxy.proxy.proxy_service import ProxyService
 
 reactor: Any = _reactor
@@ -75,6 +80,11 @@ class Clients(Factory):
         self.happened()
         return waiting
 
+    def soon(self, condition: Callable[[], bool]) -> Deferred[None]:
+        """The same for what nobody tells."""
+        looking = LoopingCall(lambda: looking.stop() if condition() else None)
+        return looking.start(0.01).addCallback(lambda _: None)
+
     def happened(self) -> None:
         """Something did."""
         for entry in list(self._waiting):
@@ -93,13 +103,23 @@ class AcceptingTests(TestCase):
         self.clients = Clients()
         port: Any = reactor.listenTCP(0, self.clients, 1000, interface)
         self.addCleanup(port.stopListening)
-        accept_plainly(port)
+        self.shortage = Shortage(reactor, self.relieve)
+        accept_plainly(port, self.shortage, 77.5)
         self.assertIn("doRead", vars(port))
         return port
+
+    def relieve(self) -> int:
+        """No room can be made."""
+        return 0
 
     def connect(self, port: Any) -> socket.socket:
         """A client's end."""
         host = port.getHost()
+        if isinstance(host, UNIXAddress):
+            client = socket.socket(socket.AF_UNIX)
+            self.addCleanup(client.close)
+            client.connect(host.name or b"")
+            return client
         family = socket.AF_INET6 if isinstance(host, IPv6Address) else socket.AF_INET
         client = socket.socket(family)
         self.addCleanup(client.close)
@@ -208,28 +228,114 @@ class AcceptingTests(TestCase):
         second.close()
         yield self.clients.when(lambda: ConnectionDone in self.clients.made[0].events)
 
-    @inlineCallbacks
-    def test_no_descriptors(self) -> Any:
-        """What accept(2) complains of is Twisted's to outlast."""
-        port = self.listen()
-        refused = mock.Mock(side_effect=OSError(errno.EMFILE, "too many open files"))
-        original = Port.doRead
-        asked: List[Any] = []
+    def failing(self, port: Any, *numbers: int) -> Any:
+        """Let accept fail with these errors, one after the other; gives how it is told that the last has come."""
+        listening: Any = port.socket
+        errors = [OSError(number, os.strerror(number)) for number in numbers]
 
-        def twisteds(self: Any) -> Any:
-            asked.append(self)
-            return original(self)
+        def fail() -> Any:
+            if errors:
+                raise errors.pop(0)
+            return listening._accept()
 
-        self.patch(Port, "doRead", twisteds)
-        listening = port.socket
         port.socket = mock.Mock(wraps=listening)
-        port.socket._accept = refused
+        port.socket._accept = fail
+        return errors
+
+    @inlineCallbacks
+    def test_nothing_to_accept_with(self) -> Any:
+        """Nothing is accepted for a while, which is said once; then it goes on, and nobody was sent away."""
+        logged = Logged(self)
+        port = self.listen()
+        errors = self.failing(port, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+        began = time.monotonic()
         client = self.connect(port)
+        client.sendall(b"x")
+        yield self.clients.when(lambda: bool(self.clients.made) and b"x" in self.clients.made[0].events)
+        self.assertEqual(errors, [])
+        self.assertGreaterEqual(time.monotonic() - began, 4 * accepting.PAUSE_S)
+        self.assertEqual(logged.lines, ["no connection can be accepted for now: too many open files"])
+        self.assertEqual(sum(self.shortage.failures.values()), 4)
+        self.assertEqual(self.shortage.failures["cannot allocate memory"], 1)
+
+    @inlineCallbacks
+    def test_room_is_made(self) -> Any:
+        """Then it goes on at once."""
+        self.patch(self, "relieve", lambda: 1)
+        port = self.listen()
+        self.patch(accepting, "PAUSE_S", 1000.0)
+        self.failing(port, errno.EMFILE, errno.EMFILE)
+        self.connect(port)
         yield self.clients.when(lambda: bool(self.clients.made))
-        port.socket = listening
-        self.assertEqual(asked, [port])
-        client.close()
-        yield self.clients.when(lambda: ConnectionDone in self.clients.made[0].events)
+
+    @inlineCallbacks
+    def test_one_that_is_gone(self) -> Any:
+        """It is none of our business: the next one is taken, and nothing is said."""
+        logged = Logged(self)
+        port = self.listen()
+        self.patch(accepting, "PAUSE_S", 1000.0)
+        self.failing(port, errno.ECONNABORTED, errno.EPROTO, errno.EPERM)
+        self.connect(port)
+        yield self.clients.when(lambda: bool(self.clients.made))
+        self.assertEqual((logged.lines, self.shortage.failures), ([], {}))
+
+    @inlineCallbacks
+    def test_closed_while_it_pauses(self) -> Any:
+        """Nothing goes on afterwards."""
+        port = self.listen()
+        self.failing(port, *[errno.EMFILE] * 5)
+        self.connect(port)
+        yield self.clients.soon(lambda: bool(self.shortage.failures))
+        yield port.stopListening()
+        self.assertEqual([call for call in reactor.getDelayedCalls() if "_go_on" in str(call.func)], [])
+
+    @inlineCallbacks
+    def test_who_waits_at_the_end(self) -> Any:
+        """All that the kernel has accepted are taken before the port closes, whatever kind of port it is."""
+        for listen, make in ((self.listen, accept_plainly), (self.listen, accept), (self.listen_unix, accept)):
+            port = listen()
+            make(port, self.shortage)
+            port.stopReading()
+            ends = [self.connect(port) for _ in range(accepting.MOST_AT_ONCE * 2)]
+            for end in ends:
+                end.sendall(b"here")
+            self.assertEqual(self.clients.made, [])
+            yield port.stopListening()
+            self.assertEqual(len(self.clients.made), len(ends))
+            yield self.clients.when(lambda: all(b"here" in made.events for made in self.clients.made))
+            for end in ends:
+                end.close()
+            yield self.clients.when(lambda: all(ConnectionDone in made.events for made in self.clients.made))
+
+    @inlineCallbacks
+    def test_nobody_keeps_it_open(self) -> Any:
+        """Whoever connects again and again while it closes."""
+        port = self.listen()
+        self.patch(accepting, "BACKLOG", 10)
+        port.backlog = 10
+        self.clients.instead = lambda: self.connect(port).close()
+        self.connect(port)
+        yield port.stopListening()
+        self.assertLessEqual(len(self.clients.addresses), 12)
+
+    @inlineCallbacks
+    def test_a_vanished_host(self) -> Any:
+        """What notices it is set on the listening socket, and accepted ones have it."""
+        port = self.listen()
+        self.connect(port)
+        yield self.clients.when(lambda: bool(self.clients.made))
+        transport: Any = self.clients.made[0].transport
+        sock = transport.getHandle()
+        self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        for name, expected in (
+            ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+            ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+            ("TCP_USER_TIMEOUT", 77500),
+            ("TCP_NODELAY", 1),
+        ):
+            if hasattr(socket, name):
+                self.assertEqual(sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)), expected, name)
 
     @inlineCallbacks
     def test_many(self) -> Any:
@@ -245,11 +351,29 @@ class AcceptingTests(TestCase):
         yield self.clients.when(lambda: all(ConnectionDone in made.events for made in self.clients.made))
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
-    def test_other_ports(self) -> None:
-        """A UNIX port is left as it is."""
-        port: Any = reactor.listenUNIX(self.mktemp(), Clients())
+    def listen_unix(self, interface: str = "") -> Any:
+        """A UNIX port and its factory."""
+        self.clients = Clients()
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        port: Any = reactor.listenUNIX(os.path.join(directory, "s"), self.clients, 1000)
         self.addCleanup(port.stopListening)
-        accept_plainly(port)
+        self.shortage = Shortage(reactor)
+        return port
+
+    @inlineCallbacks
+    def test_unix(self) -> Any:
+        """A UNIX port's connections have Twisted's own transport."""
+        port = self.listen_unix()
+        accept_plainly(port, self.shortage)
+        self.connect(port)
+        yield self.clients.when(lambda: bool(self.clients.made))
+        self.assertTrue(IUNIXTransport.providedBy(self.clients.made[0].transport))
+
+    def test_other_ports(self) -> None:
+        """What is no port of Twisted's is left as it is."""
+        port: Any = mock.Mock()
+        accept_plainly(port, Shortage(reactor))
         self.assertNotIn("doRead", vars(port))
 
     def test_a_proxy(self) -> None:

@@ -12,12 +12,13 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.doubles.logged import Logged
-from xproxy.net.listening import BACKLOG, ListenService, server_endpoint, use_all_descriptors
+from xproxy.net.accepting import BACKLOG
+from xproxy.net.listening import ListenService, server_endpoint, use_all_descriptors
 from xproxy.startup import StartupError, os_reason
 
 
@@ -79,7 +80,7 @@ class ListenTests(TestCase):
         self.reactor: Any = reactor
 
     def service(self, description: str = "tcp:0:interface=127.0.0.1", **more: Any) -> ListenService:
-        service = ListenService(self.reactor, description, Factory(), **more)
+        service = ListenService(self.reactor, description, Factory.forProtocol(Protocol), **more)
         self.addCleanup(service.stopService)
         return service
 

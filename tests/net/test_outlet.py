@@ -9,12 +9,10 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
+from tests.doubles.outlet_owner import RecordingOwner
 from tests.world.descriptors import make_pair
 from tests.world.peers import Peer
 from tests.world.reactor import LoopReactor
@@ -26,30 +24,17 @@ from xproxy.net.spool import Spool
 SOMEWHERE = IPv4Address("TCP", "192.0.2.1", 1)
 
 
-@implementer(IHalfCloseableProtocol)
-class Owner(Protocol):
+class Owner(RecordingOwner):
     """Owns an outlet; remembers what it is told."""
 
     def __init__(self, memory_bytes: int) -> None:
+        super().__init__()
         self.memory_bytes = memory_bytes
-        self.told: List[str] = []
         self.lost: Optional[Failure] = None
 
     def connectionMade(self) -> None:
         assert self.transport is not None
         self.outlet = Outlet(self.transport, self, self.memory_bytes)
-
-    def outlet_progress(self) -> None:
-        self.told.append("progress")
-
-    def outlet_drained(self) -> None:
-        self.told.append("drained")
-
-    def readConnectionLost(self) -> None:
-        self.told.append("eof")
-
-    def writeConnectionLost(self) -> None:
-        self.told.append("half-closed")
 
     def connectionLost(self, reason: Any = None) -> None:
         self.lost = reason

@@ -12,18 +12,20 @@ import platform
 import socket
 import sys
 from collections import Counter
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any, Callable, Dict, List
 from unittest import SkipTest
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Port
 
 from tests.world.reactor import LoopReactor
 from tests.world.rig import RigCase
 from tests.world.secure import SecureCase
 from tests.world.sockets import KERNEL, kernel_pair
-from xproxy.net.accepting import _accept
+from xproxy.net.accepting import accept_plainly
+from xproxy.net.shortage import Shortage
 
 REQUEST = b"GET /index.html HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 256\r\n\r\n" + bytes(256)
@@ -171,15 +173,9 @@ class HotPathTests(RigCase):
         calls = Calls()
         with socket.create_server(("127.0.0.1", 0)) as listening:
             listening.setblocking(False)
-            port = SimpleNamespace(
-                socket=listening,
-                addressFamily=listening.family,
-                socketType=listening.type,
-                factory=self.rig.proxy.front,
-                reactor=self.rig.reactor,
-                disconnecting=False,
-                disconnected=False,
-            )
+            port: Any = Port(0, self.rig.proxy.front, reactor=self.rig.reactor)
+            port.socket, port.connected = listening, True
+            accept_plainly(port, Shortage(self.rig.reactor))
             self.connections(port, WARM_UP, lambda step: step())
             self.connections(port, REQUESTS, calls.count)
         self.assertLessEqual(calls.python / REQUESTS, MOST_PYTHON_CALLS_OF_A_CONNECTION)
@@ -193,7 +189,7 @@ class HotPathTests(RigCase):
         for _ in range(number):
             with socket.create_connection(port.socket.getsockname()) as client:
                 client.send(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
-                run(lambda: _accept(port))
+                run(port.doRead)
                 (connection,) = set(front.clients) - others
                 run(connection.transport.doRead)
                 self.service.socket.recv(65536)

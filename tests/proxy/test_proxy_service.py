@@ -14,6 +14,7 @@ from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.interfaces import ILeaseHolder
 from xproxy.log_file import LogFile
+from xproxy.proxy.clients.connection import LAST_REQUEST_S
 from xproxy.proxy.proxy_service import ProxyService, open_access_log
 from xproxy.startup import StartupError
 
@@ -97,8 +98,24 @@ class EndMixin:
         service = rig.slot()
         idle, used = rig.client(), rig.client(GET)
         rig.exchange(service, OK)
+        rig.pass_time(LAST_REQUEST_S)
         self.assertEqual(self.drain(rig), [None])
         self.assertEqual((idle.ended, used.ended), (True, True))
+
+    def test_who_has_just_come(self: Any) -> None:
+        """It may ask, once, soon."""
+        rig = self.make_rig()
+        service = rig.slot()
+        asks, silent = rig.client(), rig.client()
+        done = self.drain(rig)
+        rig.pass_time(LAST_REQUEST_S / 2)
+        asks.send(GET)
+        rig.settle()
+        rig.exchange(service, OK)
+        self.assertEqual([(status, fields[b"connection"]) for status, fields, _ in responses(asks.take())], [(200, b"close")])
+        self.assertEqual((asks.ended, silent.ended, done), (True, False, []))
+        rig.pass_time(LAST_REQUEST_S)
+        self.assertEqual((silent.ended, done), (True, [None]))
 
     def test_what_runs_is_finished(self: Any) -> None:
         """Exchanges, who waits in line, who is sending a request: each gets its answer, and then its connection ends."""
@@ -217,3 +234,17 @@ class KernelEndTests(EndMixin, RigCase):
     """Over real socket pairs."""
 
     kind = KERNEL
+
+    def test_who_has_just_asked(self) -> None:
+        """Its request is in the socket, and not read yet: it is answered, on a connection that was used before."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(GET)
+        rig.exchange(service, OK)
+        client.take()
+        rig.pass_time(10.0)
+        client.send(GET)
+        done = self.drain(rig)
+        rig.exchange(service, OK)
+        self.assertEqual([(status, fields[b"connection"]) for status, fields, _ in responses(client.take())], [(200, b"close")])
+        self.assertEqual((client.ended, done), (True, [None]))

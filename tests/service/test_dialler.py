@@ -14,7 +14,8 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from xproxy.service.dialler import (
+from xproxy.service.dialler import Dialler
+from xproxy.slots.dialling import (
     DIALS_AT_ONCE,
     MAX_DELAY_S,
     MAX_REASONS,
@@ -22,11 +23,9 @@ from xproxy.service.dialler import (
     RECENT_S,
     RECENTLY_SETTLED_S,
     SETTLED_S,
-    Dialler,
-    bounded_delay,
     jittered_backoff,
 )
-from xproxy.service.refusal import SlotRefused
+from xproxy.slots.unasked import SlotRefused
 
 DONE = Failure(ConnectionDone())
 
@@ -71,7 +70,7 @@ class DialTests(TestCase):
         field.dialler.start()
         self.assertEqual(len(field.pending), DIALS_AT_ONCE)
         field.answer()
-        self.assertEqual((field.dialler.parked, len(field.attempts)), (1000, 1000))
+        self.assertEqual((field.dialler.plan.parked, len(field.attempts)), (1000, 1000))
         self.assertEqual(field.clock.getDelayedCalls(), [])
 
     def test_never_more_at_once(self) -> None:
@@ -88,13 +87,13 @@ class DialTests(TestCase):
         field.lose(worked=True)
         self.assertEqual(len(field.pending), 1)
         field.answer()
-        self.assertEqual(field.dialler.parked, 2)
+        self.assertEqual(field.dialler.plan.parked, 2)
 
     def test_stopping_cancels(self) -> None:
         field = Field(3)
         field.dialler.start()
         field.dialler.stop()
-        self.assertEqual((field.cancelled, field.dialler.dialling), (3, 0))
+        self.assertEqual((field.cancelled, field.dialler.plan.dialling), (3, 0))
         self.assertEqual(field.clock.getDelayedCalls(), [])
 
     def test_nothing_after_stopping(self) -> None:
@@ -128,7 +127,7 @@ class DialTests(TestCase):
 
         dialler = Dialler(clock, connect, 5000, lambda attempt: 1.0, "there")
         dialler.start()
-        self.assertEqual(dialler.parked, 5000)
+        self.assertEqual(dialler.plan.parked, 5000)
 
 
 class BackoffTests(TestCase):
@@ -154,7 +153,7 @@ class BackoffTests(TestCase):
         field.dialler.start()
         for dial in list(field.pending):
             dial.errback(ConnectionRefusedError())
-        self.assertEqual(field.dialler.failures, 1)
+        self.assertEqual(field.dialler.plan.failures, 1)
         self.assertEqual(len(field.attempts), DIALS_AT_ONCE)
 
     def test_back_again(self) -> None:
@@ -166,10 +165,10 @@ class BackoffTests(TestCase):
         field.clock.advance(2)
         self.assertEqual(len(field.pending), 1)
         field.answer()
-        self.assertEqual((field.dialler.parked, field.pending), (1, []))
+        self.assertEqual((field.dialler.plan.parked, field.pending), (1, []))
         field.clock.advance(SETTLED_S)
         field.answer()
-        self.assertEqual((field.dialler.parked, field.dialler.failures), (100, 0))
+        self.assertEqual((field.dialler.plan.parked, field.dialler.plan.failures), (100, 0))
         self.assertEqual(field.clock.getDelayedCalls(), [])
 
     def test_refused_at_once(self) -> None:
@@ -194,7 +193,7 @@ class BackoffTests(TestCase):
         field.clock.advance(RECENTLY_SETTLED_S / 2)
         field.lose(worked=False)
         field.clock.advance(SETTLED_S)
-        self.assertEqual((field.dialler.failures, field.dialler.parked, field.pending), (2, 0, []))
+        self.assertEqual((field.dialler.plan.failures, field.dialler.plan.parked, field.pending), (2, 0, []))
 
     def test_those_that_work_do_not_wait_for_those_that_do_not(self) -> None:
         """The acceptor takes three of four: each of the three is dialled again at once."""
@@ -207,7 +206,7 @@ class BackoffTests(TestCase):
             field.lose(worked=True)
             self.assertEqual(len(field.pending), 1)
             field.answer()
-        self.assertEqual((field.dialler.parked, field.dialler.failures), (3, 1))
+        self.assertEqual((field.dialler.plan.parked, field.dialler.plan.failures), (3, 1))
 
     def test_the_acceptor_dies_after_long_work(self) -> None:
         """All its slots had worked, none is hammered for that."""
@@ -223,7 +222,7 @@ class BackoffTests(TestCase):
         field.answer()
         field.clock.advance(SETTLED_S)
         field.answer()
-        self.assertEqual(field.dialler.parked, 1000)
+        self.assertEqual(field.dialler.plan.parked, 1000)
 
     def test_the_acceptor_dies_at_once(self) -> None:
         """The same, but attempts take a while to fail: at most one round of them."""
@@ -246,7 +245,7 @@ class BackoffTests(TestCase):
         field.lose(worked=False)
         field.dialler.slot_parked()
         field.clock.advance(2)
-        self.assertEqual((field.dialler.failures, field.pending), (0, []))
+        self.assertEqual((field.dialler.plan.failures, field.pending), (0, []))
 
     def test_connect_raises(self) -> None:
         clock = Clock()
@@ -256,7 +255,7 @@ class BackoffTests(TestCase):
 
         dialler = Dialler(clock, connect, 3, lambda attempt: 1.0, "there")
         dialler.start()
-        self.assertEqual(dialler.failures, 1)
+        self.assertEqual(dialler.plan.failures, 1)
         dialler.stop()
         self.assertEqual(clock.getDelayedCalls(), [])
 
@@ -284,7 +283,7 @@ class RestartTests(TestCase):
         field.answer()
         field.clock.advance(RECENTLY_SETTLED_S)
         field.answer()
-        self.assertEqual((field.dialler.parked, field.dialler.failures), (100, 0))
+        self.assertEqual((field.dialler.plan.parked, field.dialler.plan.failures), (100, 0))
 
     def test_not_for_ever(self) -> None:
         field = self.field
@@ -347,28 +346,6 @@ class ReasonTests(TestCase):
         self.assertEqual(len(self.warned()), MAX_REASONS)
 
 
-class PolicyTests(TestCase):
-    """How long to wait."""
-
-    def test_grows_to_a_bound(self) -> None:
-        highest = jittered_backoff(lambda: 1.0)
-        delays = [highest(attempt) for attempt in range(1, 200)]
-        self.assertEqual(delays[0], 0.5)
-        self.assertEqual(delays, sorted(delays))
-        self.assertEqual(delays[-1], MAX_DELAY_S)
-
-    def test_bounded_for_who_was_there(self) -> None:
-        self.assertEqual(bounded_delay(30.0, RECENT_S - 1), RECENT_DELAY_S)
-        self.assertEqual(bounded_delay(0.1, RECENT_S - 1), 0.1)
-        self.assertEqual(bounded_delay(30.0, RECENT_S), 30.0)
-
-    @settings(max_examples=50, deadline=None, derandomize=True)
-    @given(st.integers(1, 500), st.floats(0, 1, exclude_max=True))
-    def test_jitter_takes_up_to_half(self, attempt: int, random: float) -> None:
-        most = jittered_backoff(lambda: 1.0)(attempt)
-        self.assertTrue(most / 2 <= jittered_backoff(lambda: random)(attempt) <= most)
-
-
 class AnythingTests(TestCase):
     """What Hypothesis finds."""
 
@@ -387,17 +364,17 @@ class AnythingTests(TestCase):
         for event in events:
             self.happen(field, event)
             dialler = field.dialler
-            self.assertLessEqual(dialler.parked + dialler.dialling, count)
-            self.assertLessEqual(dialler.dialling, DIALS_AT_ONCE)
-            self.assertEqual(dialler.dialling, len(field.pending))
+            self.assertLessEqual(dialler.plan.parked + dialler.plan.dialling, count)
+            self.assertLessEqual(dialler.plan.dialling, DIALS_AT_ONCE)
+            self.assertEqual(dialler.plan.dialling, len(field.pending))
             self.assertLessEqual(len(field.clock.getDelayedCalls()), 2)
         field.dialler.start()
         for _ in range(4):
             field.answer()
             field.clock.advance(MAX_DELAY_S)
         field.answer()
-        self.assertEqual((field.dialler.parked, field.pending), (count, []))
-        self.assertEqual((field.dialler.failures, field.clock.getDelayedCalls()), (0, []))
+        self.assertEqual((field.dialler.plan.parked, field.pending), (count, []))
+        self.assertEqual((field.dialler.plan.failures, field.clock.getDelayedCalls()), (0, []))
 
     def happen(self, field: Field, event: Any) -> None:
         if isinstance(event, float):
@@ -407,7 +384,7 @@ class AnythingTests(TestCase):
             field.pending.pop(0).callback(object())
         elif event == "refuse" and field.pending:
             field.pending.pop(0).errback(ConnectionRefusedError())
-        elif event in ("worked", "failed") and field.dialler.parked:
+        elif event in ("worked", "failed") and field.dialler.plan.parked:
             field.lose(worked=event == "worked")
         elif event == "stop":
             field.dialler.stop()

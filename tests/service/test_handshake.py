@@ -21,10 +21,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.doubles.certificates import DAY, Authority, Issued
 from tests.doubles.dialling import Recorder, Recorders
-from tests.doubles.parking import Waiting
+from tests.doubles.waiting import Waiting
 from xproxy.service import handshake, linger
-from xproxy.service.dialler import INITIAL_DELAY_S, RECENTLY_SETTLED_S
 from xproxy.service.handshake import EndedByTLS, HandshakeFailed, why_lost
+from xproxy.slots.dialling import INITIAL_DELAY_S, RECENTLY_SETTLED_S
 
 reactor: Any = _reactor
 
@@ -109,7 +109,7 @@ class DiallingTests(TestCase):
         """One line with the reason; several attempts fail in the meantime, and none comes at once after the first."""
         slots = await self.dial(port)
         began = reactor.seconds()
-        await self.happened.until(lambda: slots._dialler.failures >= 2)
+        await self.happened.until(lambda: slots._dialler.plan.failures >= 2)
         self.assertGreater(reactor.seconds() - began, INITIAL_DELAY_S / 2)
         (warning,) = self.warnings()
         self.assertIn(words, warning["why"])
@@ -145,7 +145,7 @@ class DiallingTests(TestCase):
         self.patch(handshake, "HANDSHAKE_TIMEOUT_S", 4 * RECENTLY_SETTLED_S)
         port = await self.listen(None)
         slots = await self.dial(port, 1)
-        await self.happened.until(lambda: slots._dialler.failures >= 2)
+        await self.happened.until(lambda: slots._dialler.plan.failures >= 2)
         (warning,) = self.warnings()
         self.assertIn("no TLS handshake", warning["why"])
 

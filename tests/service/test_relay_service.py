@@ -8,9 +8,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.doubles.dialling import GET, MemoryAcceptor
 from tests.doubles.relaying import OK, RelayTestCase
-from xproxy.service.dialler import RECENT_DELAY_S, RECENT_S
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.relay_service import RelayService
+from xproxy.slots.dialling import RECENT_DELAY_S, RECENT_S
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 

@@ -222,6 +222,7 @@ class RealTests(ProgramTestCase):
         head, body = await slot.request(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertEqual((head.status, len(body)), (200, 3_000_000))
         slots_left = await parking.filled(3)
+        self.assertEqual(len(parking.slots), 3, "an HTTP/1.0 server costs no slot")
         await server.terminate()
         for head, _ in await gatherResults([slots_left[0].request(GET), *(slot.response() for slot in slots_left[1:])]):
             self.assertEqual((head.status, head.slot_closing), (503, True))

@@ -105,7 +105,7 @@ def at(url: str) -> TCP4ClientEndpoint:
 
 def where(output: str, what: str) -> str:
     """What a command said after ``what``, on standard output or in its log."""
-    found = re.search(rf"\b{what}(?: at)?\s+(\S+)$", output, re.MULTILINE)
+    found = re.search(rf"(?:^|\s){what}(?: at)?\s+(\S+:\S+)$", output, re.MULTILINE)
     assert found is not None, output
     return found.group(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from cryptography import x509
@@ -105,6 +106,22 @@ class ChoiceTests(StoreCase):
         shown = [subject(self.shown(store, name)) for name in names]
         self.assertEqual(shown, ["CN=one.example", "CN=other.example", "CN=one.example", "CN=one.example"])
 
+    def test_other_files(self) -> None:
+        """They take the place of the first ones when they are installed, and not before; what can't be read changes nothing."""
+        one = self.authority.issue("one.example").write(self.directory, "one")
+        other = self.authority.issue("other.example").write(self.directory, "other")
+        store = self.make(one)
+        install = store.prepare([other], POLICY)
+        self.assertEqual(subject(self.shown(store, None)), "CN=one.example")
+        install()
+        self.assertEqual(subject(self.shown(store, None)), "CN=other.example")
+        self.assertEqual([pair.label for pair in store.pairs], ["other.example"])
+        self.assertTrue(store.reload())
+        self.assertEqual(subject(self.shown(store, None)), "CN=other.example")
+        os.unlink(one.chain)
+        self.assertRaises(StartupError, store.prepare, [one], POLICY)
+        self.assertEqual(subject(self.shown(store, None)), "CN=other.example")
+
     def test_interface(self) -> None:
         store = self.make(self.authority.issue().write(self.directory))
         self.assertTrue(verifyObject(IOpenSSLServerConnectionCreator, store))
@@ -130,9 +147,10 @@ class StartTests(StoreCase):
         self.assertEqual(str(error), "https needs a certificate: [[proxy.certificates]], or --self-signed to try it out")
 
     def test_a_bad_one(self) -> None:
-        files = self.authority.issue(valid=(-9 * DAY, -DAY)).write(self.directory)
+        files = self.authority.issue().write(self.directory)
+        Path(files.chain).write_bytes(b"nothing")
         error = self.assertRaises(StartupError, self.make, files)
-        self.assertIn("one.pem: expired on", str(error))
+        self.assertIn("one.pem: holds no certificate", str(error))
 
     def test_a_bad_client_ca(self) -> None:
         files = self.authority.issue().write(self.directory)
@@ -282,6 +300,33 @@ class TimeTests(StoreCase):
         self.now += DAY
         self.poll()
         self.assertEqual(len(self.said()), 1)
+
+    def test_expired_from_the_start(self) -> None:
+        """It is shown, and said; the others are renewed by a reload all the same."""
+        old = self.authority.issue("old.example", valid=(-9 * DAY, -DAY)).write(self.directory, "old")
+        new = self.authority.issue("new.example").write(self.directory, "new")
+        store = self.make(old, new)
+        store.poll()
+        self.assertEqual(self.said(), [f"certificate old.pem (old.example) has expired on {NOW - DAY:%Y-%m-%d %H:%M} UTC"])
+        self.assertEqual(subject(self.shown(store, b"old.example")), "CN=old.example")
+        self.authority.issue("new.example", valid=(-DAY, 200 * DAY)).write(self.directory, "new")
+        self.assertTrue(store.reload())
+        self.assertEqual(store.pairs[1].not_after, NOW + 200 * DAY)
+
+    def test_not_valid_yet(self) -> None:
+        files = self.authority.issue(valid=(DAY, 90 * DAY)).write(self.directory)
+        store = self.make(files)
+        store.poll()
+        self.assertEqual(self.said(), [f"certificate one.pem (example.com) is not valid before {NOW + DAY:%Y-%m-%d %H:%M} UTC"])
+
+    def test_a_valid_one_beside_it(self) -> None:
+        """Of two for one name the valid one is shown, whatever their order."""
+        old = self.authority.issue(valid=(-9 * DAY, -DAY)).write(self.directory, "old")
+        new = self.authority.issue().write(self.directory, "new")
+        store = self.make(old, new)
+        self.assertGreater(
+            self.shown(store, b"example.com").get_peer_certificate().get_notAfter()[:8], b"%d" % int(f"{NOW:%Y%m%d}")
+        )
 
     def test_after_the_end(self) -> None:
         self.start(self.authority.issue().write(self.directory))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any, List, Optional, Sequence, cast
+from unittest import SkipTest
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
@@ -137,6 +138,21 @@ class HandshakeCase(SynchronousTestCase):
 
 class HandshakeTests(HandshakeCase):
     """What two ends agree on."""
+
+    def test_groups(self) -> None:
+        """Those of the intermediate profile, and no other."""
+        say: Any = getattr(SSL._lib, "SSL_CTX_set1_curves_list", None)  # type: ignore[attr-defined]
+        if say is None:
+            raise SkipTest("this cryptography can't say which groups there are")
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            for groups, good in ((b"X25519", True), (b"P-256", True), (b"P-384", True), (b"P-521", False), (b"X448", False)):
+                client = self.client(highest=version)
+                self.assertEqual(say(client._context, groups), 1)
+                server = TLSPolicy().context([self.elliptic, self.rsa])
+                if good:
+                    self.agree(server, client)
+                else:
+                    self.assertIn(self.reason(server, client), ("no suitable key share", "no shared cipher", "no shared group"))
 
     def test_versions(self) -> None:
         server = TLSPolicy().context([self.elliptic])

@@ -10,12 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
+from tests.doubles.outlet_owner import RecordingOwner
 from tests.world.reactor import LoopReactor
 from tests.world.secure import client_context, server_pair
 from tests.world.sockets import CAPACITY, kernel_pair
@@ -26,31 +24,18 @@ from xproxy.tls.secure_socket import MAX_READ_BYTES, RECORD_BYTES, SecureInlet, 
 SOMEWHERE = IPv4Address("TCP", "192.0.2.1", 1)
 
 
-@implementer(IHalfCloseableProtocol)
-class Owner(Protocol):
+class Owner(RecordingOwner):
     """What is at the near end; remembers what it is told."""
 
     outlet: SecureOutlet
 
     def __init__(self) -> None:
+        super().__init__()
         self.received: List[bytes] = []
-        self.told: List[str] = []
         self.lost = False
 
     def dataReceived(self, data: bytes) -> None:
         self.received.append(data)
-
-    def outlet_progress(self) -> None:
-        self.told.append("progress")
-
-    def outlet_drained(self) -> None:
-        self.told.append("drained")
-
-    def readConnectionLost(self) -> None:
-        self.told.append("eof")
-
-    def writeConnectionLost(self) -> None:
-        self.told.append("half-closed")
 
     def connectionLost(self, reason: Any = None) -> None:
         self.lost = True

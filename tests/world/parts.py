@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-import attr
 from twisted.application.service import Service
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IListeningPort
@@ -48,8 +47,8 @@ class AcceptorPart:
         self.process = process
         self.service = AcceptorService(process, config, process.seconds)
         if handoff:
-            factory = HandoffFactory(self.service.acceptor, process, process.seconds)
-            server = MemoryHandoffServer(process, attr.evolve(config.acceptor, handoff=handoff), factory)
+            factory = HandoffFactory(self.service.acceptor, config.pools, process, process.seconds)
+            server = MemoryHandoffServer(process, handoff, factory)
             server.setServiceParent(self.service)
             self.service._handoff.append(server)
         self.service.privilegedStartService()
@@ -61,8 +60,8 @@ class AcceptorPart:
 
     def counts(self, pool: str = cfg.DEFAULT_POOL) -> Dict[str, int]:
         """How many slots it has, and where."""
-        book = self.service.acceptor.books[pool]
-        return {"slots": book.registered, "idle": book.idle, "leased": book.leased}
+        census = self.census(pool)
+        return {name: census[name] for name in ("slots", "idle", "leased")}
 
 
 class ProxyPart:
@@ -114,6 +113,7 @@ class Answers(Resource):
     :ivar takes_s: how long it thinks of an answer.
     :ivar holding: whether it answers only when it is told to.
     :ivar held: the requests that it has not answered then.
+    :ivar asked: the paths of all requests, in order.
     :ivar running: how many it runs.
     :ivar most: how many it ever ran at once.
     """
@@ -127,10 +127,12 @@ class Answers(Resource):
         self._later = later
         self.holding = False
         self.held: List[Request] = []
+        self.asked: List[str] = []
         self.running = self.most = self.answered = 0
 
     def render(self, request: Request) -> Any:
         """Answer, now or later."""
+        self.asked.append(request.path.decode())
         self.running += 1
         self.most = max(self.most, self.running)
         gone = request.notifyFinish()

@@ -17,6 +17,12 @@ from tests.world.rig import responses
 
 SEEDS = range(5)
 
+SERVICE_TIME_S = 0.01
+"""As long as ``ASK_INTERVAL_S``, the time by which a request may overtake: so that this is no more than a few places."""
+
+MAX_PLACES = 8
+"""By how many places a request may be overtaken here, two for each slot; 18 where each proxy serves its own first."""
+
 
 def answers(client: Peer) -> List[Any]:
     """Status and content of what a client was answered, as far as it is whole."""
@@ -129,6 +135,29 @@ class LeaseTests(StageCase):
             self.assertEqual(self.answered(stage, client), (200, f"service0 /{number}"))
         self.assertLessEqual(stage.services[0].application.most, 4)
         self.agree(stage, 4)
+
+    @staged(slots=4)
+    def test_order_of_arrival(self, stage: Stage) -> None:
+        """A slot that is free goes to whoever has waited longest, whichever proxy that is at, and whoever had the slot."""
+        application = stage.services[0].application
+        application.takes_s = lambda: SERVICE_TIME_S
+        clients = []
+        for number in range(40):
+            clients.append(stage.proxies[number % 2].ask(f"/{number}"))
+            stage.world.pass_time(0.0005 if number % 4 else 0.002)
+        for client in clients:
+            self.assertEqual(self.answered(stage, client)[0], 200)
+        served = [int(path[1:]) for path in application.asked]
+        self.assertEqual(sorted(served), list(range(40)))
+        self.assertLessEqual(max(place - number for place, number in enumerate(served)), MAX_PLACES, served)
+
+    @staged(slots=1)
+    def test_kept(self, stage: Stage) -> None:
+        """A proxy that has a slot uses it again without asking: the acceptor lends it once."""
+        for number in range(5):
+            self.assertEqual(self.answered(stage, stage.proxies[0].ask(f"/{number}"))[0], 200)
+            self.assertEqual(len(stage.proxies[0].pool.slots), 1)
+        self.assertEqual(stage.proxies[0].pool.asking._seen, 1)
 
     @staged(slots=2)
     def test_a_proxy_that_stops(self, stage: Stage) -> None:

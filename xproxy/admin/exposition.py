@@ -64,7 +64,7 @@ def exposition(picture: Picture) -> bytes:
 def _slots(census: Mapping[str, Mapping[str, Any]]) -> Metric:
     family = GaugeMetricFamily("xproxy_slots", "Registered slots.", labels=["pool", "state"])
     for name, pool in sorted(census.items()):
-        for state in ("idle", "leased"):
+        for state in ("idle", "leased", "shared"):
             family.add_metric([name, state], pool.get(state, 0))
     return family
 
@@ -108,6 +108,10 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
     yield _by_label(opened, counts.connections_total)
     refused = CounterMetricFamily("xproxy_connections_refused", "Connections closed at once.", labels=["reason"])
     yield _by_label(refused, counts.refused)
+    failures = CounterMetricFamily("xproxy_accept_failures", "Connections that could not be accepted.", labels=["reason"])
+    yield _by_label(failures, counts.accept_failures)
+    bad = CounterMetricFamily("xproxy_bad_requests", "Requests refused for what they are.", labels=["reason"])
+    yield _by_label(bad, counts.bad_requests)
     timeouts = CounterMetricFamily("xproxy_client_timeouts", "Clients that were too slow, by timeout.", labels=["timeout"])
     yield _by_label(timeouts, counts.timeouts)
     if counts.handshakes:

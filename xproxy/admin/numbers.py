@@ -7,6 +7,7 @@ an acceptor alone knows little of requests, a proxy whose acceptor does not answ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any, Optional
 
 import attr
@@ -18,13 +19,13 @@ from ..metrics import ProxyCounts
 CENSUS_TIMEOUT_S = 2.0
 """An acceptor that has not answered by then is shown as unknown: Prometheus scrapes give up after 10 s by default."""
 
-SLOT_NUMBERS = ("slots", "idle", "leased", "waiting")
+SLOT_NUMBERS = ("slots", "idle", "leased", "shared", "waiting")
 """What the acceptor knows of a pool; the same, but for ``waiting``, of each service."""
 
 REQUEST_NUMBERS = ("in_flight", "most_in_flight", "queue_length", "served")
 """What the proxy knows of a pool; the same, but for ``queue_length``, of each service."""
 
-_SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased")
+_SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased", "shared")
 _SERVICE_REQUEST_NUMBERS = ("in_flight", "most_in_flight", "served")
 
 Census = Mapping[str, Mapping[str, Any]]
@@ -83,6 +84,7 @@ class Picture:
             "ready": self.ready,
             "acceptor": self.census is not None,
             "connections": None if self.counts is None else dict(self.counts.connections),
+            "certificates": [_certificate(*certificate) for certificate in self.certificates],
             "pools": {name: self.pool(name) for name in self.pool_names()},
         }
 
@@ -95,7 +97,8 @@ class Picture:
         names = sorted({*(registered or {}), *(answered or {})})
         numbers = {**_numbers(SLOT_NUMBERS, slots), **_numbers(REQUEST_NUMBERS, requests)}
         if requests is None and slots is not None:
-            numbers["in_flight"] = slots.get("in_flight")  # An acceptor alone sees that on the boards of its proxies.
+            # An acceptor alone sees that on the boards of its proxies; what happens on a shared slot nobody sees.
+            numbers["in_flight"] = None if slots.get("shared") else slots.get("in_flight")
         return {
             **numbers,
             "services": [
@@ -109,6 +112,11 @@ class Picture:
                 for service in names
             ],
         }
+
+
+def _certificate(name: str, kind: str, seconds: float) -> dict[str, Any]:
+    expires = datetime.fromtimestamp(seconds, timezone.utc)
+    return {"name": name, "kind": kind, "expires": expires.isoformat(), "expired": expires < datetime.now(timezone.utc)}
 
 
 async def take(sources: Sources) -> Picture:

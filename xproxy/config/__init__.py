@@ -5,7 +5,7 @@
 """
 
 from .errors import ConfigError, Mistake, Unfit
-from .networks import EVERYWHERE, LOOPBACK, Network, Networks, networks
+from .networks import EVERYWHERE, LOOPBACK, Network, Networks, Trusted, UnixPeers, networks
 from .overrides import Overrides
 from .reading import from_toml, load
 from .rules import Role
@@ -47,7 +47,9 @@ __all__ = [
     "Role",
     "RouteConfig",
     "TimeoutsConfig",
+    "Trusted",
     "Unfit",
+    "UnixPeers",
     "from_toml",
     "load",
     "networks",

@@ -45,8 +45,8 @@ def forwarding_block(
 ) -> bytes:
     """The part of the outgoing header block that is the same for all requests with these fields on this connection.
 
-    An offer to switch protocols goes on with every request of HTTP/1.1, with a body too (RFC 9110 section 7.8), and so does
-    ``TE: trailers`` (section 10.1.4), since trailers are passed on to whoever can take them.
+    ``TE: trailers`` goes on (RFC 9110 section 10.1.4), since trailers are passed on to clients that can take them. Not beside
+    an offer to switch protocols, which needs Connection for itself: some servers look at one line of it.
 
     :param peer: the client's address, without a port; IPv6 without brackets; empty when it has none (UNIX).
     :param scheme: ``http`` or ``https``, as the client came.
@@ -82,17 +82,8 @@ def forwarding_block(
         if subject:
             lines.append(marks.subject_field + b": " + subject)
     via = b"Via: %b %b\r\n" % (version or b"1.%d" % minor, marks.via) if marks.via else b""
-    if minor and (fields.upgrade or fields.takes_trailers):
-        via += _connection_options(fields)
-    return b"\r\n".join(lines) + b"\r\n" + passed_on + via
-
-
-def _connection_options(fields: Fields) -> bytes:
-    """What a client offers and accepts that holds for the service too, with the Connection that names it."""
-    lines = b"Connection: %b\r\n" % b", ".join([b"Upgrade"] * (fields.upgrade != b"") + [b"TE"] * fields.takes_trailers)
-    if fields.upgrade:
-        lines += b"Upgrade: %b\r\n" % fields.upgrade
-    return lines + b"TE: trailers\r\n" if fields.takes_trailers else lines
+    te = b"Connection: TE\r\nTE: trailers\r\n" if fields.takes_trailers and minor and not fields.upgrade else b""
+    return b"\r\n".join(lines) + b"\r\n" + passed_on + via + te
 
 
 def without_field(lines: bytes, name: bytes) -> bytes:
@@ -132,12 +123,14 @@ def request_head(
     length: int = -1,
     chunked: bool = False,
     request_id: bytes = b"",
+    upgrade: bytes = b"",
 ) -> bytes:
     """The finished head for the service.
 
     :param block: from ``forwarding_block``.
     :param length: of the body; -1: there is no body, or a chunked one.
     :param request_id: empty: none is added.
+    :param upgrade: the protocols that the service is offered to switch to; empty: none.
     """
     head = method + b" " + path + b" HTTP/1.1\r\n" + block
     if chunked:
@@ -146,6 +139,8 @@ def request_head(
         head += b"Content-Length: %d\r\n" % length
     if request_id:
         head += b"X-Request-ID: " + request_id + b"\r\n"
+    if upgrade:
+        head += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
     return head + b"\r\n"
 
 

@@ -28,6 +28,18 @@ def passable(value: bytes) -> bytes:
     return b", ".join(item for item in kept if item and item.lower().partition(b"/")[0] not in CARRIERS)
 
 
+def offer_with(offer: bytes, start: bytes) -> bytes:
+    """What is offered of ``offer`` with a request whose body has a Content-Length and begins with ``start``: all or nothing.
+
+    Some servers take what follows the head of such a request for the next protocol, and, when they do not switch, for the next
+    request (llhttp where it is used as httptools does). So the body must not begin as a request could (RFC 9112 section 2.2):
+    with a token, or with what may be skipped before one. JSON, as of ``docker exec``, does not; chunks don't either.
+
+    :param start: empty: not known.
+    """
+    return offer if start and is_token(start[:1]) is None and start[:1] not in b"\r\n\t " else b""
+
+
 def check_switch(upgrade: bytes, offered: bytes) -> None:
     """Check a 101: every protocol in it has to be one that the client has offered (RFC 9110 section 7.8).
 

@@ -65,7 +65,10 @@ class SystemDescriptors:
 
     def pair(self) -> Tuple[socket.socket, socket.socket]:
         """See IDescriptors."""
-        return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        ends = socket.socketpair()
+        for end in ends:
+            end.setblocking(False)
+        return ends
 
     def connected(self, descriptor: int) -> socket.AddressFamily:
         """See IDescriptors."""
@@ -137,6 +140,16 @@ def has_left(transport: Any) -> bool:
             return True
         return bool(transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     except (AttributeError, OSError, ValueError):  # A transport without a socket of its own, or any more.
+        return False
+
+
+def is_readable(transport: Any) -> bool:
+    """Whether something that was not read yet has come, its end included."""
+    try:
+        poll = select.poll()
+        poll.register(transport.fileno(), select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # As above.
         return False
 
 

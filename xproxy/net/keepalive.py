@@ -1,4 +1,4 @@
-"""How long a vanished host goes unnoticed: the socket options of a slot.
+"""How long a vanished host goes unnoticed: the socket options of slots and of clients.
 
 "No health checks" still needs liveness. A process that dies closes its sockets and is seen at once; a host that loses its power
 or its network says nothing, and TCP has to ask. The options belong to the socket, so they hold for every copy of the
@@ -23,21 +23,22 @@ USER_TIMEOUT_S = KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES
 "When TCP sockets refuse to die" (Cloudflare, 2019) gives this sum. Below a minute either way."""
 
 
-def watch_peer(slot: socket.socket) -> None:
-    """Set the options on a TCP socket; any other family needs none of them.
+def watch_peer(sock: socket.socket, user_timeout_s: float = USER_TIMEOUT_S) -> None:
+    """Set the options on a TCP socket; any other family needs none of them. What a listening socket accepts has its options.
 
+    :param user_timeout_s: a peer whose window stays shut for so long is cut off too, though it answers (tcp(7)).
     :raises OSError: the socket is no good any more.
     """
-    if slot.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    slot.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    slot.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
         ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
         ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-        ("TCP_USER_TIMEOUT", USER_TIMEOUT_S * 1000),
+        ("TCP_USER_TIMEOUT", round(user_timeout_s * 1000)),
     ):
         option = getattr(socket, name, None)  # Linux has them all; others, and some builds of PyPy, not.
         if option is not None:
-            slot.setsockopt(socket.IPPROTO_TCP, option, value)
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

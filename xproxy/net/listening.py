@@ -17,11 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..startup import StartupError, failure_reason, os_reason
-
-BACKLOG = 4096
-"""Connections that the kernel keeps for us until we accept them, where a description says nothing else: Linux's own bound
-(net.core.somaxconn since 5.4). With Twisted's 50, a thousand slots that dial at once lose their SYNs, which come again after a
-second; or, with SYN cookies, are connected for their service and unknown to us."""
+from .accepting import BACKLOG, accept
+from .shortage import Shortage
 
 _TAKES_BACKLOG = ("tcp", "tcp6", "ssl", "unix")
 
@@ -75,6 +72,8 @@ class ListenService(Service):
     :param description: the endpoint, as twistd's users write it.
     :param factory: what is listening; its connections are its own to close.
     :param check: asked about the port when it listens and before anybody is accepted; may raise StartupError.
+    :param accept: makes the port accept; see ``accepting``.
+    :param shortage: what happens when there is nothing to accept with; those that listen together may share one.
     :param failed_late: told the error when an endpoint that takes its time (none of Twisted's own does) fails after the start.
     :raises StartupError: from the constructor for a bad description, from ``privilegedStartService`` when it can't listen.
     """
@@ -88,6 +87,8 @@ class ListenService(Service):
         factory: IProtocolFactory,
         check: Optional[Callable[[IListeningPort], None]] = None,
         failed_late: Optional[Callable[[StartupError], None]] = None,
+        accept: Callable[[IListeningPort, Shortage], None] = accept,
+        shortage: Optional[Shortage] = None,
     ) -> None:
         self.description = description
         self.port: Optional[IListeningPort] = None
@@ -95,6 +96,8 @@ class ListenService(Service):
         self._factory = factory
         self._check = check
         self._failed_late = failed_late
+        self._accept = accept
+        self._shortage = shortage or Shortage(reactor)
         self._listening: Optional[Deferred[None]] = None
         self._closing: Deferred[None] = succeed(None)
         self._starting = False
@@ -119,6 +122,7 @@ class ListenService(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self.port = port
+        self._accept(port, self._shortage)
         if self._check is not None:
             try:
                 self._check(port)
@@ -139,7 +143,7 @@ class ListenService(Service):
             self._failed_late(error)
 
     def stopService(self) -> Deferred[None]:
-        """Listen no longer; fires when the port is closed."""
+        """Listen no longer; fires when the port is closed, and those that the kernel has accepted for it are here."""
         super().stopService()
         listening, self._listening = self._listening, None
         if listening is not None:

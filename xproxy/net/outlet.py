@@ -18,6 +18,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
+from .space import Space
 from .spool import SEND_BYTES, Backlog, Spool
 
 
@@ -53,6 +54,7 @@ class Outlet:
 
     :param transport: the connection's transport; this is its only writer.
     :param memory_bytes: what may wait in memory; the rest waits in a file.
+    :param space: which is asked for that file, for ``client``.
     """
 
     __slots__ = (
@@ -69,10 +71,12 @@ class Outlet:
         "__weakref__",
     )
 
-    def __init__(self, transport: Any, owner: OutletOwner, memory_bytes: int) -> None:
+    def __init__(
+        self, transport: Any, owner: OutletOwner, memory_bytes: int, space: Optional[Space] = None, client: str = ""
+    ) -> None:
         self._transport = transport
         self._owner = owner
-        self._backlog = Backlog(memory_bytes)
+        self._backlog = Backlog(memory_bytes, space, client)
         self._body: Optional[Spool] = None
         self._registering = False
         self._ending = False
@@ -86,6 +90,10 @@ class Outlet:
     def waiting(self) -> int:
         """Bytes that wait here, beyond the one piece that the transport has."""
         return self._backlog.unread
+
+    def exceeds(self, most_bytes: int) -> bool:
+        """Whether more waits here than ``most_bytes``, or than there is room for in files."""
+        return self._backlog.exceeds(most_bytes)
 
     @property
     def kept(self) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-from typing import Optional
+from typing import Any, Optional
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 
 
@@ -20,15 +19,13 @@ def peer_host(address: Optional[IAddress]) -> str:
     return host[7:] if host.startswith("::ffff:") and "." in host else host.partition("%")[0]
 
 
-def peer_user(connection: socket.socket) -> int:
-    """The user (uid) of the process that connected to a UNIX socket, as it was then (unix(7), SO_PEERCRED); -1 where the kernel
-    does not say.
+UNIX_PEER = "unix:"
+"""What a client on a UNIX socket is called, who has no address."""
+
+
+def client_host(address: Any) -> str:
+    """``peer_host`` of a client; UNIX_PEER where it came over a UNIX socket, and not through somebody who does not know.
+
+    :param address: an IAddress, or None.
     """
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return -1
-    try:
-        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
-    except OSError:
-        return -1
-    return int(user)
+    return UNIX_PEER if isinstance(address, UNIXAddress) and address.name is not None else peer_host(address)

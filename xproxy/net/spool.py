@@ -10,6 +10,7 @@ import tempfile
 from typing import IO, List, Optional, Union
 
 from .blocks import BLOCK_BYTES, Blocks
+from .space import Space, SpaceFull
 
 READ_BYTES = 128 * 1024
 """How much is taken from a file at a time: Twisted's FileDescriptor.SEND_LIMIT."""
@@ -27,13 +28,18 @@ class Spool:
 
     :param memory_bytes: what may be held in memory; from the piece that exceeds it on, everything goes to the file.
     :param blocks: where more of it may stay in memory.
+    :param space: which is asked for what goes to the file; None: the file is not counted.
+    :param client: for whom that is.
     """
 
     __slots__ = (
         "size", "taken", "_memory_bytes", "_memory", "_held", "_index", "_offset", "_blocks", "_claimed", "_used", "_file",
+        "_space", "_client", "_counted", "_counted_files",
     )  # fmt: skip
 
-    def __init__(self, memory_bytes: int, blocks: Optional[Blocks] = None) -> None:
+    def __init__(
+        self, memory_bytes: int, blocks: Optional[Blocks] = None, space: Optional[Space] = None, client: str = ""
+    ) -> None:
         self.size = 0
         """Bytes put in since the beginning or ``clear``."""
         self.taken = 0
@@ -48,6 +54,10 @@ class Spool:
         self._used = 0
         """Of the block that was claimed last, which is the last piece of the memory."""
         self._file: Optional[IO[bytes]] = None
+        self._space = space
+        self._client = client
+        self._counted = self._counted_files = 0
+        """What the space has counted for us: bytes, and whether it has our file."""
 
     @property
     def unread(self) -> int:
@@ -60,7 +70,7 @@ class Spool:
         return self._file is not None
 
     def put(self, data: bytes) -> None:
-        """Append. Raises OSError when the disk is full."""
+        """Append. Raises OSError when the disk is full, SpaceFull when our files have what they may."""
         if not data:  # An empty piece would look like the end to whoever takes it.
             return
         if self._file is None and self._held + len(data) <= self._memory_bytes:
@@ -81,6 +91,11 @@ class Spool:
         self.size += len(piece)
 
     def _write(self, view: memoryview) -> None:
+        if self._space is not None:
+            files = 1 - self._counted_files
+            self._space.take(self._client, len(view), files)
+            self._counted += len(view)
+            self._counted_files += files
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="xproxy-", buffering=0)  # noqa: SIM115  # Closed by clear.
         descriptor, end = self._file.fileno(), self.size - self._held
@@ -103,7 +118,7 @@ class Spool:
         return self._file is None and bool(self._claimed) and self._used < BLOCK_BYTES and self._index < len(self._memory)
 
     def received(self, size: int) -> None:
-        """Append the first ``size`` bytes of ``room``, which were received there. Raises OSError when the disk is full."""
+        """Append the first ``size`` bytes of ``room``, which were received there. Raises as ``put``."""
         blocks = self._blocks
         assert blocks is not None
         if self._file is not None:
@@ -172,18 +187,28 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self._space is not None and self._counted_files:
+            self._space.give_back(self._client, self._counted, self._counted_files)
+            self._counted = self._counted_files = 0
 
 
 class Backlog:
     """Spools in a row, for a reader that never rewinds and may be a little behind for ever: what was read is freed.
 
+    What the space refuses stays in memory, whoever puts it: ``exceeds`` says so, and no more is to be put until it does not.
+
     :param memory_bytes: what may be held in memory.
+    :param space: see Spool, as ``client``.
     """
 
-    __slots__ = ("_memory_bytes", "_spools")
+    __slots__ = ("_memory_bytes", "_spools", "_space", "_client", "_refused")
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, space: Optional[Space] = None, client: str = "") -> None:
         self._memory_bytes = memory_bytes
+        self._space = space
+        self._client = client
+        self._refused = False
+        """Something was to go to a file and could not."""
         self._spools: List[Spool] = []
 
     @property
@@ -199,13 +224,27 @@ class Backlog:
     def put(self, data: bytes) -> None:
         """Append. Raises OSError when the disk is full."""
         spools = self._spools
+        if self._refused and not self.exceeds(0):
+            self._refused = False
         if len(spools) == 1 and not spools[0].unread:
-            spools[0].clear()
-        elif not spools:
-            spools.append(Spool(self._memory_bytes))
+            spools.pop().clear()
+        if not spools:
+            self._begin(self._memory_bytes)
         elif spools[-1].size >= SEGMENT_BYTES:
-            spools.append(Spool(0))
-        spools[-1].put(data)
+            self._begin(0)
+        try:
+            spools[-1].put(data)
+        except SpaceFull:
+            self._refused = True
+            self._begin(len(data))
+            spools[-1].put(data)
+
+    def _begin(self, memory_bytes: int) -> None:
+        self._spools.append(Spool(memory_bytes, None, self._space, self._client))
+
+    def exceeds(self, most_bytes: int) -> bool:
+        """Whether more than so much waits, or, after a file was refused, more than half of what memory may hold."""
+        return self.unread > (self._memory_bytes // 2 if self._refused else most_bytes)
 
     def first(self) -> Optional[Spool]:
         """Where the next bytes are; None when there are none."""

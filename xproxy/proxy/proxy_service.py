@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
@@ -17,7 +18,10 @@ from ..interfaces import ILeaseHolder, ISlotSource
 from ..log_file import LogFile
 from ..metrics import ProxyCounts
 from ..net.accepting import accept_plainly
+from ..net.descriptors import descriptors_of
+from ..net.keepalive import USER_TIMEOUT_S
 from ..net.listening import ListenService
+from ..net.shortage import Shortage
 from ..startup import StartupError, os_reason
 from ..tls.certificate_store import CertificateStore, utc_now
 from ..tls.contexts import TLSPolicy
@@ -40,13 +44,17 @@ def open_access_log(config: cfg.ProxyConfig) -> Optional[AccessLog]:
         raise StartupError(f"access log {config.access_log}: {os_reason(error)}") from error
 
 
+def tls_policy(config: cfg.ProxyConfig) -> TLSPolicy:
+    """What every context of the ``https`` endpoints has."""
+    return TLSPolicy(config.client_ca, config.client_certificates == "required", config.http2)
+
+
 def certificate_store(reactor: Any, config: cfg.ProxyConfig) -> Optional[CertificateStore]:
     """The certificates of the ``https`` endpoints, None when there are none. Raises StartupError."""
     if not config.https:
         return None
-    policy = TLSPolicy(config.client_ca, config.client_certificates == "required", config.http2)
     made = [self_signed_pair(utc_now())] if config.self_signed else []
-    return CertificateStore(reactor, config.certificates, policy, made)
+    return CertificateStore(reactor, config.certificates, tls_policy(config), made)
 
 
 @implementer(ILeaseHolder)
@@ -73,6 +81,7 @@ class ProxyService(MultiService):
         except (OSError, ValueError) as error:
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
         self.front = HTTPFront(self.gateway)
+        self.shortage = Shortage(reactor, self.front.make_room, self.gateway.counts.accept_failures)
         self._listening: List[ListenService] = []
         self._listening_secure: List[ListenService] = []
         for description in config.proxy.http:
@@ -84,6 +93,8 @@ class ProxyService(MultiService):
             for description in config.proxy.https:
                 self._listen(description, secure, self._listening_secure)
         self._source: Optional[ISlotSource] = None
+        self._found = False
+        """The source answers."""
         self._drained: Optional[Deferred[None]] = None
         self._drain_timer: Optional[IDelayedCall] = None
 
@@ -93,7 +104,9 @@ class ProxyService(MultiService):
             if not self.config.proxy.trusted_proxies:
                 raise StartupError(f"{description}: PROXY headers are believed from trusted_proxies only, and there are none")
             factory = BalancedFront(self.front, factory)
-        listening = ListenService(self._reactor, plain, factory, check=accept_plainly)
+        user_timeout_s = max(USER_TIMEOUT_S, self.config.timeouts.write)
+        accept = partial(accept_plainly, user_timeout_s=user_timeout_s)
+        listening = ListenService(self._reactor, plain, factory, accept=accept, shortage=self.shortage)
         listeners.append(listening)
         listening.setServiceParent(self)
 
@@ -106,6 +119,29 @@ class ProxyService(MultiService):
         """Name, kind of key and end (seconds since 1970) of each certificate in use."""
         pairs = () if self.certificates is None else self.certificates.pairs
         return [(pair.label, pair.kind, pair.not_after.timestamp()) for pair in pairs]
+
+    def use(self, config: cfg.Config) -> None:
+        """Put another configuration in force: routes, limits, timeouts, pools, pages, marks, guards, certificates.
+
+        The endpoints and their connections stay; what runs ends under the configuration that it began with.
+
+        :raises StartupError: it can't be used; nothing has changed then.
+        """
+        install = None
+        if self.certificates is not None:
+            install = self.certificates.prepare(config.proxy.certificates, tls_policy(config.proxy))
+        before = dict(self.gateway.pools)
+        try:
+            self.gateway.use(config)
+        except (OSError, ValueError) as error:
+            raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
+        self.config = config
+        if install is not None:
+            install()
+        if self._source is not None and self._found:
+            for name, pool in self.gateway.pools.items():
+                if before.get(name) is not pool:
+                    pool.attach(self._source)
 
     def reload(self) -> None:
         """Read the certificates again."""
@@ -126,8 +162,7 @@ class ProxyService(MultiService):
         super().startService()
         self.gateway.begin()
         if self._source is not None:
-            for pool in self.gateway.pools.values():
-                pool.attach(self._source)
+            self.acceptor_found()
 
     def addresses(self) -> Sequence[IAddress]:
         """Where it listens without TLS."""
@@ -142,19 +177,24 @@ class ProxyService(MultiService):
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
         """See ILeaseHolder."""
         assert self._source is not None
-        self.gateway.pools[pool].lease_granted(Lease(self._source, lease, service), descriptor)
+        granted, found = Lease(self._source, lease, service), self.gateway.pool_of(pool)
+        if found is not None:
+            found.lease_granted(granted, descriptor)
+        else:  # It was asked for before the pool was removed.
+            descriptors_of(self._reactor).close(descriptor)
+            granted.give_back()
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:
+    def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
         """See ILeaseHolder."""
-        self.gateway.pools[pool].leases_recalled(arrivals, more)
-
-    def lease_asked_back(self, pool: str, lease: int) -> None:
-        """See ILeaseHolder."""
-        self.gateway.pools[pool].lease_asked_back(lease)
+        found = self.gateway.pool_of(pool)
+        if found is not None:
+            found.leases_recalled(arrivals)
 
     def ask_answered(self, pool: str, question: int) -> None:
         """See ILeaseHolder."""
-        self.gateway.pools[pool].ask_answered(question)
+        found = self.gateway.pool_of(pool)
+        if found is not None:
+            found.ask_answered(question)
 
     def service_registered(self, pool: str, registered: bool) -> None:
         """See ILeaseHolder. The acceptor may have pools that are not ours."""
@@ -163,13 +203,15 @@ class ProxyService(MultiService):
 
     def acceptor_lost(self) -> None:
         """See ILeaseHolder."""
-        for pool in self.gateway.pools.values():
+        self._found = False
+        for pool in (*self.gateway.pools.values(), *self.gateway.leaving):
             pool.detach()
 
     def acceptor_found(self) -> None:
         """See ILeaseHolder."""
         assert self._source is not None
-        for pool in self.gateway.pools.values():
+        self._found = True
+        for pool in (*self.gateway.pools.values(), *self.gateway.leaving):
             pool.attach(self._source)
 
     # -- the end

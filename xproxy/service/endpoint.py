@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamClientEndpoint, IStreamServerEndpoint
 from zope.interface import implementer
 
-from xproxy.service.dialler import jittered_backoff
 from xproxy.service.introduction import make_introduction
 from xproxy.service.port import SlotsAddress, SlotsPort
+from xproxy.slots.dialling import jittered_backoff
 
 DRAIN_TIMEOUT_S = 30.0
 """How long running requests may take when the endpoint stops, in seconds; the proxy's own drain_timeout."""

@@ -26,10 +26,11 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPFactory
 from zope.interface import implementer
 
-from xproxy.service.dialler import SETTLED_S, Dialler
+from xproxy.service.dialler import Dialler
 from xproxy.service.introduction import Introduction
-from xproxy.service.refusal import SlotRefused
 from xproxy.service.served_slot import ServedSlot
+from xproxy.slots.dialling import SETTLED_S
+from xproxy.slots.unasked import SlotRefused
 
 
 @implementer(IAddress)
@@ -185,7 +186,7 @@ class SlotsPort:
         self.slots.pop(slot, None)
         # Requests, not bytes: what answers every connection with an error at once is not an acceptor.
         lived_s = 0.0 if slot.parked_at is None else self.reactor.seconds() - slot.parked_at
-        worked = not reason.check(SlotRefused) and (slot.tracker.requests > 0 or lived_s >= SETTLED_S)
+        worked = not reason.check(SlotRefused) and (slot.end.tracker.requests > 0 or lived_s >= SETTLED_S)
         self._dialler.slot_lost(worked, reason)
         if slot in self._going:
             del self._going[slot]
@@ -203,7 +204,7 @@ class SlotsPort:
         """
         self._trigger = None
         self.stopListening()
-        self._going = {slot: None for slot in self.slots if slot.closing}
+        self._going = {slot: None for slot in self.slots if slot.end.closing}
         if not self._going:
             return None
         self._gone = Deferred()

@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xproxy.service.backend import BackendConnection, BackendConnections
-from xproxy.service.dialler import RECENT_S, bounded_delay, jittered_backoff, short_reason
+from xproxy.service.dialler import short_reason
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.port import SlotsPort
 from xproxy.service.relay import RelayFactory
+from xproxy.slots.dialling import RECENT_S, bounded_delay, jittered_backoff
 
 MAX_PROBE_DELAY_S = 5.0
 """Between two probes, in seconds. Shorter than for slots: there is one prober, and the backend is usually on the same host.

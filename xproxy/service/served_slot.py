@@ -34,21 +34,12 @@ from xproxy.net.keepalive import watch_peer
 from xproxy.net.plain import closes_by_halves, write_at_once
 from xproxy.service.handshake import Handshake, why_lost
 from xproxy.service.linger import Linger
-from xproxy.service.refusal import SlotRefused, UnaskedResponse, refusal_reason
 from xproxy.slots.goodbye import CLOSING_RESPONSE
-from xproxy.slots.tracker import ExchangeTracker, Phase
+from xproxy.slots.service_end import ServiceEnd
+from xproxy.slots.unasked import SlotRefused
 
 if TYPE_CHECKING:
     from xproxy.service.port import ServedSlotFactory
-
-_last_words = {
-    Phase.IDLE: CLOSING_RESPONSE,
-    Phase.ANSWERED: b"",
-    Phase.SPENT: b"",
-    Phase.RAW_QUIET: b"",
-}
-"""The phases in which closing hurts nobody, and what is said then: only where a new request may be on its way, and never to
-somebody who does not speak HTTP."""
 
 
 class ITracksExchanges(Interface):
@@ -62,9 +53,8 @@ class ServedSlot(ProtocolWrapper):
 
     :param needs_ports: the protocol has to be shown addresses with a host and a port, as WSGI wants them (PEP 3333: SERVER_PORT
         must be there). A UNIX socket has neither; its two ends are on this host.
-    :ivar tracker: what runs on this slot.
+    :ivar end: what runs on this slot, and whether it may be closed.
     :ivar parked_at: when the connection was made, over TLS when its handshake was done, by the reactor's clock; None before.
-    :ivar closing: our last words are written, or the connection is gone: nothing goes to or comes from the protocol any more.
     """
 
     wrappedProtocol: Any
@@ -74,9 +64,8 @@ class ServedSlot(ProtocolWrapper):
 
     def __init__(self, factory: ServedSlotFactory, wrapped: IProtocol, needs_ports: bool = False) -> None:
         super().__init__(factory, wrapped)  # type: ignore[arg-type]  # WrappingFactory is generic in newer Twisted only.
-        self.tracker: ExchangeTracker = wrapped.tracker if ITracksExchanges.providedBy(wrapped) else ExchangeTracker()
+        self.end = ServiceEnd(wrapped.tracker if ITracksExchanges.providedBy(wrapped) else None)
         self.parked_at: Optional[float] = None
-        self.closing = False
         self._port = factory.port
         self._needs_ports = needs_ports
         self._draining = False
@@ -86,7 +75,6 @@ class ServedSlot(ProtocolWrapper):
         self._linger: Optional[Linger] = None
         self._handshake: Optional[Handshake] = None
         self._secure = False
-        self._response = UnaskedResponse()
         # Whoever connects us asks once, here, whether we want to hear of half-closed connections.
         if IHalfCloseableProtocol.providedBy(wrapped):
             directlyProvides(self, IHalfCloseableProtocol)
@@ -136,47 +124,41 @@ class ServedSlot(ProtocolWrapper):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the proxy."""
-        if self.closing:
-            if self._response.said:
-                self._response.more(data)
+        data = self.end.received(data)
+        if not data:
+            if self.end.refused and not self.end.closing:
+                self._close(b"")  # The acceptor will not have this slot, or is none.
             return
-        if self.tracker.phase is Phase.IDLE:
-            data = self._response.look(data)
-            if not data:
-                if self._response.said:
-                    self._close(b"")  # The acceptor will not have this slot, or is none.
-                return
         if not self._heard:
             self._heard = True
             if self._early_producer is not None:
                 self.registerProducer(self._early_producer, True)
-        self.tracker.received(data)
         self.wrappedProtocol.dataReceived(data)
         if self._draining:
             self._close_soon()
 
     def readConnectionLost(self) -> None:
         """The other end closed its side; only heard where the protocol wants to hear it."""
-        if self.closing:
+        if self.end.closing:
             self.transport.loseConnection()
         else:
             IHalfCloseableProtocol(self.wrappedProtocol).readConnectionLost()
 
     def writeConnectionLost(self) -> None:
         """Our side is closed."""
-        if not self.closing:
+        if not self.end.closing:
             IHalfCloseableProtocol(self.wrappedProtocol).writeConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self.closing = True
+        self.end.closing = True
         if self._linger is not None:
             self._linger.stop()
         try:
             self._take_protocol_off(reason)
         finally:
-            if self._response.said:
-                reason = Failure(SlotRefused(refusal_reason(self._response.said)))
+            if self.end.refused:
+                reason = Failure(SlotRefused(self.end.refusal))
             elif self._secure:
                 late = self._handshake is not None and self._handshake.late
                 reason = why_lost(reason, self.parked_at is not None, late)
@@ -204,21 +186,17 @@ class ServedSlot(ProtocolWrapper):
 
     def write(self, data: bytes) -> None:
         """See ITransport. Dropped when the slot is closing."""
-        if self.closing:
-            return
-        self.tracker.sent(data)
-        self.transport.write(data)
-        if self._draining:
-            self._close_soon()
+        if self.end.sent(data):
+            self.transport.write(data)
+            if self._draining:
+                self._close_soon()
 
     def write_at_once(self, data: bytes) -> None:
         """As ``write``, without waiting for the next turn of the reactor."""
-        if self.closing:
-            return
-        self.tracker.sent(data)
-        write_at_once(self.transport, data)
-        if self._draining:
-            self._close_soon()
+        if self.end.sent(data):
+            write_at_once(self.transport, data)
+            if self._draining:
+                self._close_soon()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """See ITransport."""
@@ -233,7 +211,7 @@ class ServedSlot(ProtocolWrapper):
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See IConsumer."""
-        if self.closing:
+        if self.end.closing:
             producer.stopProducing()
         elif streaming and not self._heard and self._secure:
             # Our registration waits for the end of the handshake, and TLS would tell the producer to pause for that.
@@ -252,7 +230,7 @@ class ServedSlot(ProtocolWrapper):
 
     def loseConnection(self) -> None:
         """See ITransport. A slot that is closing ends by itself."""
-        if not self.closing:
+        if not self.end.closing:
             super().loseConnection()
 
     # -- closing politely
@@ -267,7 +245,7 @@ class ServedSlot(ProtocolWrapper):
 
         For protocols that stand in front of a service, before they have written a byte of a response.
         """
-        if not self.closing:
+        if not self.end.closing:
             self._close(CLOSING_RESPONSE)
 
     def finish(self) -> None:
@@ -275,22 +253,22 @@ class ServedSlot(ProtocolWrapper):
 
         What still arrives is read and thrown away: unread, it would make the close a reset, which overtakes what was written.
         """
-        if not self.closing:
+        if not self.end.closing:
             self._close(b"")
 
     def _close_soon(self) -> None:
         # The protocol that has just written the end of its response first finishes what it does, in this turn of the reactor.
         # What it wrote leaves after that, so no further request can have come when we look again.
-        if self.tracker.phase in _last_words:
+        if self.end.last_words() is not None:
             self._port.reactor.callLater(0, self._close_if_quiet)
 
     def _close_if_quiet(self) -> None:
-        last_words = _last_words.get(self.tracker.phase)
-        if last_words is not None and not (self.closing or self.disconnecting):
+        last_words = self.end.last_words()
+        if last_words is not None and not self.disconnecting:
             self._close(last_words)
 
     def _close(self, last_words: bytes) -> None:
-        self.closing = True
+        self.end.closing = True
         transport = self.transport
         if self._producing:
             transport.unregisterProducer()

@@ -23,6 +23,7 @@ from ..net.listening import use_all_descriptors
 from ..startup import StartupError
 from . import pid_file, program_log
 from .options import StrictOptions, refuse
+from .room import Room
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -123,6 +124,11 @@ class ServiceTree(MultiService):
                 signal.signal(number, self._signalled)
         if self._announce is not None:
             self._announce()
+
+    def say_room(self, room: Room) -> None:
+        """Say what there are not enough descriptors for."""
+        if room.complaint:
+            (self._log.warn if room.is_serious else self._log.info)("{complaint}", complaint=room.complaint)
 
     def refuse(self, error: StartupError) -> NoReturn:
         """End before the beginning. A daemon has no standard error any more: its log and twistd's first process say it."""

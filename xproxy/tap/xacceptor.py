@@ -18,6 +18,7 @@ from ..net.listening import ListenService
 from ..startup import StartupError
 from . import addresses
 from .options import SlotsOptions, refuse
+from .room import hard_limit, room_for
 from .tree import ServiceTree
 
 _log = Logger()
@@ -86,6 +87,7 @@ class XacceptorTree(ServiceTree):
 
     def _say(self) -> None:
         """Say in the log where everything is."""
+        self.say_room(room_for(self._config, hard_limit(), accepts_slots=True, takes_clients=False))
         for listener in self.acceptor.listeners:
             if listener.port is not None:
                 _log.info("slots at {where}", where=addresses.plain(listener.port.getHost()))

@@ -25,6 +25,7 @@ from ..service.demo import demo_service
 from ..startup import StartupError
 from . import addresses
 from .options import SlotsOptions, refuse
+from .room import hard_limit, room_for
 from .tree import ServiceTree
 
 DEMO_SLOTS = 8
@@ -129,6 +130,9 @@ class XproxyTree(ServiceTree):
             self._add_admin(source)
             self.acceptor.setServiceParent(self)
         self.proxy.attach(source)
+        self._room = room_for(config, hard_limit(), accepts_slots=self.acceptor is not None)
+        self.proxy.front.room = self._room.clients
+        self.proxy.gateway.space.room_files = self._room.files
         if self.proxy.certificates is not None or (self.acceptor is not None and self.acceptor.certificates is not None):
             self.reload_with(self._reload_all)
 
@@ -194,6 +198,7 @@ class XproxyTree(ServiceTree):
             lines += [("slots over TLS", addresses.plain(address)) for address in self.acceptor.tls_addresses()]
         if self.admin is not None and self.admin.port is not None:
             lines.append(("admin", addresses.url(self.admin.port.getHost())))
+        self.say_room(self._room)
         if self._config.proxy.self_signed:
             _log.warn("the certificate of https was made on the spot, for trying out: no client trusts it")
         if not self._demo:

@@ -126,6 +126,20 @@ class CertificateStore(Service):
         now = self._now()
         return NameTable([*(read_pair(files, now) for files in self._files), *self._made], self._policy.context)
 
+    def prepare(self, files: Sequence[cfg.CertificateConfig], policy: TLSPolicy) -> Callable[[], None]:
+        """Read what another configuration names; what is returned puts it in the place of what is used now.
+
+        :raises StartupError: it can't be used; nothing has changed.
+        """
+        successor = CertificateStore(self._polling.clock, files, policy, self._made, self._now)
+
+        def install() -> None:
+            self._files, self._policy, self._seen = successor._files, successor._policy, successor._seen
+            self._table = successor._table
+            self._renew_front()
+
+        return install
+
     def reload(self) -> bool:
         """Read everything again; False, and a line in the log, when that can't be used and the old certificates stay."""
         self._seen = self._fingerprints()
@@ -170,15 +184,21 @@ class CertificateStore(Service):
             self._log.error("{error}; the session tickets keep their keys", error=error)
 
     def _check_expiry(self, pair: Pair, now: datetime) -> None:
+        verb, date = "expires on", pair.not_after
+        if now < pair.not_before:
+            verb, date = "is not valid before", pair.not_before
+        elif now > pair.not_after:
+            verb = "has expired on"
+        elif pair.not_after - now > EXPIRY_WARNING:
+            return
         warned: Optional[datetime] = self._warned.get(pair.source)
-        if pair.not_after - now > EXPIRY_WARNING or (warned is not None and now - warned < EXPIRY_REPEAT):
+        if warned is not None and now - warned < EXPIRY_REPEAT:
             return
         self._warned[pair.source] = now
-        verb = "expires" if now <= pair.not_after else "has expired"
         self._log.warn(
-            "certificate {source} ({name}) {verb} on {date:%Y-%m-%d %H:%M} UTC",
+            "certificate {source} ({name}) {verb} {date:%Y-%m-%d %H:%M} UTC",
             source=pair.source,
             name=pair.label,
             verb=verb,
-            date=pair.not_after,
+            date=date,
         )

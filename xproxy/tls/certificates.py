@@ -47,7 +47,10 @@ class Pair:
     :ivar key: a private key of ``cryptography``. Not shown by repr.
     :ivar kind: one of KINDS.
     :ivar names: what it is good for: lower case, perhaps with ``*.`` in front.
-    :ivar not_after: when it expires, aware of its time zone.
+    :ivar not_after: when it expires, aware of its time zone. It is shown all the same: other names have other certificates, and
+        a client that insists can still see what is wrong.
+    :ivar not_before: from when on it is valid, in the same way.
+    :ivar was_good: whether it was valid when it was read; of two for one name and kind that one is shown.
     """
 
     source: str
@@ -56,6 +59,8 @@ class Pair:
     kind: str
     names: Tuple[str, ...]
     not_after: datetime
+    not_before: datetime
+    was_good: bool = True
 
     @property
     def label(self) -> str:
@@ -84,11 +89,8 @@ def checked_pair(chain_pem: bytes, key_pem: bytes, chain_source: str, key_source
     if _public_bytes(certificate.public_key()) != _public_bytes(key.public_key()):
         raise CertificateError(f"key {key_source}: does not belong to the first certificate in {chain_source}")
     not_before, not_after = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
-    if now > not_after:
-        raise CertificateError(f"certificate {chain_source}: expired on {not_after:%Y-%m-%d %H:%M} UTC")
-    if now < not_before:
-        raise CertificateError(f"certificate {chain_source}: not valid before {not_before:%Y-%m-%d %H:%M} UTC")
-    return Pair(chain_source, chain_pem, key, kind, names_of(certificate), not_after)
+    good = not_before <= now <= not_after
+    return Pair(chain_source, chain_pem, key, kind, names_of(certificate), not_after, not_before, good)
 
 
 def names_of(certificate: x509.Certificate) -> Tuple[str, ...]:

@@ -24,6 +24,12 @@ CIPHERS = (
 )
 """For TLS 1.2: Mozilla's "intermediate" list without its finite-field groups. TLS 1.3 has nothing but forward-secret AEAD."""
 
+GROUPS = b"X25519:P-256:P-384"
+"""The groups of Mozilla's intermediate list, in its order (RFC 8446 section 4.2.7). pyOpenSSL has no way to say them, and of
+cryptography, whose binding is used here, only newer versions do: with others OpenSSL's own groups are offered (docs/tls.md)."""
+
+_set_groups = getattr(SSL._lib, "SSL_CTX_set1_curves_list", None)  # type: ignore[attr-defined]
+
 OPTIONS = (
     SSL.OP_NO_COMPRESSION
     | SSL.OP_CIPHER_SERVER_PREFERENCE
@@ -82,6 +88,8 @@ class TLSPolicy:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_cipher_list(CIPHERS)
+        if _set_groups is not None and _set_groups(context._context, GROUPS) != 1:
+            raise CertificateError("this OpenSSL does not know the groups X25519, P-256 and P-384")
         context.set_options(OPTIONS if self.tickets else OPTIONS | SSL.OP_NO_TICKET)
         context.set_mode(MODES)
         # Sessions are kept by the clients, as tickets: nothing to bound here.
@@ -166,7 +174,7 @@ def openssl_reason(error: SSL.Error) -> str:
 class NameTable:
     """From the name that a client asks for to a context: the exact name, else the wildcard, else the first certificate.
 
-    :param pairs: at least one, in the order of the configuration; of several with one name and kind the first counts.
+    :param pairs: at least one, in the order of the configuration; of several with one name and kind the first valid one counts.
     :param make: makes a context of pairs.
     :ivar only: the pairs of the one context, where every client is shown the same; else empty.
     """
@@ -181,7 +189,7 @@ class NameTable:
 
         def context_of(candidates: Sequence[Pair]) -> SSL.Context:
             chosen: Dict[str, Pair] = {}
-            for pair in candidates:
+            for pair in sorted(candidates, key=lambda pair: not pair.was_good):
                 chosen.setdefault(pair.kind, pair)
             shown = tuple(chosen.values())
             if shown not in made:

@@ -23,6 +23,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 
 from ..net.outlet import Outlet, OutletOwner
+from ..net.space import Space
 
 RECORD_BYTES = 16 * 1024
 """The plaintext of one record at most (RFC 8446 section 5.1)."""
@@ -255,8 +256,10 @@ class SecureOutlet(Outlet):
 
     __slots__ = ()
 
-    def __init__(self, transport: Any, owner: OutletOwner, memory_bytes: int) -> None:
-        super().__init__(transport, owner, memory_bytes)
+    def __init__(
+        self, transport: Any, owner: OutletOwner, memory_bytes: int, space: Optional[Space] = None, client: str = ""
+    ) -> None:
+        super().__init__(transport, owner, memory_bytes, space, client)
         self._plain = False  # Nothing may go past OpenSSL, by splice(2) or sendfile(2).
 
     def end(self) -> None:

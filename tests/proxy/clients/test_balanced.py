@@ -17,6 +17,7 @@ from tests.world.secure import HTTP2Client, SecureCase, SecureClient, SecureRig
 from tests.world.sockets import KERNEL, MEMORY
 from xproxy import config as cfg
 from xproxy.proxy.clients.balanced import BalancedFront, source_of
+from xproxy.proxy.clients.connection import LAST_REQUEST_S
 from xproxy.proxy.proxy_service import ProxyService
 from xproxy.slots.proxy_header import ProxyHeader
 from xproxy.startup import StartupError
@@ -261,15 +262,23 @@ class RefusedTests(BalancedCase):
             self.assertTrue(peer.take().endswith(b"ok"))
 
     def test_draining(self) -> None:
+        """Who is here already may ask once."""
         rig = self.make()
+        service = rig.slot()
         early, late = self.connect(rig), self.connect(rig)
         drained = rig.proxy.drain()
         early.send(V1 + GET)
         rig.settle()
+        rig.exchange(service, OK)
+        self.assertIn(b"Connection: close", early.take())
         self.assertTrue(early.over)
-        self.assertEqual(early.take(), b"")
-        late.close()
+        late.send(V1)
+        rig.settle()
+        self.assertFalse(late.over)
+        rig.pass_time(LAST_REQUEST_S + 0.5)
+        self.assertTrue(late.over)
         early.close()
+        late.close()
         rig.settle()
         self.assertTrue(drained.called)
 

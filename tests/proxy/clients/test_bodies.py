@@ -6,6 +6,7 @@ import errno
 from typing import Any, Iterator, List
 from unittest import mock
 
+from tests.doubles.logged import Logged
 from tests.world.peers import Peer
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses, unlinked_files
 from tests.world.sockets import KERNEL
@@ -301,7 +302,8 @@ class BodyMixin:
             self.assert_at_rest(rig)
 
     def test_disk_full(self: Any) -> None:
-        """507, and the connection ends."""
+        """507, and the connection ends; the log says why."""
+        logged = Logged(self)
         rig = self.make_rig(limits={"request_memory": 10, "bodies_memory": 0})
         with mock.patch("xproxy.net.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             client = rig.client(post(b"x" * 20_000 + b"y")[:-1])
@@ -313,6 +315,7 @@ class BodyMixin:
         self.assertEqual(statuses(client.take()), [507])
         self.assertEqual(unlinked_files(), self.files_before)
         self.assert_at_rest(rig)
+        self.assertEqual(logged.lines, ["a request from 192.0.2.1 can't be taken: no-space"] * 2)
 
     def test_client_leaves_in_the_body(self: Any) -> None:
         """Nothing is left of it."""

@@ -28,7 +28,8 @@ from xproxy import config as cfg
 from xproxy.http2.allowance import IDLE_FRAMES, RESETS
 from xproxy.http2.windows import MAX_STREAMS
 from xproxy.proxy.clients.connection import LINGER_S
-from xproxy.proxy.clients.http2_connection import HELD_BYTES, LEAVE_S, HTTP2Connection
+from xproxy.proxy.clients.http2_connection import LEAVE_S, HTTP2Connection
+from xproxy.proxy.clients.http2_outlet import HELD_BYTES
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n"
 
@@ -184,14 +185,36 @@ class ExchangeMixin:
         for service in services:
             rig.exchange(service, answer_of(size))
         connection = self.connection(rig)
-        self.assertTrue(connection.blocked)
+        self.assertTrue(connection.outlet.blocked)
         tcp = connection.transport
         self.assertLess(len(tcp.dataBuffer) + tcp._tempDataLen, 200_000)
         self.assertEqual(rig.pool.status()["in_flight"], 0)
         client.peer.reading = True
         answers = [client.answer(stream) for stream in streams]
         self.assertEqual([(len(answer.content), answer.ended) for answer in answers], [(size, True)] * 2)
-        self.assertFalse(connection.blocked)
+        self.assertFalse(connection.outlet.blocked)
+
+    def test_shut_window_fills_the_share_of_its_client_only(self: Any) -> None:
+        """Past it slots wait, whose answers come whole when the window opens; all files are gone when the client is."""
+        rig = self.make_secure_rig(limits={"response_memory": 1000, "client_spool_files": 2})
+        client = rig.http2_client(acknowledges=False)
+        client.h2.update_settings({4: 0})
+        client.push()
+        services = [rig.slot(capacity=20_000) for _ in range(5)]
+        streams = [client.ask() for _ in services]
+        for service in services:
+            service.take()
+            service.send(answer_of(300_000))
+        rig.settle()
+        space = rig.gateway.space
+        self.assertEqual(space.files, 2)
+        self.assertEqual(rig.pool.status()["in_flight"], 3)
+        client.h2.increment_flow_control_window(2**22)
+        for stream in streams:
+            client.h2.increment_flow_control_window(2**20, stream)
+        client.push()
+        self.assertEqual([len(client.answer(stream).content) for stream in streams], [300_000] * 5)
+        self.assertEqual((space.bytes, space.files), (0, 0))
 
     def test_backpressure_when_nothing_more_can_be_kept(self: Any) -> None:
         rig = self.make_secure_rig(limits={"response_memory": 10_000, "response_file": 50_000})
@@ -765,7 +788,7 @@ class LimitTests(HTTP2Case):
         connection.h2._idle._burst = connection.h2._idle._tokens = float("inf")
         for _ in range(10):
             client.raw(PingFrame(0, opaque_data=b"12345678").serialize() * 600)
-        self.assertLessEqual(len(connection._held), HELD_BYTES + 20_000)
+        self.assertLessEqual(len(connection.outlet._held), HELD_BYTES + 20_000)
         self.assertEqual(rig.gateway.counts.refused, {"http2-not-reading": 1})
         self.assert_clean(rig)
 

@@ -18,7 +18,7 @@ from tests.world.rig import GET, OK, post, responses, statuses
 from tests.world.secure import SecureCase, SecureClient, SecureRig, authority, client_context
 from tests.world.sockets import KERNEL, MEMORY
 from xproxy import config as cfg
-from xproxy.proxy.clients.connection import LINGER_S, LOOK_INTERVAL_S
+from xproxy.proxy.clients.connection import LAST_REQUEST_S, LINGER_S, LOOK_INTERVAL_S
 from xproxy.proxy.clients.https import NOT_TLS_TEXT, HTTPSFront, outcome_of, subject_of
 from xproxy.proxy.clients.intake import PIPELINE_BYTES
 from xproxy.tls.certificate_store import CertificateStore
@@ -457,10 +457,14 @@ class EndTests(SecureCase):
         rig = self.make_secure_rig()
         service = rig.slot()
         idle, busy, late = rig.secure_client(), rig.secure_client(GET), SecureClient(rig, rig.secure_peer())
+        rig.pass_time(LAST_REQUEST_S)
         drained = rig.proxy.drain()
         idle.exchange()
         self.assertTrue(idle.ended)
         late.handshake()
+        late.exchange()
+        self.assertFalse(late.ended, "it may ask, once")
+        rig.pass_time(LAST_REQUEST_S + 0.5)
         late.exchange()
         self.assertTrue(late.ended)
         rig.exchange(service, OK)

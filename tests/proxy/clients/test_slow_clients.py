@@ -92,6 +92,22 @@ class SlowClientMixin:
             self.assertEqual(responses(client.take())[0][2], CONTENT)
             self.assert_at_rest(rig)
 
+    def test_no_room_in_files(self: Any) -> None:
+        """The same where the files of all, or of this client, have what they may: the answer waits at the service, whole."""
+        for more in ({"spool_files": 0}, {"client_spool_files": 0}, {"spool_bytes": 70_000}, {"client_spool_bytes": 70_000}):
+            for response in (LONG + CONTENT, CHUNKED + chunk(CONTENT) + b"0\r\n\r\n"):
+                rig, client, service = self.slow(limits={"response_memory": 1000, **more})
+                rig.exchange(service, response)
+                rig.pass_time(2 * GRACE_S)
+                self.assertNotIn(self.slot_of(rig).transport, rig.reactor.readers)
+                self.assertLess(rig.connections[0].outlet.waiting, 500_000)
+                self.assertLessEqual(rig.gateway.space.bytes, 70_000)
+                client.reading = True
+                rig.settle()
+                self.assertEqual(responses(client.take())[0][2], CONTENT)
+                self.assertEqual((rig.gateway.space.bytes, rig.gateway.space.files), (0, 0))
+                self.assert_at_rest(rig)
+
     def test_paused_slot_is_not_late(self: Any) -> None:
         """While we do not read it, a service can't be blamed."""
         rig, client, service = self.slow(

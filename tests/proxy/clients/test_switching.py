@@ -73,6 +73,25 @@ class SwitchingMixin:
                 self.assertEqual(statuses(client.take()), [101])
                 self.assert_tunnel(rig, client, service)
 
+    def test_with_a_body_that_begins_as_a_request(self: Any) -> None:
+        """The offer does not go on: some servers that do not switch would read the body as the next request."""
+        body = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        for routes in ((cfg.RouteConfig(),), STREAMED):
+            rig, client, service = self.asked(sized(body), routes=routes)
+            head = request_head(service)
+            self.assertEqual((head.upgrade, head.fields.get(b"connection")), (b"", None))
+            rig.exchange(service, SWITCHING)
+            self.assertEqual(statuses(client.take()), [502])
+            rig, client, service = self.asked(EXEC + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, routes=routes)
+            self.assertEqual(request_head(service).upgrade, b"tcp" if routes is STREAMED else b"")
+        long = sized(body + bytes(400_000))
+        rig = self.make_rig()
+        service = rig.slot(capacity=20_000)
+        rig.client(long)
+        rig.settle()
+        self.assertEqual(request_head(service).upgrade, b"")
+
     def test_what_follows_the_body(self: Any) -> None:
         """Belongs to the tunnel when there is one, and is the next request when there is none."""
         rig, client, service = self.asked(sized(BODY) + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")

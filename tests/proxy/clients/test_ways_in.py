@@ -76,6 +76,21 @@ ROWS: Dict[str, Row] = {
         {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api", set_host="inner.test"),)},
         seen={"target": b"/x?y", "host": b"inner.test", "x-forwarded-host": b"example.com"},
     ),
+    "the prefix that was stripped": Row(
+        Ask(path=b"/api/x", fields=((b"X-Forwarded-Prefix", b"/forged"),)),
+        {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api"),)},
+        seen={"target": b"/x", "x-forwarded-prefix": b"/api"},
+    ),
+    "the prefixes of a trusted proxy and ours": Row(
+        Ask(path=b"/api/x", fields=((b"X-Forwarded-Prefix", b"/outer/"),)),
+        {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api"),), "proxy": TRUSTED},
+        seen={"target": b"/x", "x-forwarded-prefix": b"/outer/api"},
+    ),
+    "no prefix where nothing is said": Row(
+        Ask(path=b"/api/x"),
+        {"routes": (cfg.RouteConfig(path="/api", strip_prefix="/api"),), "proxy": {"forwarded": "forwarded"}},
+        seen={"target": b"/x", "x-forwarded-prefix": None},
+    ),
     "HSTS over TLS": Row(Ask(), WITH_HSTS, gets={b"strict-transport-security": HSTS.encode()}, secure=True),
     "HSTS without TLS": Row(Ask(), WITH_HSTS, gets={b"strict-transport-security": None}, secure=False),
     "HSTS behind TLS": Row(
@@ -287,6 +302,25 @@ class EveryWay(SynchronousTestCase):
                 self.assertEqual([line["status"] for line in way.rig.logged(file)], [200])
                 self.assertEqual(way.rig.pool.counts.codes, {200: 1})
 
+    def test_silent_streams(self) -> None:
+        """A stream may be silent for as long as streams may; a body that is none as long as a service may be."""
+        events = b"Content-Type: text/event-stream"
+        for field, silent_s, whole in (
+            (events, 15.0, True),
+            (events, 25.0, False),
+            (b"X-A: 1", 3.0, True),
+            (b"X-A: 1", 7.0, False),
+        ):
+            for way, _ in self.ways(pool={"response_timeout": 5.0, "stream_timeout": 20.0}):
+                service = way.rig.slot()
+                way.ask(Ask())
+                way.rig.exchange(service, response(b"200 OK", field, b"Transfer-Encoding: chunked", content=b"3\r\none\r\n"))
+                way.rig.pass_time(silent_s)
+                service.send(b"3\r\ntwo\r\n0\r\n\r\n")
+                way.rig.settle()
+                got = way.got()
+                self.assertEqual((got.whole, got.content), (whole, b"onetwo" if whole else b"one"), (way.name, field))
+
     def test_client_leaves(self) -> None:
         """In line, and on a slot: logged and counted, as nginx does, as 499."""
         for has_slot in (False, True):
@@ -335,6 +369,29 @@ class EveryWay(SynchronousTestCase):
                 way.rig.exchange(service, OK)
                 self.assertEqual(way.got().status, 200)
                 self.assertEqual([line["status"] for line in way.rig.logged(file)], [507, 200])
+
+    def test_full_spools(self) -> None:
+        """507 past the totals of files, for the one request; what was in files is given back, so the next one finds room."""
+        some = {"request_memory": 1024, "bodies_memory": BLOCK_BYTES}
+        for limits, size, reason in (
+            ({"spool_bytes": 4000}, 5000, "spools-full"),
+            ({"spool_files": 0}, 2000, "spools-full"),
+            ({"client_spool_bytes": 4000}, 5000, "client-spools-full"),
+            ({"client_spool_files": 0}, 2000, "client-spools-full"),
+        ):
+            for way, _ in self.ways(limits={**some, **limits}):
+                space, service = way.rig.gateway.space, way.rig.slot()
+                way.ask(Ask(b"POST", body=bytes(size), fields=((b"Accept", b"application/json"),)))
+                got = way.got()
+                self.assertEqual((got.status, got.whole), (507, True))
+                self.assertIn(reason.encode(), got.content)
+                self.assertEqual((space.bytes, space.files), (0, 0))
+                small = 1000 if limits.get("spool_files") == 0 or limits.get("client_spool_files") == 0 else 3000
+                way.ask(Ask(b"POST", body=bytes(small)))
+                self.assertEqual(space.files, 0 if small == 1000 else 1)
+                way.rig.exchange(service, OK)
+                self.assertEqual(way.got().status, 200)
+                self.assertEqual((space.bytes, space.files), (0, 0))
 
     def test_full_disk_at_the_trailers(self) -> None:
         """The body fits into memory, its trailers do not."""

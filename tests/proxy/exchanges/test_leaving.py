@@ -60,6 +60,25 @@ class LeavingTests(SynchronousTestCase):
                 self.assertEqual(way.rig.pool.counts.in_flight, 0)
                 self.assertEqual(way.rig.source.closed, [0])
 
+    def test_endless_and_no_reset(self) -> None:
+        """Such a client says no more than an EOF when it leaves; one that said it before the answer has nothing more to ask."""
+        for early in (True, False):
+            way = WAYS[0]()
+            self.addCleanup(way.rig.stop)
+            service = way.rig.slot()
+            client = way.rig.client(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            if early:
+                client.end()
+                way.rig.settle()
+            way.rig.exchange(service, STREAM)
+            client.end()
+            way.rig.pass_time(2.0)
+            self.assertEqual(service.over, not early)
+            if early:
+                way.rig.exchange(service, b"6\r\ndata:\n\r\n0\r\n\r\n")
+                self.assertTrue(client.received.endswith(b"0\r\n\r\n"))
+            self.assertEqual(way.rig.pool.counts.in_flight, 0)
+
     def test_long_ends_at_once(self) -> None:
         """As soon as it is known to be longer than ``limits.discard``."""
         for kind in WAYS:

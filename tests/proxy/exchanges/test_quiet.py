@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from itertools import product
-from typing import Any, List
+from types import SimpleNamespace
+from typing import Any, List, cast
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.world.peers import Peer
 from tests.world.rig import OK, Rig, RigCase, post, responses, statuses
 from tests.world.sockets import KERNEL
 from xproxy.net.polling import Readiness
-from xproxy.proxy.exchanges.slot_connection import READ_BYTES
+from xproxy.proxy.exchanges.slot_connection import READ_BYTES, SlotConnection
 
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -165,6 +168,36 @@ class QuietMixin:
         for client in clients:
             self.assertNotIn(b"evil", client.received)
         rig.stop()
+
+
+class KeptBackTests(SynchronousTestCase):
+    """What the service's kernel keeps back until we acknowledge what came before it."""
+
+    def test_acknowledged(self) -> None:
+        """It is there at once, before another request could seem to be what it answers."""
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as service:
+            near, _ = server.accept()
+            self.addCleanup(near.close)
+            near.setblocking(False)
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            connection = SlotConnection(cast(Any, None), 0)
+            connection.transport = cast(Any, SimpleNamespace(getHandle=lambda: near))
+            for _ in range(3):
+                service.send(b"head")
+                near.recv(100)
+                service.send(b"body")
+                connection.acknowledge()
+                self.assertTrue(connection.holds_something())
+                near.recv(100)
+
+    def test_no_tcp(self) -> None:
+        """Then nothing is kept back."""
+        near, far = socket.socketpair()
+        with near, far:
+            connection = SlotConnection(cast(Any, None), 0)
+            connection.transport = cast(Any, SimpleNamespace(getHandle=lambda: near))
+            connection.acknowledge()
+            self.assertFalse(connection.holds_something())
 
 
 class MemoryQuietTests(QuietMixin, RigCase):

@@ -123,6 +123,12 @@ class RuleTests(SynchronousTestCase):
             answer = redirect(RedirectConfig(location, 308), head(target, host))
             self.assertEqual((answer.status, answer.fields, answer.content), (308, ((b"Location", expected),), b""))
 
+    def test_redirect_without_a_host(self) -> None:
+        """HTTP/1.0 need not name one: then nobody is sent to ``https:///``."""
+        nameless = parse_request_head(b"GET /a HTTP/1.0\r\n\r\n", DEFAULT_LIMITS)
+        self.assertEqual(redirect(RedirectConfig("https://{host}{target}", 308), nameless).status, 400)
+        self.assertEqual(redirect(RedirectConfig("https://a{target}", 308), nameless).status, 308)
+
     def test_respond(self) -> None:
         """Status, type and body as configured."""
         answer = respond(RespondConfig(403, b"no", "text/html"))

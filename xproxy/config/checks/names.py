@@ -6,21 +6,18 @@ import difflib
 import ipaddress
 import os
 import re
+from typing import Union
 from urllib.parse import quote
 
 from ...http1.paths import equivalent_path
 from ...slots.registration import MAX_TOKEN_BYTES, is_pool_name
 from ..errors import Unfit, shown
-from ..networks import Network, networks
+from ..networks import Network, UnixPeers, networks
 from .check import Check, of_text
 from .endpoints import MAX_SOCKET_PATH_BYTES
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2."""
-
-_FILE_MODE = re.compile(r"0?6[0246][0246]")
-
-_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
 
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*|\*")
 
@@ -63,6 +60,12 @@ def cidr(given: str) -> Network:
         raise Unfit("must be a network in CIDR notation", given, " ".join(str(mistake).split()), hint) from mistake
 
 
+@of_text('a network such as 10.0.0.0/8, one address, or "unix:"', "network")
+def network_or_unix(given: str) -> Union[Network, UnixPeers]:
+    """A network, or everybody on a UNIX socket."""
+    return UnixPeers() if given == "unix:" else cidr(given)
+
+
 cidr = Check(cidr.allowed, cidr.brief, cidr.parse, str, of_text=True)
 
 
@@ -96,18 +99,6 @@ def socket_path(given: str) -> str:
     return absolute
 
 
-@of_text('a mode in octal, such as "0660"', "mode")
-def file_mode(given: str) -> str:
-    """Who may use a socket, as chmod(1) takes it: its owner reads and writes, and nobody executes."""
-    return _matching(_FILE_MODE, given, 'a mode in octal that lets the owner read and write, such as "0660"')
-
-
-@of_text("the name or number of a group", "group")
-def group(given: str) -> str:
-    """A group of users; whether there is one is seen at the start."""
-    return _matching(_GROUP, given, "the name or number of a group")
-
-
 @of_text('a path, "-" for standard output, or "none"', 'file, "-", "none"')
 def log_target(given: str) -> str:
     """Where a log goes."""
@@ -135,11 +126,11 @@ def method(given: str) -> str:
     return given
 
 
-@of_text("1 to 64 letters, digits, dots, dashes or underscores, the first a letter or digit", "pool")
+@of_text("1 to 64 letters, digits, dots, dashes or underscores", "pool")
 def pool_name(given: str) -> str:
     """What a pool may be called: what a registration can name."""
     if not is_pool_name(given):
-        raise Unfit("must be 1 to 64 letters, digits, dots, dashes or underscores, the first a letter or digit", given)
+        raise Unfit("must be 1 to 64 letters, digits, dots, dashes or underscores", given)
     return given
 
 

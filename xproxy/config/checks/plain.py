@@ -84,6 +84,15 @@ def _truth(value: object) -> bool:
 true_or_false = Check("true or false", "true or false", _truth)
 
 
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise Unfit("must be a number above 0, up to 1", value)
+    return float(value)
+
+
+share = Check("a number above 0, up to 1", "up to 1.0", _share)
+
+
 def _table(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unfit("must be a table", value)

@@ -71,6 +71,36 @@ class LimitsConfig:
             source="nginx 1 GiB",
         ),
     )
+    spool_bytes: int = attr.field(
+        default=16 * GIB,
+        metadata=entry(
+            whole_number(0, PIB),
+            "What all requests and responses together may hold in files. Past it: 507 for a request, and the slot of a response"
+            " is read at the client's speed.",
+            source="nginx 1 GiB for each, HAProxy has no files",
+        ),
+    )
+    spool_files: int = attr.field(
+        default=2048,
+        metadata=entry(
+            whole_number(0, 10_000_000),
+            "How many files that may be, each of which takes a descriptor. Past it: the same. They are fewer where there are"
+            " few descriptors.",
+            source="one for eight connections; nginx one for each",
+        ),
+    )
+    client_spool_bytes: int = attr.field(
+        default=2 * GIB,
+        metadata=entry(
+            whole_number(0, PIB),
+            "The share of one client, which is one address. Past it: the same. A trusted proxy stands for many and has none.",
+            source="a whole body and a whole response_file",
+        ),
+    )
+    client_spool_files: int = attr.field(
+        default=64,
+        metadata=entry(whole_number(0, 10_000_000), "And of the files.", source="half of an HTTP/2 connection's streams"),
+    )
     discard: int = attr.field(
         default=MIB,
         metadata=entry(

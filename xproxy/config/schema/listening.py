@@ -6,7 +6,7 @@ import attr
 
 from .. import checks
 from ..checks import list_of, one_of
-from ..networks import Networks
+from ..networks import Trusted
 from .key import Table, entry
 
 
@@ -101,11 +101,12 @@ class ProxyConfig:
     access_log_format: str = attr.field(
         default="combined", metadata=entry(one_of("combined", "json"), "How a line of it is written.")
     )
-    trusted_proxies: Networks = attr.field(
+    trusted_proxies: Trusted = attr.field(
         default=(),
         metadata=entry(
-            list_of(checks.cidr),
-            "Networks of proxies in front of this one, whose forwarding fields are believed; everybody else's are replaced.",
+            list_of(checks.network_or_unix),
+            "Networks of proxies in front of this one, whose forwarding fields are believed; everybody else's are replaced. "
+            '`"unix:"` is whoever comes over a UNIX socket.',
         ),
     )
     forwarded: str = attr.field(
@@ -150,26 +151,6 @@ class AcceptorConfig:
             " there as well when it is set, so that other proxies can share its slots.",
             unset="none",
             example='"/run/xproxy/handoff.sock"',
-        ),
-    )
-    handoff_mode: str = attr.field(
-        default="0600",
-        metadata=entry(
-            checks.file_mode,
-            "Who may connect to the handoff socket, in octal: whoever may can take every slot. Clients of the one-byte protocol"
-            ' that run as another user need `"0660"` and a group.',
-        ),
-    )
-    handoff_group: str = attr.field(
-        default="",
-        metadata=entry(checks.group, "Group of the handoff socket.", unset="that of the process", example='"www-data"'),
-    )
-    one_byte_timeout: float = attr.field(
-        default=0.1,
-        metadata=entry(
-            checks.seconds(),
-            "How long a client of the one-byte protocol waits for a slot; then its connection is closed. Its whole worker"
-            " stands still meanwhile.",
         ),
     )
     admin: str = attr.field(

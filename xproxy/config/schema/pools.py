@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import attr
 
 from .. import checks
@@ -53,7 +55,7 @@ class PoolConfig:
         metadata=entry(
             one_of("auto", "raw", "mxproxy", "proxy"),
             'What a slot must begin with: `"raw"` (nothing), `"mxproxy"`, `"proxy"` (PROXY protocol v1 or v2), or `"auto"`:'
-            " whichever comes, and raw when nothing does within a second; a preamble that comes later is recognised too.",
+            " whichever comes, and raw when nothing does within 100 ms.",
         ),
     )
     allow: Networks = attr.field(
@@ -82,6 +84,17 @@ class PoolConfig:
             "Requests that may wait; one more gets 503 and `Retry-After`, unless a slot is idle somewhere. 0: nobody waits.",
         ),
     )
+    client_share: Optional[float] = attr.field(
+        default=None,
+        metadata=entry(
+            checks.share,
+            "The part of `queue_limit` that the requests of one client may fill while no slot is idle; one more of that client"
+            " gets 503, and the others keep their places. A client is an address, behind `trusted_proxies` the forwarded one."
+            " 1.0: no bound, for a pool that has one client.",
+            unset="a quarter, but 16",
+            example="0.25",
+        ),
+    )
     queue_timeout: float = attr.field(default=30.0, metadata=entry(seconds(), "A longer wait ends with 503 and `Retry-After`."))
     absent_timeout: float = attr.field(
         default=5.0,
@@ -89,7 +102,19 @@ class PoolConfig:
     )
     response_timeout: float = attr.field(
         default=60.0,
-        metadata=entry(seconds(), "No response head in this time: 504, and the slot is closed.", source="nginx 60 s"),
+        metadata=entry(
+            seconds(),
+            "No response head in this time: 504; nothing more of a body: the answer breaks off. The slot is closed.",
+            source="nginx 60 s",
+        ),
+    )
+    stream_timeout: float = attr.field(
+        default=3600.0,
+        metadata=entry(
+            seconds(),
+            'The same for the body of a response that is streamed (events, `X-Accel-Buffering: no`, `buffering = "off"`).',
+            source="HAProxy's timeout tunnel is 1 h in its examples",
+        ),
     )
     max_slots: int = attr.field(
         default=16384, metadata=entry(whole_number(1, 1_000_000), "Registered slots; one more is turned away.")

@@ -22,10 +22,11 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...net.peers import peer_host
+from ...net.peers import client_host, peer_host
 from ...refusals import RefusalLog
 from ...slots.preamble import PreambleError
 from ...slots.proxy_header import ProxyHeader, ProxyHeaderParser
+from .client import Spare
 from .front import HTTPFront
 
 
@@ -90,7 +91,7 @@ class Balanced(Protocol):
     def _hand_on(self, source: IAddress) -> None:
         """The client itself begins."""
         self._front.clients.pop(self, None)  # Its successor takes its place among the clients.
-        successor = None if self._gateway.draining else self._factory.inner.buildProtocol(source)
+        successor: Any = self._factory.inner.buildProtocol(source)
         if successor is None:
             self._front.clients[self] = None
             self._over = True
@@ -101,6 +102,8 @@ class Balanced(Protocol):
         del self.transport.doRead
         self.transport.protocol = successor
         successor.makeConnection(self.transport)
+        if self._gateway.draining:
+            successor.drain()
 
     def _refuse(self, reason: str, said: str) -> None:
         self._over = True
@@ -116,8 +119,18 @@ class Balanced(Protocol):
             self._gateway.counts.timed_out("handshake")
             self._refuse("proxy-header-timeout", "timeout")
 
+    @property
+    def spare(self) -> Spare:
+        """See Client."""
+        return Spare.BUSY if self._over else Spare.SILENT
+
+    def make_room(self) -> None:
+        """See Client."""
+        self._over = True
+        self.transport.abortConnection()
+
     def drain(self) -> None:
-        """Nothing was asked yet: whoever comes through here is sent away when the header is there."""
+        """Whoever comes through here may still ask, once."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The balancer is gone, or was sent away."""
@@ -144,7 +157,7 @@ class BalancedFront(Factory):
     def buildProtocol(self, addr: Optional[IAddress]) -> Any:
         """A client; None, which closes it, when there are too many."""
         address = addr or UNIXAddress(None)
-        if not self.front.gateway.policy.trusts(peer_host(address)):
+        if not self.front.gateway.policy.trusts(client_host(address)):
             return self.inner.buildProtocol(address)
         return Balanced(self, address) if self.front.admits() else None
 

@@ -20,12 +20,14 @@ from zope.interface import implementer
 from ... import config as cfg
 from ...http1.errors import BadMessage
 from ...http1.request import RequestHead
-from ...net.descriptors import has_left
+from ...net.descriptors import has_left, is_readable
 from ...net.inlet import Inlet
 from ...net.outlet import Outlet
 from ...net.sweep import NEVER
+from ...startup import os_reason
 from ...tls.secure_socket import SecureInlet
 from ..requests.answers import http1_answer
+from .client import Spare
 from .intake import Intake
 from .request import ClientRequest
 from .states import TABLE, Do, Input, State, on
@@ -33,6 +35,9 @@ from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .front import HTTPFront
+
+LAST_REQUEST_S = 1.0
+"""How long a client that came last may take to send its request, when we stop: it has connected in order to do that."""
 
 LINGER_S = 5.0
 """How long a refused client may send nothing before we close; nginx lingering_timeout 5s. Also how long closing may take."""
@@ -92,7 +97,9 @@ class ClientConnection(Protocol):
         """A client is here."""
         self.transport: Any = self.transport
         self.intake = Intake(self)
-        self.outlet: Outlet = self.outlet_class(self.transport, self, self.policy.limits.response_memory)
+        memory_bytes, provenance = self.policy.limits.response_memory, self.provenance
+        client = "" if provenance.trusted else provenance.peer  # A trusted peer stands for many.
+        self.outlet: Outlet = self.outlet_class(self.transport, self, memory_bytes, self.gateway.space, client)
         self.front.clients[self] = None
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")
@@ -169,22 +176,15 @@ class ClientConnection(Protocol):
             return False  # In BODY: what is left of the request can't be told from the next one.
         return not intake.ended or intake.buffer != b""
 
-    def pause_body(self) -> None:
-        """Read no more of the body for now."""
-        self.intake.pause()
-        self.touch()
-
-    def resume_body(self) -> None:
-        """More of it can be taken."""
-        self.intake.resume()
-        self.touch()
-
     def send(self, data: bytes) -> None:
         """Give ``data`` to the outlet."""
         outlet = self.outlet
         try:
             outlet.send(data)
-        except OSError:  # No space for what the client does not take.
+        except OSError as error:  # No space for what the client does not take.
+            self.gateway.refusals.say(
+                "an answer that its client does not take can't be kept: {reason}", reason=os_reason(error)
+            )
             self.on(Input.ABORT)
             return
         if outlet.draining and (self.deadline == NEVER or self.intake.ended):
@@ -233,7 +233,7 @@ class ClientConnection(Protocol):
         nowhere.counts.answered(error.status)
         answer = self.policy.pages.error(error.status, error.reason, b"")
         self.send(http1_answer(answer, gateway.date, 1, False, True))
-        gateway.log(self.provenance, nowhere, None, error.status, 0, gateway.monotonic(), b"")
+        gateway.refused(self.provenance, error, self.intake.buffer, len(answer.content))
         self.on(Input.REFUSAL_WAITS if self.outlet.draining else Input.REFUSED)
 
     # -- what follows
@@ -266,8 +266,30 @@ class ClientConnection(Protocol):
 
     # -- the end
 
+    @property
+    def spare(self) -> Spare:
+        """See Client."""
+        if self.state is not State.IDLE:
+            return Spare.BUSY
+        return Spare.SILENT if self.intake.is_new else Spare.BETWEEN
+
+    def make_room(self) -> None:
+        """See Client."""
+        self.on(Input.DRAIN)
+
     def drain(self) -> None:
-        """Take no further request: an idle connection is closed, the others say so in their answer."""
+        """Take no further request: an idle connection is closed, the others say so in their answer.
+
+        A client that has just come, or whose request is there and was not read yet, is answered: to close would be a reset.
+        """
+        if self.state is State.IDLE:
+            now = self.gateway.monotonic()
+            if is_readable(self.transport):
+                self.deadline = now + LAST_REQUEST_S
+            elif self.intake.is_new:
+                self.deadline += LAST_REQUEST_S - self.policy.timeouts.head
+            if now < self.deadline <= now + LAST_REQUEST_S:
+                return
         self.on(Input.DRAIN)
 
     def _linger(self) -> None:
@@ -277,9 +299,13 @@ class ClientConnection(Protocol):
         self.transport.loseWriteConnection()
 
     def readConnectionLost(self) -> None:
-        """EOF from the client."""
+        """EOF from the client. Who ends its side in the middle of a stream of events has left: it would go on for ever."""
         self.intake.ended = True
-        self.on(Input.EOF)
+        exchange = self.request.exchange if self.request is not None else None
+        if exchange is not None and exchange.endless:
+            self.on(Input.ABORT)
+        else:
+            self.on(Input.EOF)
 
     def writeConnectionLost(self) -> None:
         """Our own half-close is done."""

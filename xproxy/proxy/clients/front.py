@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
-from typing import Protocol as TypingProtocol
+import sys
+from typing import Callable, Dict, Optional
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
-from ...net.peers import peer_host
+from ...net.descriptors import is_readable
+from ...net.peers import client_host
 from ..requests.gateway import Gateway
 from ..requests.provenance import Provenances
+from .client import Client, Spare
 from .connection import ClientConnection
 
-
-class Client(TypingProtocol):
-    """Whoever is connected: what the front needs of it, in whichever state and protocol it is."""
-
-    transport: Any
-
-    def drain(self) -> None:
-        """Take no further request."""
+ROOM_SHARE = 32
+"""How many connections are closed at once to make room: one in so many, so that a look at all of them is worth its time."""
 
 
 class HTTPFront(Factory):
-    """Makes a ClientConnection for each client, up to ``limits.connections``."""
+    """Makes a ClientConnection for each client, up to ``limits.connections`` and as many as there are descriptors for."""
 
     noisy = False
 
@@ -33,21 +29,40 @@ class HTTPFront(Factory):
         self.clients: Dict[Client, None] = {}
         self.provenances = {scheme: Provenances(scheme) for scheme in (b"http", b"https")}
         """Of HTTP/1.1 clients."""
+        self.room = sys.maxsize
+        """How many clients there are descriptors for."""
         self.on_empty: Optional[Callable[[], None]] = None
         """Called when the last client is gone, once somebody waits for that."""
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Optional[ClientConnection]:
         """A client; None, which closes it, when there are too many."""
-        if len(self.clients) < self.gateway.policy.limits.connections or self.admits():
-            return ClientConnection(self, peer_host(addr))
+        count = len(self.clients)
+        if (count < self.room and count < self.gateway.policy.limits.connections) or self.admits():
+            return ClientConnection(self, client_host(addr))
         return None
 
     def admits(self) -> bool:
-        """Whether there is room for one more client; counted when not."""
-        if len(self.clients) < self.gateway.policy.limits.connections:
+        """Whether there is room for one more client; counted when not. Where only descriptors are missing, room is made."""
+        count = len(self.clients)
+        if count < self.gateway.policy.limits.connections and (count < self.room or self.make_room()):
             return True
         self.gateway.counts.refuse("too-many-connections")
         return False
+
+    def make_room(self) -> int:
+        """Close some of those that can be spared, the longest silent first; gives how many.
+
+        Not those who have said something that was not read yet, as where many have come in one turn of the reactor.
+        """
+        clients = [client for client in self.clients if client.spare < Spare.BUSY]
+        clients.sort(key=lambda client: (client.spare, client.deadline))
+        wanted, made = 1 + len(self.clients) // ROOM_SHARE, 0
+        for client in clients:
+            if made < wanted and not is_readable(client.transport):
+                client.make_room()
+                self.gateway.counts.refuse("room-made")
+                made += 1
+        return made
 
     def client_gone(self, client: Client) -> None:
         """A client is gone."""

@@ -1,16 +1,14 @@
 """Where HTTP/2 clients arrive, after ``https`` has agreed on it by ALPN: ``http2`` between a transport and our streams.
 
-Bytes come in, are understood by ``http2.connection``, and become calls of a Stream; what streams have to send is asked of them
-in turn, one frame each, until the transport is full. While it is full streams keep what they have; only what the connection
-itself answers (acknowledgements) is held here, and not much of it. docs/architecture/http2.md has the states.
+Bytes come in, are understood by ``http2.connection``, and become calls of a Stream; what streams have to send goes through a
+FrameOutlet. How long the client may take for which of these is said here. docs/architecture/http2.md has the states.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, Deque, Optional, Union
+from typing import Any, Optional, Union
 
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -21,28 +19,21 @@ from ...http2.errors import ConnectionFault, ErrorCode, Flood
 from ...http2.fields import FieldLines
 from ...http2.heads import Request, read_request, same_for_path
 from ...http2.streams import StreamState
-from ...net.outlet import unacknowledged_bytes
+from ...net.descriptors import has_left
 from ...net.sweep import NEVER
 from ..requests.provenance import Provenance
-from .connection import LINGER_S
+from .client import Spare
+from .connection import LINGER_S, LOOK_INTERVAL_S
 from .front import HTTPFront
+from .http2_outlet import FrameOutlet
 from .http2_stream import Stream
-
-HELD_BYTES = 64 * 1024
-"""Acknowledgements kept for a client that does not read; one more closes the connection. Twisted keeps 17 kB."""
-
-WRITE_BYTES = 64 * 1024
-"""What is collected before it is written: four frames, one call of send."""
 
 LEAVE_S = 2.0
 """How long a client that was told to leave may take to say that it knows (RFC 9113 section 6.8: a round trip at least). After
 that no further stream is taken."""
 
-RECORD_BYTES = 16 * 1024
-"""What fills a TLS record (RFC 8446 section 5.1): nothing is gained by waiting for more."""
 
-
-@implementer(IPullProducer)
+@implementer(IHalfCloseableProtocol)
 class HTTP2Connection(Protocol):
     """One client and its streams: the owner of a Connection."""
 
@@ -56,19 +47,8 @@ class HTTP2Connection(Protocol):
         now = gateway.monotonic()
         self.h2: Connection[Stream, Union[Request, BadMessage]] = Connection(self, policy.limits.head, now)
         self.streams = self.h2.streams
-        self.blocked = False
-        """The transport is full."""
         self.deadline = self._idle_until = now + policy.timeouts.head
-        self._block_until = self._write_until = self._leave_until = NEVER
-        self._ready: Deque[Stream] = deque()
-        self._sending = False
-        """What is given to the connection now is sent by who is at it."""
-        self._in_turn = False
-        """What waits is sent when this turn of the reactor ends."""
-        self._held = b""
-        self._below_bytes = 0
-        """What was below us at the last look while the transport was full."""
-        self._registering = False
+        self._block_until = self._write_until = self._leave_until = self._look_at = NEVER
         self._over = False
 
     def connectionMade(self) -> None:
@@ -77,8 +57,9 @@ class HTTP2Connection(Protocol):
         self.front.clients[self] = None
         self.gateway.sweep.add(self)
         self.gateway.counts.opened("client")
+        self.outlet = FrameOutlet(self)
         self.h2.begin()
-        self.flush()
+        self.outlet.flush()
 
     # -- reading
 
@@ -86,16 +67,16 @@ class HTTP2Connection(Protocol):
         """Bytes from the client."""
         if self._over:
             return
-        self._sending = True  # What is answered at once is sent together, at the end.
+        outlet = self.outlet
+        outlet.collecting = True  # What is answered at once is sent together, at the end.
         try:
             self.h2.feed(data, self.gateway.monotonic())
         except ConnectionFault as fault:
             self.gateway.counts.refuse("http2-" + (fault.reason if isinstance(fault, Flood) else "protocol-error"))
             self._end()
         finally:
-            self._sending = False
-        self._send_round()
-        self._note_progress()
+            outlet.collecting = False
+        outlet.go_on()
 
     def read_request(
         self, fields: FieldLines, before: Optional[Union[Request, BadMessage]], path: bytes
@@ -145,8 +126,7 @@ class HTTP2Connection(Protocol):
     def window_opened(self, stream: Optional[Stream]) -> None:
         """See Owner."""
         for opened in self.streams.values() if stream is None else (stream,):
-            if opened.answered:
-                self._queue(opened)
+            self.outlet.queue(opened)
 
     def client_leaves(self, code: int) -> None:
         """See Owner: the client still takes what it has asked for, unless it says that something is wrong."""
@@ -154,142 +134,34 @@ class HTTP2Connection(Protocol):
         if code != ErrorCode.NO_ERROR or not self.streams:
             self._end()
 
-    # -- what a request asks of its connection
-
-    def send_hint(self, stream: Stream, block: bytes) -> None:
-        """Send an interim response, unless it would come late, when nobody misses it."""
-        if not self.blocked and not self._over:
-            self.h2.send_head(stream, block)
-            self._send_soon()
-
-    def send_answer(self, stream: Stream, block: bytes, content: bytes) -> bool:
-        """Send a whole answer, if that can be done now: False when it has to wait for its turn, or for the client."""
-        h2 = self.h2
-        if self.blocked or self._over or len(content) > h2.room(stream):
-            return False
-        if content:
-            h2.send_answer(stream, block, content)
-        else:
-            h2.send_head(stream, block, True)
-        self._send_soon()
-        return True
-
-    def round(self, stream: Stream) -> None:
-        """``stream`` has something to send."""
-        self._queue(stream)
-        if not self._sending:
-            self._send_round()
-            self._note_progress()
-
-    def acknowledge(self, stream: Stream, flow_bytes: int) -> None:
-        """What came on a stream was used."""
-        if not self._over:
-            self.h2.acknowledge(stream, flow_bytes)
-            if not self._sending:
-                self.flush()
+    # -- what a stream asks of its connection
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """End a stream that can't be completed."""
         if stream.stream_id in self.streams and not self._over:
             self.h2.cancel(stream, code)
         stream.gone()
-        if not self._sending:
-            self._send_round()
-            self._note_progress()
+        self.outlet.go_on()
 
-    # -- sending
+    # -- what the outlet tells
 
-    def _queue(self, stream: Stream) -> None:
-        if stream.answered and not stream.queued:
-            stream.queued = True
-            stream.deadline = NEVER  # It is we who are late now.
-            self._ready.append(stream)
-
-    def _send_round(self) -> None:
-        """Let the streams send in turn until nothing is left or the transport is full."""
-        if self._ready and not self._sending:
-            self._sending = True
-            try:
-                self._send_frames()
-            finally:
-                self._sending = False
-        self.flush()
-
-    def _send_frames(self) -> None:
-        ready, h2 = self._ready, self.h2
-        while ready and not self.blocked and not self._over:
-            stream = ready.popleft()
-            stream.queued = False
-            if stream.stream_id in self.streams and stream.send_frame():
-                self._queue(stream)
-            if h2.pending >= WRITE_BYTES:
-                self.flush()
-
-    def _send_soon(self) -> None:
-        """Something small was given to the connection: let what comes in the same turn go with it."""
-        if self._sending:
-            if self.h2.pending >= WRITE_BYTES:
-                self.flush()
-        elif not self.streams or self.h2.pending >= RECORD_BYTES:
-            self.flush()
-            self._note_progress()
-        elif not self._in_turn:
-            self._in_turn = True
-            self.gateway.turn.add(self)
-
-    def turn_ended(self) -> None:
-        """See Sender."""
-        self._in_turn = False
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what the connection has to say."""
-        h2 = self.h2
-        if not h2.pending:
-            return
-        data = h2.take_output()
-        if self.blocked:
-            self._held += data
-            if len(self._held) > HELD_BYTES:
-                self.gateway.counts.refuse("http2-not-reading")
-                self.transport.abortConnection()
-        elif not self.transport.write_now(data):
-            self.blocked = True
-            self._client_took()
-            self._registering = True
-            self.transport.registerProducer(self, False)
-            self._registering = False
-
-    def resumeProducing(self) -> None:
-        """The transport has nothing more to send."""
-        if self._registering:  # It asks at once, before it has sent anything.
-            return
-        if self._held:
-            held, self._held = self._held, b""
-            self.transport.write(held)
-            self._client_took()
-            return
-        self.blocked = False
-        self._write_until = NEVER
-        self.transport.unregisterProducer()
-        if self._over:
-            self._close()
-        else:
-            self._send_round()
-            self._note_progress()
-
-    def stopProducing(self) -> None:
-        """The connection is gone; ``connectionLost`` tells."""
-
-    def _client_took(self) -> None:
-        """It took something of what is below us, and has to take more."""
-        self._below_bytes = unacknowledged_bytes(self.transport)
+    def await_taking(self) -> None:
+        """The transport is full: the client has to take something."""
         self._write_until = self.gateway.monotonic() + self.policy.timeouts.write
         self._set_deadline()
 
+    def taken(self) -> None:
+        """The client has taken everything."""
+        self._write_until = NEVER
+        if self._over:
+            self.deadline = self._write_until = self.gateway.monotonic() + LINGER_S
+            self.transport.loseConnection()
+        else:
+            self.outlet.go_on()
+
     # -- time
 
-    def _note_progress(self) -> None:
+    def note_progress(self) -> None:
         """Set the deadlines by what the connection is waiting for now."""
         if self._over:
             return
@@ -307,7 +179,7 @@ class HTTP2Connection(Protocol):
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        self.deadline = min(self._idle_until, self._block_until, self._write_until, self._leave_until)
+        self.deadline = min(self._idle_until, self._block_until, self._write_until, self._leave_until, self._look_at)
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, idle for too long, or does not close."""
@@ -315,16 +187,19 @@ class HTTP2Connection(Protocol):
         if self._over:
             self.transport.abortConnection()
         elif now > self._write_until:
-            if unacknowledged_bytes(self.transport) < self._below_bytes:
-                self._client_took()
-                return
-            counts.timed_out("write")
-            self.transport.abortConnection()
+            if not self.outlet.moved():
+                counts.timed_out("write")
+                self.transport.abortConnection()
         elif now > self._leave_until:
             self._leave_until = NEVER
             self.h2.refuse_streams()
-            self.flush()
-            self._note_progress()
+            self.outlet.flush()
+            self.note_progress()
+        elif now > self._look_at:
+            self._look_at = now + LOOK_INTERVAL_S
+            self._set_deadline()
+            if has_left(self.transport):
+                self.transport.abortConnection()
         elif now > self._block_until or not self.h2.last_stream_id:
             counts.timed_out("head")
             self.h2.close()
@@ -332,21 +207,42 @@ class HTTP2Connection(Protocol):
         else:
             counts.timed_out("keep_alive")
             self._idle_until = NEVER
-            self._begin_to_leave()
+            self.drain()
 
     # -- the end
 
+    @property
+    def spare(self) -> Spare:
+        """See Client."""
+        if self.streams or self._over or self._block_until != NEVER:
+            return Spare.BUSY
+        return Spare.BETWEEN if self.h2.last_stream_id else Spare.SILENT
+
+    def make_room(self) -> None:
+        """See Client."""
+        self.h2.close()
+        self._end()
+
     def drain(self) -> None:
         """Take no further request: say so, and close when the last one is answered."""
-        if not self._over:
-            self._begin_to_leave()
-
-    def _begin_to_leave(self) -> None:
-        if not self.h2.going and not self.h2.leaving:
+        if not self._over and not self.h2.going and not self.h2.leaving:
             self._leave_until = self.gateway.monotonic() + LEAVE_S
             self.h2.go_away()
-            self.flush()
+            self.outlet.flush()
             self._set_deadline()
+
+    def readConnectionLost(self) -> None:
+        """EOF (close_notify) from the client: what it has asked for wholly is answered, as after GOAWAY."""
+        if not self._over:
+            self.h2.leaving = True
+            self._look_at = self.gateway.monotonic() + LOOK_INTERVAL_S
+            for stream in list(self.streams.values()):
+                if stream.state is StreamState.OPEN:
+                    self.reset(stream, ErrorCode.CANCEL)
+            self.note_progress()
+
+    def writeConnectionLost(self) -> None:
+        """Never: our side ends with the connection."""
 
     def _end(self) -> None:
         """Drop the streams and close, once what is written is sent."""
@@ -354,23 +250,19 @@ class HTTP2Connection(Protocol):
             return
         self._idle_until = self._block_until = NEVER
         self._drop()
-        self.flush()
-        if self.blocked:
+        self.outlet.flush()
+        if self.outlet.blocked:
             self._set_deadline()
         else:
-            self._close()
+            self.taken()
 
     def _drop(self) -> None:
         self._over = self.h2.closed = True
         streams = list(self.streams.values())
         self.streams.clear()
-        self._ready.clear()
+        self.outlet.close()
         for stream in streams:
             stream.gone()
-
-    def _close(self) -> None:
-        self.deadline = self._write_until = self.gateway.monotonic() + LINGER_S
-        self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone, or was closed."""

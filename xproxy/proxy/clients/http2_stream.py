@@ -1,8 +1,7 @@
 """One request of an HTTP/2 client, from its fields to the end of its answer; the caller (``exchange.Caller``) of its exchange.
 
-Made by ``http2.HTTP2Connection`` for each stream. What a stream is to the protocol is in its base class and the connection's
-business; a Stream keeps what waits for the client (one piece, then a backlog in memory and file) and hands it out frame by
-frame when the connection asks::
+Made by ``HTTP2Connection`` for each stream. What a stream is to the protocol is in its base class and the connection's
+business; a Stream has a WaitingAnswer where it can't be sent at once, and hands it out frame by frame when the outlet asks::
 
     reading ──whole──▶ waiting, on a slot ──head──▶ answering ──last frame──▶ gone
        │ 4xx                │ 5xx                      │ cut off
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Callable, List, Optional
 
 import attr
 
-from ...http1.body import BodyReader, ChunkedBody, encode_chunk, last_chunk
+from ...http1.body import BodyReader, encode_chunk, last_chunk
 from ...http1.errors import BadMessage
 from ...http1.response import ResponseHead
 from ...http2.errors import ErrorCode
@@ -28,27 +27,24 @@ from ...http2.fields import FieldLines
 from ...http2.heads import CONTINUE, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
 from ...http2.streams import OpenStream, StreamState
 from ...interfaces import Verdict
-from ...net.spool import Backlog, Spool
 from ...net.sweep import NEVER
 from ..exchanges.errors import ExchangeError
-from ..exchanges.exchange import Exchange
+from ..exchanges.exchange import Exchange, FramedCaller
 from ..requests import answers
 from ..requests.answers import Answer
 from ..requests.decide import decide
 from ..requests.hearing import Hearing, hear, ruled
 from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
-from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
+from ..requests.reply import CLIENT_LEFT, backlog_bytes, is_streamed, response_length
 from ..requests.request_body import RequestBody
+from .http2_waiting import Sent, WaitingAnswer
 
 if TYPE_CHECKING:
     from .http2_connection import HTTP2Connection
 
-PIECE_BYTES = 64 * 1024
-"""What of one piece of a response may stay in memory beside the backlog, when the client's window is shut."""
 
-
-class Stream(OpenStream):
+class Stream(OpenStream, FramedCaller):
     """A request and its answer. What most of them never need is set when it is needed; until then the class has it.
 
     :ivar queued: it has a place in the connection's round.
@@ -60,22 +56,19 @@ class Stream(OpenStream):
     answered = False
     _request: Optional[Request] = None
     _destination: Destination
+    _reading = True
+    """More of the request is to come, as far as we were told: during a hearing we are not."""
     _exchange: Optional[Exchange] = None
     _status = 0
     _sent_bytes = 0
     _request_id = b""
     _request_body: Optional[RequestBody] = None
     """None: the request has none."""
-    _reading = True
     _unacknowledged = 0
     """Bytes of a streamed body that the client's window has not been opened for again."""
-    _head = b""
-    """The header block that is to be sent; empty: it was."""
-    _piece = b""
-    _at = 0
-    """How much of the piece is sent."""
-    _backlog: Optional[Backlog] = None
+    _waiting: Optional[WaitingAnswer] = None
     _backlog_bytes = 0
+    """How much may wait before the slot is read no further."""
     _body: Optional[BodyReader] = None
     _complete = False
     _swept = False
@@ -129,7 +122,7 @@ class Stream(OpenStream):
             for come in self._held:
                 come()
         except BadMessage as error:
-            self.fail(error.status, error.reason)
+            self.refuse(error)
 
     def _ruled(self, request: Request, verdict: Verdict) -> None:
         self._hearing = None
@@ -144,14 +137,14 @@ class Stream(OpenStream):
         """Go on with a request that may pass. Raises BadMessage."""
         announced, to, connection = request.content_length, self._destination, self.connection
         if not self._reading:
-            self._submit(announced)
+            self._submit()
             return
-        self._request_body = connection.gateway.request_body(self.provenance.policy, to, announced)
+        self._request_body = connection.gateway.request_body(self.provenance.policy, to, announced, self.client())
         if request.expect_continue:
-            connection.send_hint(self, CONTINUE)
+            connection.outlet.send_hint(self, CONTINUE)
         self._expect(self.provenance.policy.timeouts.body)
         if not to.buffering:
-            self._submit(announced)
+            self._submit()
 
     def body_received(self, data: bytes, flow_bytes: int) -> None:
         """Some of the body. Raises BadMessage.
@@ -163,7 +156,7 @@ class Stream(OpenStream):
             return
         connection, to, body = self.connection, self._destination, self._request_body
         if self.answered or body is None:
-            connection.acknowledge(self, flow_bytes)
+            connection.outlet.acknowledge(self, flow_bytes)
             return
         self._expect(self.provenance.policy.timeouts.body)
         used = True
@@ -175,7 +168,7 @@ class Stream(OpenStream):
                 used = self._pass_on(data)
         finally:
             if used:
-                connection.acknowledge(self, flow_bytes)
+                connection.outlet.acknowledge(self, flow_bytes)
         if not used:
             self._unacknowledged += flow_bytes
             self.deadline = NEVER  # A client that is not read is not late.
@@ -185,67 +178,62 @@ class Stream(OpenStream):
         if self._hearing is not None:
             self._held.append(partial(self.request_ended, fields))
             return
-        if not self._reading:
-            return
         self._reading = False
         self.deadline = NEVER
-        body, policy = self._request_body, self.provenance.policy
-        if self.answered or body is None:
+        body, policy, request = self._request_body, self.provenance.policy, self._request
+        if self.answered or body is None or request is None:
             return
         trailers = passed_trailers(read_trailers(fields, policy.head_limits), policy.marks) if fields else b""
         if self._destination.buffering:
-            self._submit_whole(body, trailers)
+            self._submit(body, trailers)
         elif self._exchange is not None:
-            ending = last_chunk(trailers) if self._is_chunked() else b""
+            ending = last_chunk(trailers) if request.content_length < 0 else b""
             self._exchange.request_more(ending, True)
-
-    def _is_chunked(self) -> bool:
-        return self._request is not None and self._request.content_length < 0
 
     def _pass_on(self, data: bytes) -> bool:
         """Stream: the slot is held for as long as the client takes. False: no more for now."""
-        if self._exchange is None:
+        if self._exchange is None or self._request is None:
             return True
-        return self._exchange.request_more(encode_chunk(data) if self._is_chunked() else data, False)
+        return self._exchange.request_more(encode_chunk(data) if self._request.content_length < 0 else data, False)
 
     def request_drained(self) -> None:
         """See Caller."""
         size, self._unacknowledged = self._unacknowledged, 0
         if size and self._reading:
             self._expect(self.provenance.policy.timeouts.body)
-            self.connection.acknowledge(self, size)
+            self.connection.outlet.acknowledge(self, size)
 
-    def _submit(self, length: int) -> None:
-        """Put a request without a body, or (``_reading``) one whose body is streamed, on its way to a slot."""
-        request, to = self._request, self._destination
-        assert request is not None
-        gateway, reading = self.connection.gateway, self._reading
-        self._request_id = gateway.request_id(request.head.fields)
-        chunked = reading and length < 0
-        message = outgoing(request.head, to, self.provenance, self._request_id, length, chunked)
-        self._give_to_pool(message, gateway.monotonic() if reading else self._began_at, None)
+    def _submit(self, body: Optional[RequestBody] = None, trailers: bytes = b"") -> None:
+        """Put the request on its way to a slot. Raises BadMessage: 507.
 
-    def _submit_whole(self, body: RequestBody, trailers: bytes) -> None:
-        """Put a request with its whole body on its way to a slot. Raises BadMessage."""
-        request, gateway = self._request, self.connection.gateway
-        assert request is not None
-        self._request_id = gateway.request_id(request.head.fields)
-        message, spool = outgoing_whole(request.head, self._destination, self.provenance, self._request_id, body, trailers)
-        self._give_to_pool(message, gateway.monotonic(), spool)
-
-    def _give_to_pool(self, message: bytes, now: float, spool: Optional[Spool]) -> None:
-        to, request = self._destination, self._request
-        assert to.pool is not None and request is not None
+        :param body: whole; None: there is none, or it still comes and is streamed.
+        """
+        request, to, gateway = self._request, self._destination, self.connection.gateway
+        assert request is not None and to.pool is not None
+        head = request.head
+        request_id = self._request_id = gateway.request_id(head.fields)
+        now, spool, streaming = self._began_at, None, self._reading
+        if body is not None:
+            message, spool = outgoing_whole(head, to, self.provenance, request_id, body, trailers)
+        else:
+            length = request.content_length
+            message = outgoing(head, to, self.provenance, request_id, length, streaming and length < 0)
+        if self._request_body is not None:
+            now = gateway.monotonic()
         self._exchange = exchange = Exchange(
-            self, to.pool, request.head.method, message, now, spool, self._reading, response_timeout=to.response_timeout
+            self, to.pool, head.method, message, now, spool, streaming, response_timeout=to.response_timeout
         )
         to.pool.submit(exchange)
 
     # -- the answer of a service
 
+    def client(self) -> str:
+        """See Caller. Who has sent no request that can be read is the peer."""
+        return self.provenance.client(self._request.head.fields) if self._request is not None else self.provenance.peer
+
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller."""
-        self.connection.send_hint(self, hint_block(head))
+        self.connection.outlet.send_hint(self, hint_block(head))
 
     def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
         """See Caller."""
@@ -256,149 +244,97 @@ class Stream(OpenStream):
         hsts = provenance.hsts(request.head, to) if to.hsts else b""
         block = response_block(head, length, connection.gateway.date, provenance.policy.marks.via, hsts)
         self._status = head.status
-        if complete and (length >= 0 or not body) and connection.send_answer(self, block, content):
+        if complete and (length >= 0 or not body) and connection.outlet.send_answer(self, block, content):
             self._sent_bytes = len(content)
             self._complete = self.answered = True
             self._exchange = None
-            self._finished()
-            self._left()
+            self._note()
+            if self._swept:
+                self.gone()
             return
         self._backlog_bytes = backlog_bytes(head, to, provenance.policy.limits)
+        if self._exchange is not None and not complete and is_streamed(head, to):
+            self._exchange.stream_response()
         self._body = body
         self._begin(block)
         self.response_more(content, complete)
 
     def _begin(self, block: bytes) -> None:
-        """The answer begins; what is left of the request is of no use any more."""
+        """The answer begins, and waits; what is left of the request is of no use any more."""
         self.answered = True
         self.deadline = NEVER
-        self._head = block
+        memory_bytes = self.provenance.policy.limits.response_memory
+        self._waiting = WaitingAnswer(block, memory_bytes, self.connection.gateway.space, self.client())
 
     def response_more(self, content: bytes, complete: bool) -> None:
         """See Caller."""
+        waiting = self._waiting
+        if waiting is None:
+            return  # Reset while the service goes on.
         self._sent_bytes += len(content)
         self._complete = complete
         if complete:
             self._exchange = None
+            waiting.complete, waiting.trailers = True, trailer_block(self._body)
         try:
-            self._give(content)
+            if waiting.put(content):
+                self.connection.outlet.round(self)
+                waiting.bound()
         except OSError:  # No space for what the client does not take.
             self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
             return
         if complete:
-            self._finished()
-        elif self._exchange is not None and self._waiting > self._backlog_bytes:
+            self._note()
+        elif self._exchange is not None and waiting.exceeds(self._backlog_bytes):
             self._exchange.pause()
-
-    @property
-    def _waiting(self) -> int:
-        """Bytes that wait beside the piece that is being sent."""
-        return self._backlog.unread if self._backlog is not None else 0
-
-    def _keep_for_client(self, content: bytes) -> None:
-        """Raises OSError."""
-        if self._backlog is None:
-            self._backlog = Backlog(self.provenance.policy.limits.response_memory)
-        self._backlog.put(content)
-
-    def _give(self, content: bytes) -> None:
-        """Send, or keep. Raises OSError."""
-        if self._at < len(self._piece) or self._waiting:
-            if content:
-                self._keep_for_client(content)
-            return
-        self._piece, self._at = content, 0
-        self.connection.round(self)
-        if len(self._piece) - self._at > PIECE_BYTES:
-            rest, self._piece, self._at = self._piece[self._at :], b"", 0
-            self._keep_for_client(rest)
-
-    def splice_target(self) -> Optional[int]:
-        """See Caller: never."""
-        return None
-
-    def response_spliced(self, size: int) -> None:
-        """See Caller: never."""
-        raise AssertionError("nothing is spliced into frames")
 
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
         self._exchange = None
-        self.fail(error.status, error.reason, error.retry_after_s)
+        accept = (self._request.head.fields.get(b"accept") if self._request is not None else None) or b""
+        self.answer(self.provenance.policy.pages.error(error.status, error.reason, accept, error.retry_after_s))
 
     def response_cut_off(self, reason: str) -> None:
         """See Caller: the client must see that something is missing."""
         self._exchange = None
         self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
 
-    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
-        """See Caller: never, because no Upgrade is passed on."""
-        raise AssertionError("an upgrade that nobody asked for")
-
     # -- sending
+
+    def takes_turn(self) -> bool:
+        """Whether it wants a place in the round, which it has from here on."""
+        if not self.answered or self.queued:
+            return False
+        self.queued = True
+        self.deadline = NEVER  # It is we who are late now.
+        return True
 
     def send_frame(self) -> bool:
         """Send the head, or as much content as one frame holds; False when there is nothing more to send for now."""
-        connection = self.connection
-        h2 = connection.h2
-        head, self._head = self._head, b""
-        if self._at >= len(self._piece):
-            self._piece, self._at = (self._backlog.take() if self._backlog is not None else b""), 0
-        if head:
-            last = self._complete and not self._piece and not self._has_trailers
-            h2.send_head(self, head, last)
-            if last:
-                self._left()
-                return False
-        if not self._piece:
-            return self._send_end()
-        room = h2.room(self)
-        if room <= 0:
+        waiting = self._waiting
+        if waiting is None:
+            return False
+        sent = waiting.send_frame(self.connection.h2, self)
+        if sent is Sent.NO_ROOM:
             self._expect(self.provenance.policy.timeouts.write)
-            return False
-        self.deadline = NEVER
-        data = self._piece[self._at : self._at + room]
-        self._at += len(data)
-        rest = self._at < len(self._piece) or self._waiting > 0
-        last = self._complete and not rest and not self._has_trailers
-        h2.send_data(self, data, last)
-        if last:
-            self._left()
-            return False
-        if self._exchange is not None and self._waiting <= self._backlog_bytes // 2:
+        elif sent is Sent.LAST:
+            self.gone()
+        elif self._exchange is not None and not waiting.exceeds(self._backlog_bytes // 2):
             self._exchange.resume()
-        return rest or self._complete
-
-    @property
-    def _has_trailers(self) -> bool:
-        return isinstance(self._body, ChunkedBody) and self._body.trailers != b""
-
-    def _send_end(self) -> bool:
-        if self._complete:
-            h2 = self.connection.h2
-            if self._has_trailers:
-                h2.send_head(self, trailer_block(self._body), True)
-            else:
-                h2.send_data(self, b"", True)
-            self._left()
-        return False
+        return sent is Sent.MORE
 
     # -- answers of our own
 
     def refuse(self, error: BadMessage) -> None:
         """The request turned out bad."""
+        self.connection.gateway.refused(self.provenance, error)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
         if self.answered:
             self.connection.reset(self, ErrorCode.PROTOCOL_ERROR)
         else:
-            self.fail(error.status, error.reason)
-
-    def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
-        """Answer with an error."""
-        accept = (self._request.head.fields.get(b"accept") if self._request is not None else None) or b""
-        self.answer(self.provenance.policy.pages.error(status, reason, accept, retry_after_s))
+            self.response_failed(ExchangeError(error.reason, error.status))
 
     def answer(self, answer: Answer) -> None:
         """Answer without a service."""
@@ -431,23 +367,12 @@ class Stream(OpenStream):
         else:
             self.refuse(BadMessage(408, "body-timeout"))
 
-    def _finished(self) -> None:
-        """The answer is whole, though perhaps not sent."""
-        self._note()
-        if self._request_body is not None:
-            self._request_body.clear()
-
-    def _left(self) -> None:
-        """The last frame was sent."""
-        if self._swept or self._backlog is not None:
-            self.gone()
-
     def gone(self) -> None:
         """The stream is over, or the client has left: drop everything."""
         self.connection.gateway.sweep.discard(self)
-        if self._backlog is not None:
-            self._backlog.clear()
-        self._piece = b""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.clear()
         if self._hearing is not None:
             self._hearing.cancel()
         if self._request_body is not None:
@@ -460,7 +385,9 @@ class Stream(OpenStream):
             self._note()
 
     def _note(self) -> None:
-        """Count and log how it ended, once."""
+        """The answer is whole, though perhaps not sent, or will never be: count and log how it ended, once."""
+        if self._request_body is not None:
+            self._request_body.clear()
         if self._noted:
             return
         self._noted = True

@@ -25,11 +25,12 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...net.peers import peer_host
+from ...net.peers import client_host
 from ...refusals import RefusalLog
 from ...tls.certificate_store import CertificateStore
 from ...tls.contexts import HTTP2, agreed_protocol, openssl_reason, verify_reason
 from ...tls.secure_socket import SecureInlet, SecureOutlet, SecureSocket, write_now
+from .client import Spare
 from .connection import ClientConnection
 from .front import HTTPFront
 from .http2_connection import HTTP2Connection
@@ -88,7 +89,7 @@ class Handshake(Protocol):
         self._secure = secure
         self._front = secure.front
         self._gateway = gateway = secure.front.gateway
-        self.peer = peer_host(address)
+        self.peer = client_host(address)
         self.deadline = gateway.monotonic() + gateway.policy.timeouts.handshake
         self._socket: Optional[SecureSocket] = None
         self._outcome = ""
@@ -180,6 +181,16 @@ class Handshake(Protocol):
         if not self._outcome:
             self._outcome = self._said = "timeout"
             self._gateway.counts.timed_out("handshake")
+        self.transport.abortConnection()
+
+    @property
+    def spare(self) -> Spare:
+        """See Client."""
+        return Spare.BUSY if self._outcome else Spare.SILENT
+
+    def make_room(self) -> None:
+        """See Client."""
+        self._outcome = self._said = "room-made"
         self.transport.abortConnection()
 
     def drain(self) -> None:

@@ -142,9 +142,18 @@ class Intake:
         else:
             self.buffer = data[end:]
             data = data[:end]
-        head = parse_request_head(data, limits, self._previous)
+        try:
+            head = parse_request_head(data, limits, self._previous)
+        except BadMessage:
+            self.buffer = data  # For whoever says what was refused.
+            raise
         self._previous = head.fields
         return head
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was asked yet."""
+        return self._previous is None
 
     # -- bodies
 
@@ -233,6 +242,16 @@ class Intake:
             self.pause()
         elif self._connection.state is not _BODY:
             self.resume()
+
+    def pause_body(self) -> None:
+        """Read no more of the body for now."""
+        self.pause()
+        self._connection.touch()
+
+    def resume_body(self) -> None:
+        """More of it can be taken."""
+        self.resume()
+        self._connection.touch()
 
     def pause(self) -> None:
         """Read nothing for now."""

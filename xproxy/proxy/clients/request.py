@@ -1,6 +1,6 @@
-"""One request of an HTTP/1.1 client: its body read, its exchange begun, its answer written.
+"""One request of an HTTP/1.1 client: its exchange begun, its answer written.
 
-Made by a ``ClientConnection`` for each head; the caller (see ``exchange.Caller``) of the exchange that comes of it.
+Made by an Intake for each head; the caller (see ``exchange.Caller``) of the exchange that comes of it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from ...http1.errors import BadMessage
 from ...http1.forward import client_head
 from ...http1.request import RequestHead
 from ...http1.response import ResponseHead
-from ...interfaces import Verdict
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange
 from ..requests import answers
 from ..requests.answers import Answer, http1_answer
-from ..requests.decide import decide
-from ..requests.hearing import Hearing, hear, ruled
-from ..requests.outgoing import outgoing, outgoing_whole, passed_trailers
+from ..requests.hearing import Hearing
+from ..requests.outgoing import offered, outgoing, outgoing_whole, passed_trailers
 from ..requests.policy import Destination
-from ..requests.reply import CLIENT_LEFT, backlog_bytes, response_length
+from ..requests.reply import CLIENT_LEFT, backlog_bytes, is_streamed, response_length
 from ..requests.request_body import RequestBody
+from .incoming_request import IncomingRequest
 from .states import State
 from .tunnel import Tunnel
 
@@ -35,13 +34,10 @@ if TYPE_CHECKING:
 _BODY = State.BODY
 
 
-class ClientRequest:
-    """A request from its head to the end of its answer."""
+class ClientRequest(IncomingRequest):
+    """A request from its head to the end of its answer; what comes in of it is its base class's business."""
 
-    __slots__ = (
-        "connection", "head", "destination", "exchange", "began_at", "status", "sent_bytes", "request_id",
-        "_hearing", "_body", "_goes_on", "_chunked", "_response_body", "_backlog_bytes", "_began",
-    )  # fmt: skip
+    __slots__ = ("status", "sent_bytes", "_goes_on", "_chunked", "_response_body", "_backlog_bytes", "_began")
 
     def __init__(self, connection: ClientConnection, head: RequestHead, now: float) -> None:
         self.connection = connection
@@ -62,133 +58,40 @@ class ClientRequest:
         self._backlog_bytes = 0
         self._began = False
 
-    def start(self) -> None:
-        """Begin what was decided of the request. Raises BadMessage."""
-        head, connection = self.head, self.connection
-        if not head.host:
-            connection.provenance = connection.provenance.at(connection.transport.getHost())
-        self.destination, own = decide(head, connection.provenance)
-        if own is not None:
-            self.answer(own)
-        elif self.destination.guards:
-            self._ask_guards()
-        else:
-            self._let_in()
-
-    def _ask_guards(self) -> None:
-        """Ask whether the request may pass; until then nothing of its body is read. Raises BadMessage."""
-        connection = self.connection
-        self._hearing, verdict = hear(self.head, self.destination, connection.provenance, connection.gateway, self._heard)
-        if verdict is not None:
-            self._ruled(verdict)
-        elif connection.state is _BODY:
-            connection.pause_body()
-
-    def _heard(self, verdict: Verdict) -> None:
-        """The verdict took its time."""
-        try:
-            if self.connection.state is _BODY:
-                self.connection.resume_body()
-            self._ruled(verdict)
-        except BadMessage as error:
-            self.refuse(error)
-
-    def _ruled(self, verdict: Verdict) -> None:
-        self._hearing = None
-        self.head, denial = ruled(self.head, verdict, self.connection.provenance)
-        if denial is not None:
-            self.answer(denial)
-        else:
-            self._let_in()
-
-    def _let_in(self) -> None:
-        """Go on with a request that may pass. Raises BadMessage."""
-        announced = self.head.fields.content_length
-        if self.connection.state is _BODY:
-            self._begin_body(announced)
-        else:
-            # No body, which some services want to be told where they expect one: a length of 0 goes on.
-            self._submit(announced, False, self.began_at)
-
-    # -- the body
-
-    def _begin_body(self, announced: int) -> None:
-        """Ask for the body. Raises BadMessage."""
-        head, connection, to = self.head, self.connection, self.destination
-        gateway, intake = connection.gateway, connection.intake
-        body = self._body = gateway.request_body(connection.policy, to, announced)
-        if head.expect_continue and not intake.buffer:
-            connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if not to.buffering:
-            self._submit(announced, head.fields.chunked, gateway.monotonic())
-        if connection.state is _BODY:  # Nothing was answered meanwhile.
-            intake.read_body(head, to.body_limit, body if to.buffering else None)
-
-    def count(self, content: bytes) -> None:
-        """Some of the body has come: count it, and keep it unless it is streamed. Raises BadMessage."""
-        body = self._body
-        assert body is not None
-        if self.destination.buffering:
-            body.keep(content)
-        else:
-            body.count(len(content))
-
-    def body_received(self, content: bytes, whole: bool) -> None:
-        """Do with the body what can be done now. Raises BadMessage.
-
-        :param content: what was counted last.
-        """
-        if not self.destination.buffering:
-            self._pass_on(content, whole)
-        elif whole:
-            self._submit_whole()
-
-    def _pass_on(self, content: bytes, whole: bool) -> None:
-        """Stream: the slot is held for as long as the client takes."""
-        exchange = self.exchange
-        if exchange is None:
-            return  # Answered already; the rest of the body is thrown away.
-        if self.head.fields.chunked:
-            content = encode_chunk(content)
-            if whole:
-                content += last_chunk(passed_trailers(self.connection.intake.trailers, self.connection.policy.marks))
-        if not exchange.request_more(content, whole) and not whole:
-            self.connection.pause_body()
-
-    def request_drained(self) -> None:
-        """See Caller."""
-        if self.connection.state is _BODY:
-            self.connection.resume_body()
-
     # -- the exchange
 
-    def _submit(self, length: int, chunked: bool, now: float) -> None:
+    def submit(self, length: int, chunked: bool, upgrade: bytes, now: float) -> None:
         """Put a request without a body, or one whose body is streamed, on its way to a slot."""
         connection, to = self.connection, self.destination
         request_id = self.request_id = connection.gateway.request_id(self.head.fields)
-        message = outgoing(self.head, to, connection.provenance, request_id, length, chunked)
+        message = outgoing(self.head, to, connection.provenance, request_id, length, chunked, upgrade)
         pool, streaming = to.pool, connection.state is _BODY
         assert pool is not None
         self.exchange = exchange = Exchange(
-            self, pool, self.head.method, message, now, None, streaming, self.head.upgrade, to.response_timeout
+            self, pool, self.head.method, message, now, None, streaming, upgrade, to.response_timeout
         )
         pool.submit(exchange)
 
-    def _submit_whole(self) -> None:
+    def submit_whole(self) -> None:
         """Put a request with its whole body on its way to a slot. Raises BadMessage."""
         connection, to, head, body = self.connection, self.destination, self.head, self._body
         assert body is not None
         self.request_id = connection.gateway.request_id(head.fields)
         trailers = passed_trailers(connection.intake.trailers, connection.policy.marks)
-        message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, trailers)
+        upgrade = offered(head, body.start, trailers != b"" or not body.size)
+        message, spool = outgoing_whole(head, to, connection.provenance, self.request_id, body, trailers, upgrade)
         pool, now = to.pool, connection.gateway.monotonic()
         assert pool is not None
         self.exchange = exchange = Exchange(
-            self, pool, head.method, message, now, spool, upgrade=head.upgrade, response_timeout=to.response_timeout
+            self, pool, head.method, message, now, spool, upgrade=upgrade, response_timeout=to.response_timeout
         )
         pool.submit(exchange)
 
     # -- the answer of a service
+
+    def client(self) -> str:
+        """See Caller."""
+        return self.connection.provenance.client(self.head.fields)
 
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller. HTTP/1.0 knows no interim responses (RFC 9110 section 15.2)."""
@@ -219,6 +122,8 @@ class ClientRequest:
             self.finished()
             return
         self._backlog_bytes = backlog_bytes(head, to, connection.policy.limits)
+        if self.exchange is not None and not complete and is_streamed(head, to):
+            self.exchange.stream_response()
         self._response_body = body
         self._more(out, content, complete)
 
@@ -237,7 +142,7 @@ class ClientRequest:
             self.connection.send(out + content if out else content)
         if complete:
             self.finished()
-        elif self.connection.outlet.waiting > self._backlog_bytes and self.exchange is not None:
+        elif self.connection.outlet.exceeds(self._backlog_bytes) and self.exchange is not None:
             self.exchange.pause()
 
     def splice_target(self) -> Optional[int]:
@@ -250,7 +155,7 @@ class ClientRequest:
 
     def client_took(self) -> None:
         """The client took some of what waited for it."""
-        if self.exchange is not None and self.connection.outlet.waiting <= self._backlog_bytes // 2:
+        if self.exchange is not None and not self.connection.outlet.exceeds(self._backlog_bytes // 2):
             self.exchange.resume()
 
     def response_failed(self, error: ExchangeError) -> None:
@@ -280,6 +185,7 @@ class ClientRequest:
 
     def refuse(self, error: BadMessage) -> None:
         """The request turned out bad: nothing that follows on this connection could be trusted."""
+        self.connection.gateway.refused(self.connection.provenance, error)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()

@@ -26,7 +26,7 @@ from ...interfaces import Verdict
 from ...net.peers import peer_host
 from ...net.spool import READ_BYTES
 from ..exchanges.errors import ExchangeError
-from ..exchanges.exchange import Exchange
+from ..exchanges.exchange import Exchange, FramedCaller
 from ..requests import answers
 from ..requests.answers import Answer
 from ..requests.decide import decide
@@ -35,7 +35,7 @@ from ..requests.hearing import Hearing, hear, ruled
 from ..requests.outgoing import outgoing, outgoing_whole
 from ..requests.policy import Destination
 from ..requests.provenance import Provenance
-from ..requests.reply import CLIENT_LEFT, response_length
+from ..requests.reply import CLIENT_LEFT, is_streamed, response_length
 from ..requests.request_body import RequestBody
 
 NOT_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"te", b"upgrade", b"expect"))
@@ -91,7 +91,7 @@ def read_head(request: Request, limits: HeadLimits) -> RequestHead:
 
 
 @implementer(IPushProducer)
-class WebCaller:
+class WebCaller(FramedCaller):
     """The caller (see ``exchange.Caller``) that stands for a twisted.web request."""
 
     def __init__(self, gateway: Gateway, request: Request) -> None:
@@ -144,7 +144,7 @@ class WebCaller:
     def _let_in(self, head: RequestHead) -> None:
         """Go on with a request that may pass. Raises BadMessage."""
         gateway, request, provenance, to = self._gateway, self._request, self._provenance, self._destination
-        body = self._whole_body(to)
+        body = self._whole_body(to, provenance.client(head.fields))
         request_id = self._request_id = gateway.request_id(head.fields)
         if body.size:
             message, spool = outgoing_whole(head, to, provenance, request_id, body)
@@ -157,10 +157,10 @@ class WebCaller:
         )
         to.pool.submit(exchange)
 
-    def _whole_body(self, to: Destination) -> RequestBody:
+    def _whole_body(self, to: Destination, client: str) -> RequestBody:
         """The body, which twisted.web has in memory or in a file of its own. Raises BadMessage."""
         content = self._request.content
-        body = self._gateway.request_body(self._provenance.policy, to, -1)
+        body = self._gateway.request_body(self._provenance.policy, to, -1, client)
         if content is None:
             return body
         content.seek(0)
@@ -176,6 +176,11 @@ class WebCaller:
 
     def request_drained(self) -> None:
         """See Caller: the request was whole, there is nothing to go on with."""
+
+    def client(self) -> str:
+        """See Caller."""
+        assert self._head is not None
+        return self._provenance.client(self._head.fields)
 
     def response_hint(self, head: ResponseHead) -> None:
         """See Caller: twisted.web can't send interim responses."""
@@ -198,6 +203,8 @@ class WebCaller:
         if not complete:
             self._producing = True
             request.registerProducer(self, True)
+            if self._exchange is not None and is_streamed(head, to):
+                self._exchange.stream_response()
         self.response_more(content, complete)
 
     def response_more(self, content: bytes, complete: bool) -> None:
@@ -209,14 +216,6 @@ class WebCaller:
             self._request.write(content)
         if complete:
             self._finish()
-
-    def splice_target(self) -> Optional[int]:
-        """See Caller: twisted.web writes the response."""
-        return None
-
-    def response_spliced(self, size: int) -> None:
-        """See Caller: never, as there is no target."""
-        raise AssertionError("content was written past twisted.web")
 
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
@@ -234,10 +233,6 @@ class WebCaller:
             request.loseConnection()
         else:  # Where the end of the connection is the end of the answer (RFC 9112 section 8).
             (getattr(channel, "abortConnection", None) or channel.transport.abortConnection)()
-
-    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
-        """See Caller: never, because no Upgrade is passed on."""
-        raise AssertionError("an upgrade that nobody asked for")
 
     def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
         """Answer with an error."""

@@ -26,6 +26,9 @@ bound against services that dial and say goodbye for ever, and more than what en
 class Caller(Protocol):
     """Who wants the answer. The calls come in this order: hints, then (began, more*) or failed; cut_off ends either early."""
 
+    def client(self) -> str:
+        """Who asks, by address, as far as that is known and believed: for the client's share of a line."""
+
     def response_hint(self, head: ResponseHead) -> None:
         """An interim response (1xx other than 100 and 101; RFC 9110 section 15.2)."""
 
@@ -55,6 +58,24 @@ class Caller(Protocol):
 
     def request_drained(self) -> None:
         """The service took all that was sent so far: a caller that streams its request may read on."""
+
+
+class FramedCaller:
+    """What callers share whose answers go out in frames of another kind: nothing goes past us, and no tunnel is offered."""
+
+    __slots__ = ()
+
+    def splice_target(self) -> Optional[int]:
+        """See Caller: never."""
+        return None
+
+    def response_spliced(self, size: int) -> None:
+        """See Caller: never."""
+        raise AssertionError("content was written past its frames")
+
+    def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
+        """See Caller: never, because no Upgrade is passed on."""
+        raise AssertionError("an upgrade that nobody asked for")
 
 
 class TunnelEnd(Protocol):
@@ -97,6 +118,7 @@ class Exchange:
         "responding",
         "wary",
         "tunnel",
+        "share",
     )
 
     def __init__(
@@ -132,6 +154,8 @@ class Exchange:
         """Not 0: a slot is looked at before this is put on it, as it may not be sent twice, or so many slots have failed it."""
         self.tunnel: Optional[TunnelEnd] = None
         """Set once the service has switched protocols."""
+        self.share: Optional[str] = None
+        """The client whose share of the line this takes, while it waits."""
 
     def request_more(self, data: bytes, complete: bool) -> bool:
         """More of a streaming request's body; False when the caller should wait for ``request_drained``."""
@@ -158,6 +182,12 @@ class Exchange:
         if self.caller is not None:
             self.caller.response_hint(head)
 
+    def stream_response(self) -> None:
+        """The response goes to the client piece by piece: the service may be silent for as long as streams may."""
+        self.response_timeout = self.pool.config.stream_timeout
+        if self.slot is not None:
+            self.slot.deadline = self.pool.monotonic() + self.response_timeout
+
     def pause(self) -> None:
         """The caller has more than it can keep: read no more of the response for now."""
         if self.slot is not None:
@@ -172,6 +202,12 @@ class Exchange:
     def sending(self) -> bool:
         """Whether something that was given to the slot waits for the service to take it."""
         return self.slot is not None and self.slot.outlet.draining
+
+    @property
+    def endless(self) -> bool:
+        """Whether the caller is being given a response of which nobody can tell when it ends: a stream of events, say."""
+        slot = self.slot
+        return slot is not None and slot.response.body is not None and slot.response.endless
 
     def drained(self) -> None:
         """The service took all that was sent so far."""
@@ -206,6 +242,7 @@ class Exchange:
             self.close()
         elif self.responding:
             self.close()
+            self._tell("pool {pool}: a response of {service} broke off: {reason}", error)
             self.caller.response_cut_off(error.reason)
         elif self._may_try_again(unread) and isinstance(error, ServiceFailed):
             if self.body is not None:
@@ -214,7 +251,13 @@ class Exchange:
             self.pool.resubmit(self)
         else:
             self.close()
+            self._tell("pool {pool}: no response of {service}: {reason}", error)
             self.caller.response_failed(error)
+
+    def _tell(self, what: str, error: ExchangeError) -> None:
+        """Say what a service did wrong, in the log, seldom."""
+        if error.source == "service":
+            self.pool.failures.say(what, pool=self.pool.config.name, service=error.service or "a service", reason=error.reason)
 
     def _may_try_again(self, unread: bool) -> bool:
         if self.streaming or not self.repeatable or self.wary > MAX_MISSES:

@@ -231,6 +231,8 @@ class LeasedSlot:
             self._emptied_in = self._readiness.turn if read_bytes < READ_BYTES else -1
             if self._paused:
                 self.resume()
+            if response.bodiless:
+                self.connection.acknowledge()
             pool.freed(self, now)
         else:
             self._shut(SlotInput.LAST)

@@ -6,7 +6,7 @@ socket), which grants leases. Who is served next is decided by the pure ``slots.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.logger import Logger
 
@@ -18,8 +18,10 @@ from ...net.descriptors import adopt
 from ...net.polling import readiness_of
 from ...net.splice import Splicer
 from ...net.sweep import NEVER, Sweep
+from ...refusals import RefusalLog
 from ...slots.line import Fate, Line, LineFull
 from ...slots.patience import Patience, Terms
+from ...slots.shares import Shares, most_of
 from .asking import StandingAsk
 from .errors import Busy
 from .exchange import Exchange
@@ -35,6 +37,7 @@ SAY_ABSENT_S = 1.0
 
 REASONS = {
     "full": "queue-full",
+    "share": "client-share",
     "timeout": "queue-timeout",
     "absent": "no-service",
     "stopping": "stopping",
@@ -78,8 +81,13 @@ class Pool:
         self.splicer: Optional[Splicer] = None
         """For long bodies; set by the gateway, which owns it."""
         self.over = False
+        self.failures = RefusalLog(self._log, monotonic)
+        """What services did wrong, told seldom."""
         self.asking = StandingAsk(reactor, config.name, self.line)
         self._patience = Patience(_terms(config))
+        self._shares = Shares(most_of(config.queue_limit, config.client_share))
+        self._past_share: Dict[Exchange, Tuple[str, int]] = {}
+        """Those in the line who came past their client's share, with the client and the question whose answer decides."""
         self._refusal = ""
         """Why nobody can join any more: an outcome."""
         self._absence_said = False
@@ -97,13 +105,24 @@ class Pool:
             self._refuse(exchange, self._refusal)
             return
         line, asking = self.line, self.asking
+        client = exchange.caller.client() if exchange.caller is not None else ""
+        outcome = "share"
         try:
-            line.join(exchange, exchange.arrival)
-        except LineFull:
-            if asking.dry or asking.source is None or line.past >= MAX_MORE:
-                self._refuse(exchange, "full")
+            if not client or self._shares.enter(client):
+                exchange.share = client or None
+                outcome = "full"
+                line.join(exchange, exchange.arrival)
+                asking.changed()
                 return
-            line.join_past(exchange, exchange.arrival, asking.new_question())
+        except LineFull:
+            pass
+        if asking.dry or asking.source is None or line.past >= MAX_MORE:
+            self._refuse(exchange, outcome)
+            return
+        question = asking.new_question()
+        line.join_past(exchange, exchange.arrival, question)
+        if outcome == "share":
+            self._past_share[exchange] = (client, question)
         asking.changed()
 
     def resubmit(self, exchange: Exchange) -> None:
@@ -118,14 +137,37 @@ class Pool:
     def leave(self, exchange: Exchange) -> None:
         """``exchange`` waits no longer: its client has left."""
         if self.line.leave(exchange):
+            self._give_up_share(exchange)
             self.counts.queue_seconds["left"].observe(self.monotonic() - exchange.arrival)
             self.asking.changed()
             self._end_if_over()
 
     def _refuse(self, exchange: Exchange, outcome: str) -> None:
         """Tell an exchange that is not in the line that there will be no slot."""
+        self._give_up_share(exchange)
         self.counts.queue_seconds[outcome].observe(self.monotonic() - exchange.arrival)
         exchange.refused(Busy(REASONS[outcome], retry_after_s=RETRY_AFTER_S))
+
+    def _give_up_share(self, exchange: Exchange) -> None:
+        """It waits no longer."""
+        share, exchange.share = exchange.share, None
+        if share is not None:
+            self._shares.leave(share)
+        elif self._past_share:
+            self._past_share.pop(exchange, None)
+
+    def _decided(self, refused: List[Exchange], question: float) -> None:
+        """It is known that no slot is idle anywhere for those who asked up to this question, and came past a bound."""
+        for exchange in refused:
+            self._refuse(exchange, "full")
+        for exchange, (client, asked) in list(self._past_share.items()):
+            if asked > question:
+                continue
+            del self._past_share[exchange]
+            if self._shares.enter(client):
+                exchange.share = client
+            elif self.line.leave(exchange):
+                self._refuse(exchange, "share")
 
     # -- waits that are too long
 
@@ -152,8 +194,9 @@ class Pool:
         if oldest is not None and self._absence_at(oldest) <= now:
             self._absence_said = True
             self._log.warn("pool {pool}: requests wait and no service is registered", pool=self.config.name)
-        for exchange in self.line.decide_late(now - ANSWER_S):
-            self._refuse(exchange, "full")
+        past = self.line.oldest_past()
+        if past is not None and past <= now - ANSWER_S:
+            self._decided(self.line.decide_late(now - ANSWER_S), NEVER)
         for exchange in self.line.arrived_by(now):
             until, outcome = self._patience.until(exchange.arrival)
             if until < now and self.line.leave(exchange):
@@ -172,6 +215,7 @@ class Pool:
         if fate is Fate.GIVE_BACK:
             self._give_back(slot)
         elif isinstance(fate, Exchange):
+            self._give_up_share(fate)
             if slot.begin(fate, now):
                 self.asking.changed()
             else:
@@ -236,8 +280,7 @@ class Pool:
         """See ILeaseHolder."""
         refused = self.line.decide(question)
         self.asking.answered(question)
-        for exchange in refused:
-            self._refuse(exchange, "full")
+        self._decided(refused, question)
         self.asking.catch_up()
 
     def service_registered(self, registered: bool) -> None:
@@ -251,15 +294,9 @@ class Pool:
             self._absence_said = False
             self._log.info("pool {pool}: a service is registered again", pool=self.config.name)
 
-    def leases_recalled(self, arrivals: Sequence[float], more: int) -> None:
+    def leases_recalled(self, arrivals: Sequence[float]) -> None:
         """See ILeaseHolder."""
-        for slot in self.line.recalled(arrivals, more):
-            self._give_back(slot)
-
-    def lease_asked_back(self, number: int) -> None:
-        """See ILeaseHolder."""
-        for slot in [slot for slot in self.line.free if slot.lease.number == number and not slot.lease.orphaned]:
-            self.line.lost(slot)
+        for slot in self.line.recalled(arrivals):
             self._give_back(slot)
 
     # -- changes, and the end
@@ -273,6 +310,7 @@ class Pool:
         self.config = config
         self.limits = limits
         self.line.limit = config.queue_limit
+        self._shares.most = most_of(config.queue_limit, config.client_share)
         self.response_limits = _response_limits(limits)
         for slot in self.slots:
             slot.response.limits = self.response_limits

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 READ_BYTES = 64 * 1024
 """What is read at a time. One such piece may be in memory beyond ``response_memory`` for each slow client."""
 
+UNTAKEN_BYTES = 1024 * 1024
+"""What may wait in memory for a slow service: more than is ever given to it at once, so that it takes no file."""
+
+
+_QUICKACK = getattr(socket, "TCP_QUICKACK", 12)
+"""linux/tcp.h; some builds of PyPy do not name it."""
+
 
 @implementer(IHalfCloseableProtocol)
 class SlotConnection(Protocol):
@@ -42,7 +49,7 @@ class SlotConnection(Protocol):
         """Adopted."""
         self.transport: Any = self.transport
         self.inlet = Inlet(self.transport, self._slot.received, READ_BYTES)
-        self.outlet = Outlet(self.transport, self._slot, self._request_memory)
+        self.outlet = Outlet(self.transport, self._slot, max(self._request_memory, UNTAKEN_BYTES))
         self._slot.adopted(self)
 
     # -- is anything there?
@@ -50,6 +57,18 @@ class SlotConnection(Protocol):
     def holds_something(self) -> bool:
         """Look (one system call) whether an end, an error or bytes wait to be read."""
         return unread(self.transport.getHandle()) is not None
+
+    def acknowledge(self) -> None:
+        """Acknowledge now what was read.
+
+        A service that writes a little behind a little that was not acknowledged yet has it kept back by its kernel (Nagle's
+        algorithm, RFC 9293 section 3.7.4), until we acknowledge: after 40 ms, or with the next request, whose answer it would
+        then seem to be. So ask for it where it may be there; on the same host it has come when this returns.
+        """
+        try:
+            self.transport.getHandle().setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except OSError:
+            pass  # No TCP: nothing is kept back.
 
     # -- from the transport
 

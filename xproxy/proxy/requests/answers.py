@@ -168,8 +168,10 @@ def add_hsts(head: bytes, hsts: bytes) -> bytes:
 
 
 def redirect(rule: RedirectConfig, head: RequestHead) -> Answer:
-    """The answer of a route that sends clients elsewhere."""
+    """The answer of a route that sends clients elsewhere: 400 when the location needs the host and the client named none."""
     host = _bare_host(head.host)
+    if not host and "{host}" in rule.location:
+        return Answer(400)
     location = rule.location.encode("latin-1").replace(b"{host}", host).replace(b"{target}", head.path)
     return Answer(rule.status, ((b"Location", location),))
 

@@ -9,7 +9,7 @@ import os
 import time
 from email.utils import formatdate
 from itertools import count
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from twisted.logger import Logger
 
@@ -20,10 +20,12 @@ from ...http1.forward import received_request_id
 from ...http1.request import RequestHead
 from ...metrics import ProxyCounts
 from ...net.blocks import Blocks
+from ...net.space import Bounds, Space
 from ...net.splice import make_splicer
 from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
 from ...refusals import RefusalLog
+from ...startup import StartupError
 from ..exchanges.pool import Pool
 from .access_log import AccessLog
 from .guards import make_guards
@@ -32,6 +34,10 @@ from .provenance import Provenance
 from .request_body import RequestBody
 
 _log = Logger()
+
+
+def _bounds(limits: cfg.LimitsConfig) -> Bounds:
+    return Bounds(limits.spool_bytes, limits.spool_files, limits.client_spool_bytes, limits.client_spool_files)
 
 
 class Gateway:
@@ -63,9 +69,11 @@ class Gateway:
         self.turn = Turn(reactor)
         self.splicer = make_splicer()
         self.blocks = Blocks(config.limits.bodies_memory)
+        self.space = Space(_bounds(config.limits))
         self.pools: Dict[str, Pool] = {}
-        for pool in config.pools.values():
-            self._add_pool(pool, config.limits)
+        self.leaving: List[Pool] = []
+        """Pools that are not configured any more, until the last of their requests and slots has gone."""
+        self.pools.update({name: self._new_pool(pool, config.limits) for name, pool in config.pools.items()})
         self.policy: Policy = make_policy(config, self.pools, self.counts, make_guards(reactor, config))
         self.refusals = RefusalLog(_log, monotonic)
         self.draining = False
@@ -77,11 +85,41 @@ class Gateway:
         self.deadline_passed(0.0)
         self.sweep.add(self)
 
-    def _add_pool(self, config: cfg.PoolConfig, limits: cfg.LimitsConfig) -> None:
+    def use(self, config: cfg.Config) -> None:
+        """Put another configuration in force, in one assignment; requests that run end under the policy they began with.
+
+        Its pools are there at once, changed ones go by it from here on; those that it does not name are left by their requests
+        and slots. ``limits.bodies_memory`` stays what it was: its blocks are shared by what runs.
+
+        :raises OSError, ValueError, StartupError: as the constructor; nothing has changed then.
+        """
+        added = {name: self._new_pool(pool, config.limits) for name, pool in config.pools.items() if name not in self.pools}
+        pools = {name: added[name] if name in added else self.pools[name] for name in config.pools}
+        try:
+            policy = make_policy(config, pools, self.counts, make_guards(self.reactor, config))
+        except (OSError, ValueError, StartupError):
+            for pool in added.values():
+                pool.retire()
+            raise
+        for name, pool in pools.items():
+            if name not in added:
+                pool.reconfigure(config.pools[name], config.limits)
+        removed = [pool for name, pool in self.pools.items() if name not in pools]
+        self.pools, self.policy = pools, policy
+        self.space.bounds = _bounds(config.limits)
+        for pool in removed:
+            pool.retire()
+        self.leaving = [pool for pool in (*self.leaving, *removed) if not pool.over]
+
+    def pool_of(self, name: str) -> Optional[Pool]:
+        """The pool that is told what an acceptor says of ``name``: also one that is being left; None: there is none."""
+        return self.pools.get(name) or next((pool for pool in self.leaving if pool.config.name == name), None)
+
+    def _new_pool(self, config: cfg.PoolConfig, limits: cfg.LimitsConfig) -> Pool:
         counts = self.counts
         pool = Pool(self.reactor, self.monotonic, config, limits, self.sweep, counts.pool(config.name), counts.connections)
         pool.splicer = self.splicer
-        self.pools[config.name] = pool
+        return pool
 
     # -- what a request asks for
 
@@ -90,14 +128,14 @@ class Gateway:
         received = b"x-request-id" in fields.special and received_request_id(fields)
         return received or self._request_form % next(self._request_numbers)
 
-    def request_body(self, policy: Policy, to: Destination, announced: int) -> RequestBody:
-        """Where a request's body is kept. Raises BadMessage: 413.
+    def request_body(self, policy: Policy, to: Destination, announced: int, client: str) -> RequestBody:
+        """Where a request's body is kept, of the share of ``client``. Raises BadMessage: 413.
 
         :param announced: its length, -1 when that is not known.
         """
         if announced > to.body_limit:
             raise BadMessage(413, "body-too-large")
-        return RequestBody(to.body_limit, policy.limits.request_memory, self.blocks)
+        return RequestBody(to.body_limit, policy.limits.request_memory, self.blocks, self.space, client)
 
     def log(
         self,
@@ -113,7 +151,20 @@ class Gateway:
         if self.access_log is not None:
             seconds = self.monotonic() - began_at
             version = provenance.version and b"HTTP/" + provenance.version
-            self.access_log.add(provenance.peer, head, status, sent_bytes, seconds, to.pool_name, request_id, version)
+            client = provenance.peer if head is None or not provenance.trusted else provenance.client(head.fields)
+            self.access_log.add(client, head, status, sent_bytes, seconds, to.pool_name, request_id, version)
+
+    def refused(self, provenance: Provenance, error: BadMessage, received: Optional[bytes] = None, sent_bytes: int = 0) -> None:
+        """A request was refused for what it is: count that, and say it, but seldom.
+
+        :param received: what came of a head that was none, which the access log then has with the answer; None: there is a
+            head, whose answer is logged like any other.
+        """
+        self.counts.bad_request(error.reason)
+        what = "bad request from {peer}: {reason}" if error.status < 500 else "a request from {peer} can't be taken: {reason}"
+        self.refusals.say(what, peer=provenance.peer or "a UNIX socket", reason=error.reason)
+        if received is not None and self.access_log is not None:
+            self.access_log.add_refused(provenance.peer, received, error.status, sent_bytes, error.reason)
 
     # -- now and then, and the end
 
@@ -132,7 +183,7 @@ class Gateway:
     def stop(self) -> None:
         """End everything."""
         self.sweep.stop()
-        for pool in self.pools.values():
+        for pool in (*self.pools.values(), *self.leaving):
             pool.stop()
         if self.splicer is not None:
             self.splicer.close()

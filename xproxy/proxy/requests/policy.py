@@ -14,6 +14,7 @@ from ... import config as cfg
 from ...http1.forward import Marks
 from ...http1.limits import HeadLimits
 from ...metrics import PoolCounts, ProxyCounts
+from ...net.peers import UNIX_PEER
 from ...slots.access import allowed
 from ..exchanges.pool import Pool
 from .answers import Pages
@@ -79,10 +80,11 @@ class Policy:
     by_pool: Mapping[str, Destination]
     nowhere: Destination
     trusted_proxies: cfg.Networks
+    trusts_unix: bool = False
 
     def trusts(self, peer: str) -> bool:
-        """Whether what ``peer`` says about where a request came from is believed."""
-        return peer != "" and allowed(peer, self.trusted_proxies)
+        """Whether what ``peer`` says about where a request came from is believed. ``peer`` is as ``client_host`` gives it."""
+        return self.trusts_unix if peer == UNIX_PEER else peer != "" and allowed(peer, self.trusted_proxies)
 
 
 def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCounts, guards: Mapping[str, Guard]) -> Policy:
@@ -122,5 +124,6 @@ def make_policy(config: cfg.Config, pools: Mapping[str, Pool], counts: ProxyCoun
         router=Router(routes, config.proxy.path_matching == "exact"),
         by_pool=by_pool,
         nowhere=Destination(cfg.RouteConfig(), None, limits, counts),
-        trusted_proxies=config.proxy.trusted_proxies,
+        trusted_proxies=tuple(each for each in config.proxy.trusted_proxies if not isinstance(each, cfg.UnixPeers)),
+        trusts_unix=cfg.UnixPeers() in config.proxy.trusted_proxies,
     )

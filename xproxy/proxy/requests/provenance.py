@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Dict, Optional
 
 from ...http1.fields import Fields
-from ...http1.forward import forwarding_block
+from ...http1.forward import forwarding_block, without_field
 from ...http1.request import RequestHead
 from ...http1.target import local_host
-from ...slots.access import allowed
+from ...net.peers import UNIX_PEER
 from .policy import Destination, Policy
 
 MOST_PEERS = 1024
 """How many are remembered for their next connection. A Provenance takes half a kilobyte, and the block of one request."""
+
+MOST_HOPS = 16
+"""How many of the proxies on a request's way are looked at."""
+
+
+def _address(text: str) -> str:
+    """The address in an element of X-Forwarded-For, which may have a port, and brackets around IPv6; empty: there is none."""
+    if text[:1] == "[":
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
 
 
 class Provenance:
@@ -21,6 +37,7 @@ class Provenance:
     The header block is remembered here for clients that repeat themselves, and with the fields for peers that speak for many
     clients. A credential is remembered with the fields alone, which go with their connection.
 
+    :ivar came_from: what it was made of: the client's address, or UNIX_PEER.
     :ivar peer: the client's address, or what a PROXY header said; empty: it has none (UNIX).
     :ivar scheme: ``http`` or ``https``, as the client came to us.
     :ivar subject: of the client's certificate; empty: it has shown none.
@@ -30,17 +47,18 @@ class Provenance:
     """
 
     __slots__ = (
-        "policy", "peer", "scheme", "subject", "version", "trusted", "local_host", "_fields", "_host", "_minor", "_set_host",
-        "_block",
+        "policy", "came_from", "peer", "scheme", "subject", "version", "trusted", "local_host", "_fields", "_host", "_minor",
+        "_set_host", "_block",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, peer: str, scheme: bytes, subject: bytes = b"", version: bytes = b"") -> None:
         self.policy = policy
-        self.peer = peer
+        self.came_from = peer
+        self.peer = "" if peer == UNIX_PEER else peer
         self.scheme = scheme
         self.subject = subject
         self.version = version
-        self.trusted = peer != "" and allowed(peer, policy.trusted_proxies)
+        self.trusted = policy.trusts(peer)
         self.local_host = b""
         self._fields: Optional[Fields] = None
         self._host = self._set_host = self._block = b""
@@ -48,16 +66,30 @@ class Provenance:
 
     def under(self, policy: Policy) -> Provenance:
         """The same under another policy."""
-        return Provenance(policy, self.peer, self.scheme, self.subject, self.version)
+        return Provenance(policy, self.came_from, self.scheme, self.subject, self.version)
 
     def of_subject(self, subject: bytes) -> Provenance:
         """The same for a client that has shown a certificate."""
-        return Provenance(self.policy, self.peer, self.scheme, subject, self.version)
+        return Provenance(self.policy, self.came_from, self.scheme, subject, self.version)
 
     def at(self, ours: Any) -> Provenance:
         """The same for a client that names no Host: it asks for where it came in, ``ours``."""
-        found = Provenance(self.policy, self.peer, self.scheme, self.subject, self.version)
+        found = Provenance(self.policy, self.came_from, self.scheme, self.subject, self.version)
         found.local_host = local_host(getattr(ours, "host", ""), getattr(ours, "port", 0), self.scheme)
+        return found
+
+    def client(self, fields: Fields) -> str:
+        """Who has asked: of those that a trusted peer has in X-Forwarded-For the last that is not trusted; else the peer."""
+        found = self.peer
+        if not self.trusted:
+            return found
+        for item in reversed(fields.special.get(b"x-forwarded-for", b"").split(b",")[-MOST_HOPS:]):
+            address = _address(item.strip().decode("latin-1"))
+            if not address:
+                break
+            found = address
+            if not self.policy.trusts(address):
+                break
         return found
 
     def came_with_tls(self, head: RequestHead) -> bool:
@@ -87,6 +119,15 @@ class Provenance:
         if not fields.secret:
             self._fields, self._host, self._minor, self._set_host, self._block = fields, host, minor, set_host, block
         return block
+
+    def with_prefix(self, block: bytes, fields: Fields, prefix: bytes) -> bytes:
+        """A header block that also says what was taken off the path: with what a trusted proxy has taken off before."""
+        if self.policy.marks.style not in ("x-forwarded", "both"):
+            return block
+        before = fields.special.get(b"x-forwarded-prefix", b"") if self.trusted else b""
+        if before:
+            block = without_field(block, b"x-forwarded-prefix")
+        return b"%bX-Forwarded-Prefix: %b%b\r\n" % (block, before.strip().rstrip(b"/"), prefix)
 
 
 class Provenances:

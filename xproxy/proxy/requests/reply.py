@@ -33,8 +33,13 @@ def response_length(head: ResponseHead, method: bytes, content: bytes, body: Opt
     return length
 
 
+def is_streamed(head: ResponseHead, to: Destination) -> bool:
+    """Whether the client is given each piece of a response when it comes."""
+    return head.unbuffered or not to.buffering
+
+
 def backlog_bytes(head: ResponseHead, to: Destination, limits: cfg.LimitsConfig) -> int:
     """How much of a response may wait for its client; past it the slot is read no further."""
-    if head.unbuffered or not to.buffering:
+    if is_streamed(head, to):
         return STREAM_BYTES
     return limits.response_memory + limits.response_file
