@@ -67,6 +67,7 @@ class Outlet:
         "_registering",
         "_ending",
         "_held",
+        "_earned",
         "_plain",
         "__weakref__",
     )
@@ -80,7 +81,7 @@ class Outlet:
         self._body: Optional[Spool] = None
         self._registering = False
         self._ending = False
-        self._held = 0
+        self._held = self._earned = 0
         self.draining = False
         """Whether something waits."""
         self._plain = plain = isinstance(transport, Connection)
@@ -154,6 +155,7 @@ class Outlet:
         if not rest and self.draining:
             self._transport.startWriting()
         self._held = unacknowledged_bytes(self._transport)
+        self._earned = 0
 
     def resumeProducing(self) -> None:
         """The transport has nothing more to send."""
@@ -163,8 +165,9 @@ class Outlet:
         if spool is not None:
             before = spool.unread
             if not self._resume_from(spool):
-                self._held = unacknowledged_bytes(self._transport)
-                if spool.unread != before:
+                sent = before - spool.unread
+                self._measure(sent)
+                if sent:
                     self._owner.outlet_progress()
                 return
         self._drop()
@@ -196,8 +199,18 @@ class Outlet:
 
         Asked when a deadline has passed: progress is told for a whole piece only, which takes a slow peer longer.
         """
-        before, self._held = self._held, unacknowledged_bytes(self._transport)
+        return self._measure(0)
+
+    def _measure(self, sent: int) -> bool:
+        """Count what the peer has taken since the last look, ``sent`` bytes having been given to it meanwhile: whether any."""
+        before, self._held = self._held + sent, unacknowledged_bytes(self._transport)
+        self._earned += max(before - self._held, 0)
         return self._held < before
+
+    def earned(self) -> int:
+        """How much the peer has taken of what it has to take, as far as that was looked at, since this was asked last."""
+        earned, self._earned = self._earned, 0
+        return earned
 
     def stopProducing(self) -> None:
         """The connection is gone."""

@@ -172,7 +172,7 @@ class BodyMixin:
         part = post(bytes(1_000_000))[:500_000]
         for bodies_memory in (0, 32 * 1024 * 1024):
             for leave in (Peer.end, Peer.reset, None):
-                rig = self.make_rig(limits={"bodies_memory": bodies_memory}, timeouts={"body": 5.0})
+                rig = self.make_rig(limits={"bodies_memory": bodies_memory, "body_rate": 0}, timeouts={"body": 5.0})
                 service = rig.slot()
                 client = rig.client(part)
                 for _ in range(3):
@@ -284,10 +284,25 @@ class BodyMixin:
         client = rig.client(post(b"hello", b"Expect: 100-continue")[:-5])
         self.assertEqual(statuses(client.take()), [413])
 
+    def test_body_rate(self: Any) -> None:
+        """A byte now and then is no progress; so much in the time of a timeout is, in however large pieces."""
+        for routes in ([cfg.RouteConfig()], [cfg.RouteConfig(buffering=False)]):
+            for size, late in ((1, True), (8 * 100, False)):
+                rig = self.make_rig(routes=routes, timeouts={"body": 10.0}, limits={"body_rate": 90})
+                rig.slot()
+                request = post(bytes(100_000))
+                client = rig.client(request[:-90_000])
+                for _ in range(20):
+                    rig.pass_time(8.0)
+                    client.send(bytes(size))
+                    rig.settle()
+                self.assertEqual(b" 408 " in client.take(), late)
+                self.assertEqual(rig.gateway.counts.timeouts, {"body": 1} if late else {})
+
     def test_body_timeout(self: Any) -> None:
         """408 when nothing comes for too long; each piece begins the time anew."""
         for routes in ((cfg.RouteConfig(),), STREAMED):
-            rig = self.make_rig(routes=routes, timeouts={"body": 5.0})
+            rig = self.make_rig(routes=routes, timeouts={"body": 5.0}, limits={"body_rate": 0})
             service = rig.slot()
             request = post(b"0123456789")
             client = rig.client(request[:-9])

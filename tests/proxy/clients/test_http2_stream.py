@@ -854,8 +854,56 @@ class LimitTests(HTTP2Case):
         client._read()
         self.assertEqual(len(client.answer(stream).content), 60_000)
 
+    def test_a_client_that_reads_too_slowly(self) -> None:
+        """It takes something now and then, and less than the rate: the whole connection ends."""
+        rig = self.make_secure_rig(timeouts={"write": 4.0}, limits={"write_rate": 50_000})
+        service = rig.slot()
+        client = rig.http2_client(capacity=1000)
+        client.peer.reading = False
+        client.ask()
+        rig.exchange(service, answer_of(60_000))
+        for _ in range(3):
+            rig.pass_time(3.0)
+            if rig.proxy.front.clients:
+                client.peer.received += client.peer.socket.recv(5000)
+            rig.settle()
+        self.assertEqual(rig.proxy.front.clients, {})
+        self.assertEqual(rig.gateway.counts.timeouts, {"write": 1})
+
+    def test_a_window_that_opens_by_a_byte(self) -> None:
+        """A byte each second is not what keeps an answer; the rate is. Time while others are served does not count."""
+        for size, late in ((1, True), (1000, False)):
+            rig = self.make_secure_rig(timeouts={"write": 5.0}, limits={"response_memory": 1000, "write_rate": 900})
+            client = rig.http2_client(acknowledges=False)
+            client.h2.update_settings({4: 0})
+            client.push()
+            service = rig.slot()
+            stream = client.ask()
+            rig.exchange(service, answer_of(100_000))
+            self.assertEqual(rig.gateway.space.files, 1)
+            for _ in range(20):
+                rig.pass_time(1.0)
+                if client.answer(stream).reset is None:
+                    client.h2.increment_flow_control_window(size, stream)
+                    client.push()
+            self.assertEqual(client.answer(stream).reset, ErrorCodes.CANCEL if late else None)
+            self.assertEqual(rig.gateway.space.files, 0 if late else 1)
+
+    def test_a_body_that_trickles(self) -> None:
+        """The same with what a client sends."""
+        for size, status in ((1, 408), (1000, 0)):
+            rig = self.make_secure_rig(timeouts={"body": 5.0}, limits={"body_rate": 900})
+            client = rig.http2_client()
+            stream = client.ask(method=b"POST", body=b"x", end=False)
+            for _ in range(20):
+                rig.pass_time(1.0)
+                if not client.answer(stream).ended:
+                    client.h2.send_data(stream, bytes(size))
+                    client.push()
+            self.assertEqual(client.answer(stream).status, status)
+
     def test_a_body_that_stalls(self) -> None:
-        rig = self.make_secure_rig(timeouts={"body": 4.0})
+        rig = self.make_secure_rig(timeouts={"body": 4.0}, limits={"body_rate": 0})
         client = rig.http2_client()
         stream = client.ask(method=b"POST", body=b"x", end=False)
         rig.pass_time(3.0)

@@ -177,6 +177,21 @@ class SlowClientMixin:
         rig.settle()
         self.assertEqual(responses(client.take())[0][2], CONTENT)
 
+    def test_too_slow(self: Any) -> None:
+        """A client that takes less than the rate, on an average, is cut off, and its file is gone."""
+        rig, client, service = self.slow(timeouts={"write": 10.0}, limits={"write_rate": 5000})
+        rig.exchange(service, LONG + CONTENT)
+        rig.pass_time(2 * GRACE_S)
+        self.assertEqual(rig.gateway.space.files, 1)
+        for _ in range(4):
+            rig.pass_time(4.0)
+            if rig.proxy.front.clients:
+                client.received += client.socket.recv(5000)
+            rig.settle()
+        self.assertEqual(rig.proxy.front.clients, {})
+        self.assertEqual(rig.gateway.counts.timeouts, {"write": 1})
+        self.assertEqual((rig.gateway.space.bytes, rig.gateway.space.files), (0, 0))
+
     def test_disk_full(self: Any) -> None:
         """The client is cut off; the slot goes on with what may be thrown away."""
         rig, _, service = self.slow(limits={"response_memory": 10_000})

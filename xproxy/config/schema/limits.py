@@ -109,6 +109,23 @@ class LimitsConfig:
             " it the slot is closed.",
         ),
     )
+    body_rate: int = attr.field(
+        default=240,
+        metadata=entry(
+            whole_number(0, GIB),
+            "Bytes per second: who sends a body slower than that, on the average of timeouts.body, is late; 0: nobody is who"
+            " sends at all.",
+            source="IIS minBytesPerSecond 240, Apache MinRate 500",
+        ),
+    )
+    write_rate: int = attr.field(
+        default=240,
+        metadata=entry(
+            whole_number(0, GIB),
+            "The same for who takes a response, of which something waits, and timeouts.write. In HTTP/2 for each stream.",
+            source="IIS minBytesPerSecond 240",
+        ),
+    )
     connections: int = attr.field(
         default=16384,
         metadata=entry(
@@ -135,11 +152,17 @@ class TimeoutsConfig:
         metadata=entry(seconds(), "From the first byte of a request head to its end. Past it: 408.", source="nginx 60 s"),
     )
     body: float = attr.field(
-        default=60.0, metadata=entry(seconds(), "Between two reads of a request body. Past it: 408.", source="nginx 60 s")
+        default=60.0,
+        metadata=entry(
+            seconds(), "Between two reads of a request body; see limits.body_rate. Past it: 408.", source="nginx 60 s"
+        ),
     )
     keep_alive: float = attr.field(default=75.0, metadata=entry(seconds(), "Idle between two requests.", source="nginx 75 s"))
     write: float = attr.field(
-        default=60.0, metadata=entry(seconds(), "A client that takes no byte for this long is cut off.", source="nginx 60 s")
+        default=60.0,
+        metadata=entry(
+            seconds(), "A client that takes nothing for this long is cut off; see limits.write_rate.", source="nginx 60 s"
+        ),
     )
     handshake: float = attr.field(
         default=10.0,

@@ -23,6 +23,7 @@ from ...http1.request import RequestHead
 from ...net.descriptors import has_left, is_readable
 from ...net.inlet import Inlet
 from ...net.outlet import Outlet
+from ...net.pace import paced
 from ...net.sweep import NEVER
 from ...startup import os_reason
 from ...tls.secure_socket import SecureInlet
@@ -137,6 +138,21 @@ class ClientConnection(Protocol):
         if self.deadline > self._linger_until:
             self.deadline = self._linger_until
 
+    def body_came(self, size: int) -> None:
+        """So many bytes of a body: they earn time."""
+        before = self.deadline
+        self.touch()
+        if not self.intake.paused:
+            self.deadline = paced(before, self.deadline, size, self.policy.limits.body_rate)
+
+    def _took(self) -> bool:
+        """The client took some of what waits for it, which earns it time; whether that is enough."""
+        before, outlet = self.deadline, self.outlet
+        self.touch()
+        if outlet.draining and self.state is not _TUNNEL:
+            self.deadline = paced(before, self.deadline, outlet.earned(), self.policy.limits.write_rate)
+        return self.deadline > self.gateway.monotonic()
+
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, or is done."""
         if self.state is State.IDLE:
@@ -157,8 +173,8 @@ class ClientConnection(Protocol):
     def _look(self) -> None:
         """It takes nothing, or nothing moves in its tunnel; or it has ended its side, and may be gone altogether."""
         outlet = self.outlet
-        if outlet.draining and outlet.moved():
-            self.outlet_progress()
+        if outlet.draining and outlet.moved() and self._took():
+            self._go_on()
         elif outlet.draining or self.state is _TUNNEL:
             self.gateway.counts.timed_out("tunnel" if self.state is _TUNNEL else "write")
             self.on(Input.ABORT)
@@ -179,6 +195,7 @@ class ClientConnection(Protocol):
     def send(self, data: bytes) -> None:
         """Give ``data`` to the outlet."""
         outlet = self.outlet
+        waited = outlet.draining
         try:
             outlet.send(data)
         except OSError as error:  # No space for what the client does not take.
@@ -187,7 +204,7 @@ class ClientConnection(Protocol):
             )
             self.on(Input.ABORT)
             return
-        if outlet.draining and (self.deadline == NEVER or self.intake.ended):
+        if outlet.draining and (self.deadline == NEVER or (self.intake.ended and not waited)):
             self.touch()
 
     def answered(self, goes_on: bool) -> None:
@@ -240,7 +257,7 @@ class ClientConnection(Protocol):
 
     def outlet_progress(self) -> None:
         """The client took something."""
-        self.touch()
+        self._took()
         self._go_on()
 
     def outlet_drained(self) -> None:

@@ -20,6 +20,7 @@ from ...http2.fields import FieldLines
 from ...http2.heads import Request, read_request, same_for_path
 from ...http2.streams import StreamState
 from ...net.descriptors import has_left
+from ...net.pace import paced
 from ...net.sweep import NEVER
 from ..requests.provenance import Provenance
 from .client import Spare
@@ -187,7 +188,11 @@ class HTTP2Connection(Protocol):
         if self._over:
             self.transport.abortConnection()
         elif now > self._write_until:
-            if not self.outlet.moved():
+            most, rate = now + self.policy.timeouts.write, self.policy.limits.write_rate
+            size = self.outlet.moved()
+            self._write_until = paced(self._write_until, most, size, rate) if size else now
+            self._set_deadline()
+            if self._write_until <= now:
                 counts.timed_out("write")
                 self.transport.abortConnection()
         elif now > self._leave_until:

@@ -156,16 +156,14 @@ class FrameOutlet:
             self._registering = False
 
     def _took(self) -> None:
-        """The client has taken something of what is below us, and has to take more."""
+        """The client has taken all of what was below us, and has to take more."""
         self._below_bytes = unacknowledged_bytes(self._transport)
         self._connection.await_taking()
 
-    def moved(self) -> bool:
-        """Whether the client has taken something since it was looked last."""
-        if unacknowledged_bytes(self._transport) >= self._below_bytes:
-            return False
-        self._took()
-        return True
+    def moved(self) -> int:
+        """How much of what is below us the client has taken since it was looked last."""
+        before, self._below_bytes = self._below_bytes, unacknowledged_bytes(self._transport)
+        return max(before - self._below_bytes, 0)
 
     def resumeProducing(self) -> None:
         """The transport has nothing more to send."""

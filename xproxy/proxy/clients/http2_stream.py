@@ -27,6 +27,7 @@ from ...http2.fields import FieldLines
 from ...http2.heads import CONTINUE, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
 from ...http2.streams import OpenStream, StreamState
 from ...interfaces import Verdict
+from ...net.pace import paced
 from ...net.sweep import NEVER
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange, FramedCaller
@@ -56,27 +57,22 @@ class Stream(OpenStream, FramedCaller):
     answered = False
     _request: Optional[Request] = None
     _destination: Destination
-    _reading = True
-    """More of the request is to come, as far as we were told: during a hearing we are not."""
+    _reading = True  # More of the request is to come, as far as we were told: during a hearing we are not.
     _exchange: Optional[Exchange] = None
     _status = 0
     _sent_bytes = 0
     _request_id = b""
-    _request_body: Optional[RequestBody] = None
-    """None: the request has none."""
-    _unacknowledged = 0
-    """Bytes of a streamed body that the client's window has not been opened for again."""
+    _request_body: Optional[RequestBody] = None  # None: the request has none.
+    _unacknowledged = 0  # Bytes of a streamed body that the client's window has not been opened for again.
     _waiting: Optional[WaitingAnswer] = None
-    _backlog_bytes = 0
-    """How much may wait before the slot is read no further."""
+    _backlog_bytes = 0  # How much may wait before the slot is read no further.
     _body: Optional[BodyReader] = None
     _complete = False
-    _swept = False
-    """It has, or had, a deadline."""
+    _patience = NEVER  # For how long the client may leave its window shut. It was not waited for yet.
+    _swept = False  # It has, or had, a deadline.
     _noted = False
     _hearing: Optional[Hearing] = None
-    _held: List[Callable[[], None]]
-    """What came of the body during the hearing."""
+    _held: List[Callable[[], None]]  # What came of the body during the hearing.
 
     def __init__(
         self,
@@ -158,7 +154,8 @@ class Stream(OpenStream, FramedCaller):
         if self.answered or body is None:
             connection.outlet.acknowledge(self, flow_bytes)
             return
-        self._expect(self.provenance.policy.timeouts.body)
+        policy = self.provenance.policy
+        self._expect(policy.timeouts.body, self.deadline, flow_bytes, policy.limits.body_rate)
         used = True
         try:
             if to.buffering:
@@ -306,7 +303,9 @@ class Stream(OpenStream, FramedCaller):
         if not self.answered or self.queued:
             return False
         self.queued = True
-        self.deadline = NEVER  # It is we who are late now.
+        if self.deadline != NEVER:
+            self._patience = self.deadline - self.connection.gateway.monotonic()
+            self.deadline = NEVER  # It is we who are late now.
         return True
 
     def send_frame(self) -> bool:
@@ -316,7 +315,8 @@ class Stream(OpenStream, FramedCaller):
             return False
         sent = waiting.send_frame(self.connection.h2, self)
         if sent is Sent.NO_ROOM:
-            self._expect(self.provenance.policy.timeouts.write)
+            policy, before = self.provenance.policy, self.connection.gateway.monotonic() + self._patience
+            self._expect(policy.timeouts.write, before, waiting.earned(), policy.limits.write_rate)
         elif sent is Sent.LAST:
             self.gone()
         elif self._exchange is not None and not waiting.exceeds(self._backlog_bytes // 2):
@@ -351,10 +351,10 @@ class Stream(OpenStream, FramedCaller):
 
     # -- the end
 
-    def _expect(self, seconds: float) -> None:
-        """Something has to come from the client in this time."""
+    def _expect(self, seconds: float, before: float = NEVER, size: int = 0, rate: int = 0) -> None:
+        """Something has to come from the client in this time, or in what it has earned: see ``paced``."""
         gateway = self.connection.gateway
-        self.deadline = gateway.monotonic() + seconds
+        self.deadline = paced(before, gateway.monotonic() + seconds, size, rate)
         gateway.sweep.add(self)
         self._swept = True
 

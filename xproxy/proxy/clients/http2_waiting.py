@@ -36,10 +36,11 @@ class WaitingAnswer:
     :ivar trailers: the header block behind the content, empty: none; known when it is complete.
     """
 
-    __slots__ = ("complete", "trailers", "_head", "_piece", "_at", "_backlog", "_memory_bytes", "_space", "_client")
+    __slots__ = ("complete", "trailers", "_earned", "_head", "_piece", "_at", "_backlog", "_memory_bytes", "_space", "_client")
 
     def __init__(self, head: bytes, memory_bytes: int, space: Space, client: str) -> None:
         self.complete = False
+        self._earned = 0
         self.trailers = b""
         self._head = head
         self._piece = b""
@@ -96,12 +97,18 @@ class WaitingAnswer:
             return Sent.NO_ROOM
         data = self._piece[self._at : self._at + room]
         self._at += len(data)
+        self._earned += len(data)
         rest = self._at < len(self._piece) or self.backlog_bytes > 0
         last = self.complete and not rest and not self.trailers
         h2.send_data(stream, data, last)
         if last:
             return Sent.LAST
         return Sent.MORE if rest or self.complete else Sent.ALL
+
+    def earned(self) -> int:
+        """How much of the content was sent since this was asked last."""
+        earned, self._earned = self._earned, 0
+        return earned
 
     def _send_end(self, h2: Connection[Any, Any], stream: OpenStream) -> Sent:
         if not self.complete:
