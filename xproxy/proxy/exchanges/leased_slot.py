@@ -26,8 +26,10 @@ from .slot_states import TABLE, Do, LeasedSlotState, SlotInput
 if TYPE_CHECKING:
     from .pool import Pool
 
-_BEGIN, _WHOLE = SlotInput.BEGIN, SlotInput.WHOLE
 _IDLE, _HEAD, _SWITCHING, _BODY, _LEFT, _TUNNEL, _CLOSED = LeasedSlotState
+# What every request comes by, looked up once: a look into the table hashes two members of an Enum.
+_BEGUN, _ = TABLE[_IDLE, SlotInput.BEGIN]
+_FREED, _ = TABLE[_HEAD, SlotInput.WHOLE]
 
 
 class LeasedSlot:
@@ -91,7 +93,7 @@ class LeasedSlot:
             self._unseen = response.bodiless = False
         else:
             self._unseen = True
-        self.state, _ = TABLE[self.state, _BEGIN]
+        self.state = _BEGUN if self.state is _IDLE else TABLE[self.state, SlotInput.BEGIN][0]
         self.exchange = exchange
         exchange.slot = self
         exchange.attempts += 1
@@ -227,7 +229,7 @@ class LeasedSlot:
         if exchange.body is not None:
             exchange.close()
         if clean and response.reusable and not exchange.streaming and not self.outlet.draining:
-            self.state, _ = TABLE[self.state, _WHOLE]
+            self.state = _FREED if self.state is _HEAD else TABLE[self.state, SlotInput.WHOLE][0]
             self._emptied_in = self._readiness.turn if read_bytes < READ_BYTES else -1
             if self._paused:
                 self.resume()
