@@ -22,7 +22,18 @@ from benchmarks.measure import cpu_seconds
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import Box
 from xproxy.handoff.connection import BoxConnection
-from xproxy.handoff.messages import ANSWER, VERSION, Ask, GiveBack, Grant, Hello, Recall, decode, encode
+from xproxy.handoff.messages import (
+    ANSWER,
+    VERSION,
+    Ask,
+    GiveBack,
+    Hello,
+    LeaseGranted,
+    LeasesRecalled,
+    ServiceRegistered,
+    decode,
+    encode,
+)
 
 WARM_UP = 3000
 """Leases before the clock starts: PyPy compiles what it sees often."""
@@ -64,18 +75,21 @@ class Asking(BoxConnection):
     def _ask(self) -> None:
         self.send(encode(Ask(self._pool, tuple(self._arrivals), self._seen)))
 
+    def answering(self, answers: bool) -> None:
+        """See BoxConnection; nothing is watched here."""
+
     def box_received(self, box: Box) -> None:
-        """The answer to Hello, or a grant; recalls ask for nothing that is kept."""
+        """The answer to Hello, or a grant; recalls ask for nothing that is kept, and other news for nothing at all."""
         if ANSWER in box:
             self._ask()
             return
         message = decode(box)
-        if isinstance(message, Grant):
+        if isinstance(message, LeaseGranted):
             self._granted(message)
-        elif not isinstance(message, Recall):
+        elif not isinstance(message, (LeasesRecalled, ServiceRegistered)):
             self.drop(f"{message} was not expected")
 
-    def _granted(self, grant: Grant) -> None:
+    def _granted(self, grant: LeaseGranted) -> None:
         os.close(self.claim(grant.slot))
         self.send(encode(GiveBack(grant.lease)))
         self._seen += 1

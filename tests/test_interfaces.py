@@ -62,7 +62,7 @@ class InterfaceTests(SynchronousTestCase):
         found = {(each.__name__, interface.__name__) for each, interface in provided()}
         for name, interface in (
             ("ProxyService", "ILeaseHolder"),
-            ("RemoteHolder", "ILeaseHolder"),
+            ("ProxyService", "ILeaseHolder"),
             ("RecordingHolder", "ILeaseHolder"),
             ("HandoffClient", "ISlotSource"),
             ("LocalSource", "ISlotSource"),

@@ -40,10 +40,17 @@ class ILeaseHolder(Interface):
         :param service: who registered the slot, for status and logs.
         """
 
-    def leases_recalled(pool: str, arrivals: Sequence[float]) -> None:  # noqa: N805
-        """Others wait for slots of ``pool`` since ``arrivals`` (monotonic seconds, oldest first).
+    def leases_recalled(pool: str, arrivals: Sequence[float], more: int = 0) -> None:  # noqa: N805
+        """Others wait for slots of ``pool`` since ``arrivals`` (monotonic seconds, oldest first), and ``more`` came later.
 
-        Replaces what was said before; an empty list takes it back.
+        Free leases are given back before this returns, one for each of both as far as there are any. One that becomes free
+        later is given back when the first of ``arrivals`` is older than what waits here. Replaces what was said before; an
+        empty list takes it back.
+        """
+
+    def lease_asked_back(pool: str, lease: int) -> None:  # noqa: N805
+        """Give this lease back if it is free and nobody waits here; else nothing has to be done. Another holder has none, or
+        fewer free ones, of its service.
         """
 
     def ask_answered(pool: str, question: int) -> None:  # noqa: N805
@@ -73,8 +80,13 @@ class ISlotSource(Interface):
 
     board: MutableSequence[int] = Attribute("One byte for each lease, set to 1 while an exchange is on it.")
 
+    answers: bool = Attribute("Whether the acceptor answers: False while it is lost, or hung.")
+
     def ask(pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:  # noqa: N805
         """Replace the holder's standing ask.
+
+        The first ask in a pool, be it empty, says that the holder serves it: from then on idle slots are dealt to it ahead of
+        need. ``GRANT_WINDOW`` of them at most are on their way; so an ask is due now and then for its ``seen`` alone.
 
         :param arrivals: when the waiting requests arrived (monotonic seconds, oldest first), at most ``ASK_WINDOW`` of them.
         :param seen: how many grants of this pool the holder has received since the acceptor was found.
@@ -89,6 +101,13 @@ class ISlotSource(Interface):
 
     def lease_closed(lease: int) -> None:  # noqa: N805
         """The lease is over and the slot is not good any more: the acceptor closes its copy."""
+
+    def spoke(lease: int, data: bytes) -> None:  # noqa: N805
+        """The lease is over: no exchange was on it, and the service sent ``data``, which nobody asked for; nothing: it hung up.
+
+        The acceptor judges it: a preamble that comes late (``slots.registration.begins_preamble``) registers the slot anew, so
+        the holder closes its descriptor before, without shutting the socket down.
+        """
 
     def census() -> Deferred[dict[str, Any]]:
         """The acceptor's counts of each pool, for ``/status``; fails when no acceptor answers."""

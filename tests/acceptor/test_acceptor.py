@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from zope.interface.verify import verifyObject
 
 from tests.acceptor.scene import POLITE, SceneTestCase
-from tests.doubles.holders import RecordingSharer
 from xproxy.acceptor import holding
-from xproxy.acceptor.acceptor import UnknownPool
 from xproxy.acceptor.local import LocalSource
 from xproxy.interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
-from xproxy.slots.book import BadAsk, NotLeased
+from xproxy.net.descriptors import SystemDescriptors
+from xproxy.slots.actions import BadAsk, NotLeased
 
 
 class LeaseTests(SceneTestCase):
@@ -57,7 +55,7 @@ class LeaseTests(SceneTestCase):
         proxy.ask(1.0)
         proxy.give_back(0)
         self.assertTrue(slot.reading)
-        self.assertEqual(self.scene.counts(), {"slots": 1, "idle": 1, "leased": 0, "shared": 0, "waiting": 0})
+        self.assertEqual(self.scene.counts(), {"slots": 1, "idle": 1, "leased": 0, "lent": 0, "waiting": 0})
 
     def test_what_is_given_back_does_not_block_us(self) -> None:
         slot = self.scene.slot()
@@ -180,7 +178,6 @@ class LeaseTests(SceneTestCase):
         proxy = self.scene.proxy()
         proxy.ask(1.0)
         assert proxy.source is not None
-        self.assertRaises(UnknownPool, proxy.source.ask, "nowhere", (1.0,), 0)
         self.assertRaises(BadAsk, proxy.source.ask, "default", (float("nan"),), 1)
         self.assertRaises(BadAsk, proxy.source.ask, "default", (1.0,), 2)
         self.assertRaises(NotLeased, proxy.source.give_back, 1)
@@ -210,10 +207,10 @@ class LeaseTests(SceneTestCase):
         proxy = self.scene.proxy()
         slot = self.scene.slot()
 
-        def none_left(descriptor: int) -> int:
+        def none_left(descriptors: object, connection: object) -> int:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        dup = self.patch(socket.socket, "dup", none_left)
+        dup = self.patch(SystemDescriptors, "dup", none_left)
         proxy.ask(1.0)
         dup.restore()
         self.assertTrue(slot.service_sees_end())
@@ -269,7 +266,7 @@ class EndTests(SceneTestCase):
         slots[2].service.sendall(b"late")
         source.leave()
         source.leave()
-        self.assertEqual(self.scene.counts(), {"slots": 2, "idle": 2, "leased": 0, "shared": 0, "waiting": 0})
+        self.assertEqual(self.scene.counts(), {"slots": 2, "idle": 2, "leased": 0, "lent": 0, "waiting": 0})
         self.assertEqual([slot.service_sees_end() for slot in slots], [False, True, True, False])
         self.assertEqual([slot.reading for slot in slots], [True, False, False, True])
         self.assertEqual(self.acceptor.closings, {("default", "holder_lost"): 2})
@@ -292,134 +289,22 @@ class EndTests(SceneTestCase):
         proxy.on_grant = lambda pool, lease: source.leave()
         proxy.ask(1.0, 1.0)
         self.assertEqual(len(proxy.grants), 1)
-        self.assertEqual(self.scene.counts(), {"slots": 3, "idle": 3, "leased": 0, "shared": 0, "waiting": 0})
+        self.assertEqual(self.scene.counts(), {"slots": 3, "idle": 3, "leased": 0, "lent": 0, "waiting": 0})
         other.ask(1.0, 1.0, 1.0)
         self.assertEqual(len(other.grants), 3)
 
     def test_the_acceptor_stops(self) -> None:
-        """Idle slots are closed; leased and shared ones live on at whoever has them."""
-        leased, shared, idle = (self.scene.slot() for _ in range(3))
-        proxy, sharer = self.scene.proxy(), RecordingSharer()
+        """Idle and lent slots are closed; leased ones live on at whoever has them."""
+        leased, lent, idle = (self.scene.slot() for _ in range(3))
+        proxy = self.scene.proxy()
         proxy.ask(1.0)
-        self.acceptor.share("default", sharer)
-        waiting = RecordingSharer()
-        self.acceptor.share("other", waiting)
+        borrower, waiting = self.scene.borrower(), self.scene.borrower("other")
         self.acceptor.close()
-        self.assertEqual([slot.service_sees_end() for slot in (leased, shared, idle)], [False, False, True])
+        self.assertEqual([slot.service_sees_end() for slot in (leased, lent, idle)], [False, True, True])
         proxy.sockets[0].sendall(b"still here")
         self.assertEqual(leased.service.recv(20), b"still here")
-        sharer.sockets[0].sendall(b"here too")
-        self.assertEqual(shared.service.recv(20), b"here too")
+        self.assertEqual(borrower.sockets[0].recv(20), b"")
         self.assertEqual(proxy.events, ["lost"])
         self.assertEqual(waiting.unavailable, 1)
         assert isinstance(proxy.source, LocalSource)
         proxy.source.leave()
-        sharer.close()
-
-
-class ShareTests(SceneTestCase):
-    """Clients of the one-byte protocol."""
-
-    def share(self) -> RecordingSharer:
-        sharer = RecordingSharer()
-        self.addCleanup(sharer.close)
-        self.acceptor.share("default", sharer)
-        return sharer
-
-    def test_a_shared_slot_leaves_the_ring(self) -> None:
-        slot = self.scene.slot()
-        sharer = self.share()
-        self.assertEqual(self.scene.counts(), {"slots": 1, "idle": 0, "leased": 0, "shared": 1, "waiting": 0})
-        self.assertFalse(slot.reading)
-        sharer.sockets[0].sendall(b"GET")
-        self.assertEqual(slot.service.recv(10), b"GET")
-
-    def test_shared_slots_take_turns(self) -> None:
-        slots = [self.scene.slot(), self.scene.slot()]
-        sharers = [self.share() for _ in range(5)]
-        for number, sharer in enumerate(sharers):
-            sharer.sockets[0].sendall(b"%d" % number)
-        self.assertEqual([slot.service.recv(10) for slot in slots], [b"024", b"13"])
-
-    def test_it_waits_for_a_slot(self) -> None:
-        sharers = [self.share(), self.share()]
-        self.assertEqual(self.scene.counts()["waiting"], 2)
-        self.scene.slot()
-        self.assertEqual([len(sharer.sockets) for sharer in sharers], [1, 1])
-
-    def test_it_waits_no_longer(self) -> None:
-        sharer = self.share()
-        self.acceptor.unshare(sharer)
-        self.acceptor.unshare(sharer)
-        self.scene.slot()
-        self.assertEqual(sharer.sockets, [])
-        self.assertEqual(self.scene.counts()["idle"], 1)
-
-    def test_a_dead_idle_slot_is_not_handed_out(self) -> None:
-        dead, live = self.scene.slot(), self.scene.slot()
-        dead.service.shutdown(1)
-        sharer = self.share()
-        sharer.sockets[0].sendall(b"x")
-        self.assertEqual(live.service.recv(1), b"x")
-        self.assertEqual(self.scene.counts()["slots"], 1)
-
-    def test_an_idle_slot_with_bytes_is_not_handed_out(self) -> None:
-        self.scene.slot().service.sendall(b"x")
-        sharer = self.share()
-        self.assertEqual(sharer.sockets, [])
-        self.assertEqual(self.scene.counts(), {"slots": 0, "idle": 0, "leased": 0, "shared": 0, "waiting": 1})
-        self.scene.slot()
-        self.assertEqual(len(sharer.sockets), 1)
-
-    def test_a_shared_slot_with_an_answer_on_it_is_handed_out(self) -> None:
-        slot = self.scene.slot()
-        first = self.share()
-        slot.service.sendall(b"answer")
-        self.assertEqual(len(self.share().sockets), 1)
-        self.assertEqual(first.sockets[0].recv(10), b"answer")
-
-    def test_a_dead_shared_slot_is_not_handed_out(self) -> None:
-        slot = self.scene.slot()
-        self.share()
-        slot.service.close()
-        second = self.share()
-        self.assertEqual(second.sockets, [])
-        self.assertEqual(self.scene.counts()["slots"], 0)
-
-    def test_dead_shared_slots_are_found_without_anybody_asking(self) -> None:
-        slots = [self.scene.slot() for _ in range(3)]
-        sharer = self.share()
-        self.share()
-        slots[0].service.sendall(b"last words")
-        slots[0].service.shutdown(1)
-        self.acceptor.lose_ended_shared()
-        self.assertEqual(self.scene.counts()["shared"], 2)  # They are not read yet: not over.
-        self.assertEqual(sharer.sockets[0].recv(20), b"last words")
-        self.acceptor.lose_ended_shared()
-        self.assertEqual(self.scene.counts(), {"slots": 2, "idle": 1, "leased": 0, "shared": 1, "waiting": 0})
-
-    def test_no_descriptor_left(self) -> None:
-        self.scene.slot()
-
-        def none_left(descriptor: int) -> int:
-            raise OSError(errno.EMFILE, "Too many open files")
-
-        dup = self.patch(socket.socket, "dup", none_left)
-        sharer = self.share()
-        dup.restore()
-        self.assertEqual(sharer.unavailable, 1)
-
-    def test_it_leaves_while_a_slot_comes(self) -> None:
-        """Unshared between the book's decision and its being carried out."""
-        proxy = self.scene.proxy()
-        sharer = self.share()
-        proxy.ask(-1.0)
-
-        def granted(pool: str, lease: int) -> None:
-            proxy.give_back(lease)  # The book shares it now, but that is carried out later.
-            self.acceptor.unshare(sharer)
-
-        proxy.on_grant = granted
-        self.scene.slot()
-        self.assertEqual(sharer.sockets, [])
-        self.assertEqual(self.scene.counts()["shared"], 1)

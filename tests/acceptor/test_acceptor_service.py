@@ -11,7 +11,6 @@ from twisted.internet.testing import MemoryReactorClock
 
 from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, until
 from tests.doubles.holders import RecordingHolder
-from xproxy.acceptor import acceptor_service as service_module
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.acceptor.admission import check_exposure
 from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
@@ -151,16 +150,6 @@ class StartTests(ServiceTestCase):
         self.assertFalse(ended(good))
         self.assertEqual(service.census()["default"]["registrations"], {"bad_preamble": 5, "ok": 1})
         self.assertEqual(self.flushLoggedErrors(), [])
-
-    async def test_dead_shared_slots_are_looked_for(self) -> None:
-        self.patch(service_module, "SHARED_LOOK_S", 0.01)
-        service = self.start(PoolConfig("default", slots=(LOCAL,), registration="raw"), handoff=self.path)
-        (plain,) = await self.slots(service, 1)
-        client = self.plain()
-        client.sendall(b"\x80")
-        await until(lambda: service.census()["default"]["shared"] == 1)
-        plain.close()
-        await until(lambda: service.census()["default"]["slots"] == 0)
 
 
 class StopTests(ServiceTestCase):

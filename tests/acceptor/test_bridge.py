@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from tests.doubles.handoff import ended, readable, soon, until
 from tests.doubles.holders import RecordingHolder
 from tests.doubles.tls_services import TLSService, TLSTestCase
-from xproxy.acceptor import tls_slots
-from xproxy.acceptor.bridge import State
+from xproxy.acceptor.over_tls import tls_slots
+from xproxy.acceptor.over_tls.bridge import BridgeState
 from xproxy.slots.goodbye import CLOSING_RESPONSE
 
 BUFFERED_BYTES = 3 * 64 * 1024
@@ -68,8 +68,8 @@ class BridgeTestCase(TLSTestCase):
                 await soon()
 
     def counts(self) -> Any:
-        census = self.acceptor.census()["default"]
-        return census["slots"], census["idle"], census["leased"]
+        book = self.acceptor.acceptor.books["default"]
+        return book.registered, book.idle, book.leased
 
     def closings(self) -> Any:
         return {reason: number for (_, reason), number in self.acceptor.acceptor.closings.items()}
@@ -77,7 +77,7 @@ class BridgeTestCase(TLSTestCase):
     async def over(self) -> None:
         """Nothing is left of the bridge."""
         await until(lambda: not self.bridges)
-        self.assertIs(self.bridge.state, State.OVER)
+        self.assertIs(self.bridge.state, BridgeState.OVER)
 
 
 class BytesTests(BridgeTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import List
 
 from hypothesis import HealthCheck, settings
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.acceptor.scene import POLITE, Scene
-from tests.doubles.holders import RecordingSharer, descriptors
+from tests.doubles.holders import RecordingBorrower, descriptors
 from xproxy.acceptor.local import LocalSource
-from xproxy.acceptor.parked import SlotState
+from xproxy.slots.parked_states import SlotState
 
 
 class ChurnMachine(RuleBasedStateMachine):
@@ -22,7 +23,7 @@ class ChurnMachine(RuleBasedStateMachine):
         self.before = descriptors()
         self.scene = Scene()
         self.proxies = [self.scene.proxy() for _ in range(3)]
-        self.sharers: List[RecordingSharer] = []
+        self.borrowers: List[RecordingBorrower] = []
         self.now = 0.0
 
     @rule()
@@ -66,41 +67,42 @@ class ChurnMachine(RuleBasedStateMachine):
         self.proxies[proxy] = self.scene.proxy()
 
     @rule()
-    def share(self) -> None:
-        sharer = RecordingSharer()
-        self.sharers.append(sharer)
-        self.scene.acceptor.share("default", sharer)
+    def borrow(self) -> None:
+        self.borrowers.append(self.scene.borrower())
 
-    @precondition(lambda self: self.sharers)
-    @rule()
-    def unshare(self) -> None:
-        sharer = self.sharers.pop()
-        self.scene.acceptor.unshare(sharer)
-        sharer.close()
+    @precondition(lambda self: self.borrowers)
+    @rule(data=st.sampled_from((b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"junk")))
+    def borrower_ends(self, data: bytes) -> None:
+        borrower = self.borrowers.pop(0)
+        self.scene.acceptor.lending.borrow_no_more(borrower)
+        for end in borrower.sockets:
+            if data:
+                with contextlib.suppress(OSError):
+                    end.send(data)
+        borrower.close()
 
     @rule()
     def turn(self) -> None:
-        for transport in self.scene.transports:
-            transport.pump()
-        self.scene.acceptor.lose_ended_shared()
+        self.scene.turn()
+        self.scene.acceptor.look()
 
     @invariant()
     def counts_agree(self) -> None:
-        census = self.scene.acceptor.census()["default"]
-        assert census["idle"] + census["leased"] + census["shared"] == census["slots"]
-        assert census["leased"] == sum(len(holder.sockets) for holder in self.proxies)
+        counts, census = self.scene.counts(), self.scene.acceptor.census()["default"]
+        assert counts["idle"] + counts["leased"] + counts["lent"] == counts["slots"] == census["slots"]
+        assert census["idle"] + census["leased"] == census["slots"]
+        assert counts["leased"] == sum(len(holder.sockets) for holder in self.proxies)
         rows = census["services"]
-        for key in ("slots", "idle", "leased", "shared"):
+        for key in ("slots", "idle", "leased"):
             assert sum(row[key] for row in rows) == census[key]
         open_here = [transport for transport in self.scene.transports if not transport.lost]
-        assert len(open_here) == census["slots"]
-        assert sum(transport.reading for transport in open_here) == census["idle"]
-        slots = self.scene.acceptor._slots.values()
+        assert len(open_here) == counts["slots"]
+        assert sum(transport.reading for transport in open_here) == counts["idle"] + counts["lent"]
+        slots = self.scene.acceptor.slots.values()
         assert all(slot.state is not SlotState.CLOSED for slot in slots)
+        assert len(self.scene.acceptor.lending.loans) == counts["lent"]
 
     def teardown(self) -> None:
-        for sharer in self.sharers:
-            sharer.close()
         for transport in self.scene.transports:
             transport.service.close()
         self.scene.close()

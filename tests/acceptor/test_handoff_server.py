@@ -9,17 +9,20 @@ import stat
 import struct
 from typing import Any, List
 
+import attr
+
+from tests.acceptor.scene import config_of
 from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
 from tests.doubles.holders import descriptors
 from xproxy.acceptor import handoff_server as server_module
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.handoff_server import HandoffFactory, HandoffServer
-from xproxy.config import PoolConfig
+from xproxy.config import AcceptorConfig
 from xproxy.handoff import outbox
 from xproxy.handoff import path as path_module
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import encode_box
-from xproxy.handoff.messages import VERSION, Ask, Census, GiveBack, Grant, Hello, LeaseClosed, Recall, encode
+from xproxy.handoff.messages import VERSION, Ask, Census, GiveBack, Hello, LeaseClosed, LeaseGranted, LeasesRecalled, encode
 from xproxy.handoff.path import MAX_PATH_BYTES, check_acceptor
 from xproxy.startup import StartupError
 
@@ -30,10 +33,12 @@ CENSUS = encode_box(encode(Census(), b"2"))
 class FileTests(HandoffTestCase):
     """What is at the path before, while and after somebody listens."""
 
+    config = AcceptorConfig()
+
     def server(self, path: str = "") -> HandoffServer:
-        pools = {"default": PoolConfig("default")}
-        factory = HandoffFactory(Acceptor(pools.values(), reactor.seconds), pools, reactor, reactor.seconds)
-        return HandoffServer(reactor, path or self.path, factory)
+        acceptor = Acceptor(config_of("default"), reactor.seconds, reactor)
+        config = attr.evolve(self.config, handoff=path or self.path)
+        return HandoffServer(reactor, config, HandoffFactory(acceptor, reactor, reactor.seconds))
 
     def start(self, path: str = "") -> HandoffServer:
         server = self.server(path)
@@ -237,8 +242,8 @@ class StrangerTests(HandoffTestCase):
             encode_box(encode(LeaseClosed(65535))),
             encode_box(encode(Ask("nowhere", (1.0,), 0))),
             encode_box(encode(Ask("default", (1.0,), 7))),
-            encode_box(encode(Grant("default", 0, "x", 0))),
-            encode_box(encode(Recall("default", ()))),
+            encode_box(encode(LeaseGranted("default", 0, "x", 0))),
+            encode_box(encode(LeasesRecalled("default", ()))),
             encode_box({b"_answer": b"1"}),
             encode_box({b"_command": b"Ask", b"pool": b"default", b"arrivals": struct.pack(">d", float("nan")), b"seen": b"0"}),
             encode_box({b"_command": b"GiveBack", b"lease": b"9" * 60000}),
@@ -371,8 +376,8 @@ class StrangerTests(HandoffTestCase):
                     Ask("default", (), 0),
                     GiveBack(0),
                     LeaseClosed(0),
-                    Grant("default", 0, "x", 0),
-                    Recall("default", ()),
+                    LeaseGranted("default", 0, "x", 0),
+                    LeasesRecalled("default", ()),
                 )
             ),
         ]

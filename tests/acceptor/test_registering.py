@@ -5,18 +5,20 @@ from __future__ import annotations
 import socket
 from typing import Any, List, Optional
 
+import attr
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.acceptor.scene import config_of
 from tests.doubles.holders import SlotTransport
 from tests.doubles.logged import Logged
 from xproxy.acceptor import registering as registration
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.registering import SlotFactory
-from xproxy.config import PoolConfig, networks
+from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
 from xproxy.net.keepalive import USER_TIMEOUT_S
 from xproxy.slots.goodbye import is_goodbye
 from xproxy.slots.registration import AUTO_RAW_S, Registration, build_mxproxy, build_registration
@@ -44,8 +46,13 @@ class RegistrationTestCase(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def listen(self, *pools: PoolConfig, served: Optional[List[PoolConfig]] = None) -> None:
-        self.acceptor = Acceptor(served or pools, self.clock.seconds)
-        self.factory = SlotFactory(self.acceptor, pools, pools[0].registration, TIMEOUT_S, self.clock, self.clock.seconds)
+        here = [attr.evolve(pool, slots=("here",)) for pool in pools]
+        elsewhere = [pool for pool in served or () if pool not in pools]
+        config = Config(
+            acceptor=AcceptorConfig(registration_timeout=TIMEOUT_S), pools={pool.name: pool for pool in [*here, *elsewhere]}
+        )
+        self.acceptor = Acceptor(config, self.clock.seconds, self.clock)
+        self.factory = SlotFactory(self.acceptor, "here", self.clock, self.clock.seconds)
 
     def dial(self, data: bytes = b"", peer: IAddress = HERE) -> SlotTransport:
         """A service connects and sends ``data``."""
@@ -60,6 +67,21 @@ class RegistrationTestCase(SynchronousTestCase):
             transport.service.sendall(data)
             transport.pump()
         return transport
+
+    def refused(self, slot: SlotTransport) -> bool:
+        """Whether the service was told that it is refused, and sees the end; it hangs up then."""
+        if slot.lost:
+            return True
+        try:
+            told = slot.service.recv(1000)
+        except BlockingIOError:
+            return False
+        self.assertRegex(told, rb"^HTTP/1.1 403 Forbidden\r\n(.+\r\n)+\r\n.+\n$")
+        self.assertTrue(slot.service_sees_end())
+        slot.service.shutdown(socket.SHUT_WR)
+        slot.pump()
+        self.assertTrue(slot.lost)
+        return True
 
     def results(self, pool: str = "default") -> Any:
         return {result: number for (name, result), number in self.acceptor.registrations.items() if name == pool}
@@ -120,24 +142,24 @@ class KindTests(RegistrationTestCase):
     def test_a_preamble_that_began_has_no_more_time(self) -> None:
         slot = self.dial(build_registration("default", "web:1", None)[:5])
         self.clock.pump([AUTO_RAW_S, TIMEOUT_S])
-        self.assertTrue(slot.service_sees_end())
+        self.assertTrue(self.refused(slot))
         self.assertEqual(self.results(), {"timeout": 1})
 
     def test_where_a_preamble_must_come_silence_is_too_late(self) -> None:
         self.listen(PoolConfig("default", registration="proxy"))
         slot = self.dial()
         self.clock.advance(TIMEOUT_S)
-        self.assertTrue(slot.lost)
+        self.assertTrue(self.refused(slot))
         self.assertEqual(self.results(), {"timeout": 1})
 
     def test_garbage(self) -> None:
         for data in (b"GET / HTTP/1.1\r\n", b"\0" * 300, b"\x80", b"PROXY UNKNOWN\n"):
-            self.assertTrue(self.dial(data).service_sees_end(), data)
+            self.assertTrue(self.refused(self.dial(data)), data)
         self.assertEqual(self.results(), {"bad_preamble": 4})
 
     def test_bytes_after_the_preamble(self) -> None:
         slot = self.dial(build_registration("default", None, None) + b"x")
-        self.assertTrue(slot.lost)
+        self.assertTrue(self.refused(slot))
         self.assertEqual(self.results(), {"bad_preamble": 1})
 
     def test_bytes_after_the_preamble_in_a_read_of_their_own(self) -> None:
@@ -174,38 +196,38 @@ class AdmissionTests(RegistrationTestCase):
 
     def test_an_address_that_is_not_allowed(self) -> None:
         slot = self.dial(peer=IPv4Address("TCP", "192.0.2.1", 1))
-        self.assertTrue(slot.lost)
+        self.assertTrue(self.refused(slot))
         self.assertEqual(self.results(), {"refused_address": 1})
 
     def test_ipv6(self) -> None:
         self.listen(PoolConfig("default", registration="raw", allow=networks("2001:db8::/32", "10.0.0.0/8")))
         for host in ("2001:db8::1", "2001:db8::2%eth0", "::ffff:10.1.1.1"):
-            self.assertFalse(self.dial(peer=IPv6Address("TCP", host, 1)).lost, host)
+            self.assertFalse(self.refused(self.dial(peer=IPv6Address("TCP", host, 1))), host)
         for host in ("2001:db9::1", "::ffff:11.1.1.1", "::1"):
-            self.assertTrue(self.dial(peer=IPv6Address("TCP", host, 1)).lost, host)
+            self.assertTrue(self.refused(self.dial(peer=IPv6Address("TCP", host, 1))), host)
         self.assertEqual(self.results(), {"ok": 3, "refused_address": 3})
         self.assertIn("10.1.1.1", self.services())
 
     def test_unix_peers_are_let_in_by_the_mode_of_the_file(self) -> None:
         self.listen(PoolConfig("default", registration="raw", allow=()))
-        self.assertFalse(self.dial(peer=UNIXAddress(None)).lost)
+        self.assertFalse(self.refused(self.dial(peer=UNIXAddress(None))))
         self.assertEqual(self.services(), ["unix"])
 
     def test_the_address_in_the_preamble_is_checked_too(self) -> None:
         for peer in (HERE, UNIXAddress(None)):
-            self.assertTrue(self.dial(build_mxproxy("192.0.2.1", 80), peer).lost)
-            self.assertFalse(self.dial(build_mxproxy("127.0.0.9", 80), peer).lost)
+            self.assertTrue(self.refused(self.dial(build_mxproxy("192.0.2.1", 80), peer)))
+            self.assertFalse(self.refused(self.dial(build_mxproxy("127.0.0.9", 80), peer)))
         self.assertEqual(self.results(), {"ok": 2, "refused_address": 2})
 
     def test_an_allowed_address_in_the_preamble_does_not_help_a_stranger(self) -> None:
         slot = self.dial(build_mxproxy("127.0.0.1", 80), IPv4Address("TCP", "192.0.2.1", 1))
-        self.assertTrue(slot.lost)
+        self.assertTrue(self.refused(slot))
         self.assertEqual(self.results(), {"refused_address": 1})
 
     def test_token(self) -> None:
         self.listen(PoolConfig("default", token="s3cret"))
         for token, refused in ((b"s3cret", False), (b"s3cre", True), (None, True), (b"\xff", True)):
-            self.assertIs(self.dial(build_registration("default", None, token)).lost, refused, token)
+            self.assertIs(self.refused(self.dial(build_registration("default", None, token))), refused, token)
         self.dial()
         self.clock.advance(AUTO_RAW_S)  # Raw has no token.
         self.assertEqual(self.results(), {"ok": 1, "refused_token": 4})
@@ -215,9 +237,9 @@ class AdmissionTests(RegistrationTestCase):
         a, b, c = PoolConfig("a"), PoolConfig("b"), PoolConfig("c")
         self.listen(a, b, served=[a, b, c])
         for name in ("a", "b", None):
-            self.assertFalse(self.dial(build_registration(name, None, None)).lost)
+            self.assertFalse(self.refused(self.dial(build_registration(name, None, None))))
         for name in ("c", "d"):
-            self.assertTrue(self.dial(build_registration(name, None, None)).lost)
+            self.assertTrue(self.refused(self.dial(build_registration(name, None, None))))
         self.assertEqual((self.results("a"), self.results("b")), ({"ok": 2, "refused_pool": 2}, {"ok": 1}))
         self.assertEqual(self.results("c"), {})
 
@@ -225,24 +247,24 @@ class AdmissionTests(RegistrationTestCase):
         a, b = PoolConfig("a", allow=networks("10.0.0.1")), PoolConfig("b", allow=networks("10.0.0.2"))
         self.listen(a, b)
         peer = IPv4Address("TCP", "10.0.0.2", 1)
-        self.assertTrue(self.dial(build_registration("a", None, None), peer).lost)
-        self.assertFalse(self.dial(build_registration("b", None, None), peer).lost)
+        self.assertTrue(self.refused(self.dial(build_registration("a", None, None), peer)))
+        self.assertFalse(self.refused(self.dial(build_registration("b", None, None), peer)))
 
     def test_no_more_slots_than_the_pool_may_have(self) -> None:
         self.listen(PoolConfig("default", registration="raw", max_slots=2))
         slots = [self.dial() for _ in range(3)]
-        self.assertEqual([slot.lost for slot in slots], [False, False, True])
+        self.assertEqual([self.refused(slot) for slot in slots], [False, False, True])
         slots[0].service.close()
         slots[0].pump()
-        self.assertFalse(self.dial().lost)
+        self.assertFalse(self.refused(self.dial()))
         self.assertEqual(self.results(), {"ok": 3, "too_many": 1})
 
     def test_no_more_registering_than_the_limit(self) -> None:
         self.patch(registration, "MAX_REGISTERING", 2)
         slots = [self.dial() for _ in range(3)]
-        self.assertEqual([slot.lost for slot in slots], [False, False, True])
+        self.assertEqual([self.refused(slot) for slot in slots], [False, False, True])
         self.clock.advance(AUTO_RAW_S)
-        self.assertFalse(self.dial().lost)
+        self.assertFalse(self.refused(self.dial()))
 
     def test_refusals_are_logged_once_for_each_peer_and_reason(self) -> None:
         for _ in range(5):
@@ -267,9 +289,9 @@ class TCPOptionTests(SynchronousTestCase):
             transport.near.close()
             transport.service.close()
             transport.near = near
-            acceptor = Acceptor([PoolConfig("default")], Clock().seconds)
             clock = Clock()
-            factory = SlotFactory(acceptor, [PoolConfig("default", registration="raw")], "raw", 5.0, clock, clock.seconds)
+            acceptor = Acceptor(config_of("default"), clock.seconds, clock)
+            factory = SlotFactory(acceptor, "here", clock, clock.seconds)
             protocol = factory.buildProtocol(HERE)
             assert protocol is not None
             transport.connect(protocol)
@@ -296,9 +318,9 @@ class TCPOptionTests(SynchronousTestCase):
         gone = Gone()
         gone.close()
         transport.near = gone
-        acceptor = Acceptor([PoolConfig("default")], Clock().seconds)
         clock = Clock()
-        factory = SlotFactory(acceptor, [PoolConfig("default", registration="raw")], "raw", 5.0, clock, clock.seconds)
+        acceptor = Acceptor(config_of("default"), clock.seconds, clock)
+        factory = SlotFactory(acceptor, "here", clock, clock.seconds)
         protocol = factory.buildProtocol(HERE)
         assert protocol is not None
         transport.connect(protocol)

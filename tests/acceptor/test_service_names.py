@@ -14,7 +14,7 @@ from OpenSSL.crypto import X509
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.doubles.certificates import DAY, NOW, Authority, common_name
-from xproxy.acceptor.service_names import SHOWN_CHARACTERS, NotNamed, ServiceNames
+from xproxy.acceptor.over_tls.service_names import SHOWN_CHARACTERS, NotNamed, ServiceNames
 from xproxy.config import PoolConfig
 
 

@@ -14,8 +14,8 @@ from tests.doubles.certificates import DAY, Authority, Issued
 from tests.doubles.handoff import ended, reactor, readable, receive_slot, until
 from tests.doubles.holders import RecordingHolder
 from tests.doubles.tls_services import LOCAL, TLSTestCase
-from xproxy.acceptor import tls_slots
 from xproxy.acceptor.acceptor_service import AcceptorService
+from xproxy.acceptor.over_tls import tls_slots
 from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
 from xproxy.net.keepalive import USER_TIMEOUT_S
 from xproxy.slots.registration import build_registration
@@ -85,12 +85,11 @@ class RegistrationTests(TLSTestCase):
         option = getattr(socket, "TCP_USER_TIMEOUT", 18)
         self.assertEqual(connection.getsockopt(socket.IPPROTO_TCP, option), USER_TIMEOUT_S * 1000)
 
-    async def test_one_byte_clients_share_it(self) -> None:
+    async def test_it_is_lent_to_one_byte_clients(self) -> None:
         self.start_tls()
         (service,) = await self.registered()
         plain = self.plain()
         plain.sendall(b"\x80")
-        await until(lambda: self.acceptor.census()["default"]["shared"] == 1)
         await until(lambda: readable(plain))
         slot = receive_slot(plain)
         self.sockets.append(slot)

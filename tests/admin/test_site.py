@@ -22,13 +22,12 @@ from xproxy.metrics import ProxyCounts
 
 CENSUS = {
     "default": {
-        "slots": 5,
+        "slots": 4,
         "idle": 2,
         "leased": 2,
-        "shared": 1,
         "waiting": 0,
         "in_flight": 1,
-        "services": [{"name": "10.0.0.1", "slots": 5, "idle": 2, "leased": 2, "shared": 1}],
+        "services": [{"name": "10.0.0.1", "slots": 4, "idle": 2, "leased": 2}],
     }
 }
 
@@ -46,18 +45,17 @@ REQUESTS = {
 }
 
 POOL = {
-    "slots": 5,
+    "slots": 4,
     "idle": 2,
     "leased": 2,
-    "shared": 1,
     "waiting": 0,
     "in_flight": 1,
     "most_in_flight": 2,
     "queue_length": 3,
     "served": 4,
     "services": [
-        {"name": "10.0.0.1", "slots": 5, "idle": 2, "leased": 2, "shared": 1, "in_flight": 1, "most_in_flight": 2, "served": 3},
-        {"name": "gone", "slots": 0, "idle": 0, "leased": 0, "shared": 0, "in_flight": 0, "most_in_flight": 1, "served": 1},
+        {"name": "10.0.0.1", "slots": 4, "idle": 2, "leased": 2, "in_flight": 1, "most_in_flight": 2, "served": 3},
+        {"name": "gone", "slots": 0, "idle": 0, "leased": 0, "in_flight": 0, "most_in_flight": 1, "served": 1},
     ],
 }
 
@@ -159,10 +157,10 @@ class StatusTests(AdminTestCase):
         status = self.status(self.sources())
         pool = status["pools"]["default"]
         self.assertIsNone(status["connections"])
-        self.assertEqual((pool["slots"], pool["shared"], pool["in_flight"]), (5, 1, None))
+        self.assertEqual((pool["slots"], pool["in_flight"]), (4, 1))
         self.assertEqual([pool[name] for name in ("most_in_flight", "queue_length", "served")], [None] * 3)
         (service,) = pool["services"]
-        self.assertEqual((service["slots"], service["served"], service["in_flight"]), (5, None, None))
+        self.assertEqual((service["slots"], service["served"], service["in_flight"]), (4, None, None))
 
     def test_a_proxy_whose_acceptor_fails(self) -> None:
         self.census = fail(ConnectionError("nobody there"))
@@ -179,7 +177,7 @@ class StatusTests(AdminTestCase):
     def assert_nothing_known_of_slots(self, status: Any) -> None:
         pool = status["pools"]["default"]
         self.assertFalse(status["acceptor"])
-        self.assertEqual([pool[name] for name in ("slots", "idle", "leased", "shared", "waiting")], [None] * 5)
+        self.assertEqual([pool[name] for name in ("slots", "idle", "leased", "waiting")], [None] * 4)
         self.assertEqual((pool["served"], pool["in_flight"]), (4, 1))
         self.assertEqual([service["slots"] for service in pool["services"]], [None, None])
 
@@ -216,7 +214,6 @@ class MetricsTests(AdminTestCase):
             ("xproxy_requests_total", (("code", "404"), ("pool", ""))): 1,
             ("xproxy_slots", (pool, ("state", "idle"))): 2,
             ("xproxy_slots", (pool, ("state", "leased"))): 2,
-            ("xproxy_slots", (pool, ("state", "shared"))): 1,
             ("xproxy_in_flight", (pool,)): 1,
             ("xproxy_queue_length", (pool,)): 3,
             ("xproxy_connections", (("side", "client"),)): 1,
@@ -276,7 +273,7 @@ class OtherPagesTests(AdminTestCase):
     def test_front_page(self) -> None:
         answer = self.ask(self.both(), "/")
         self.assertEqual((answer.code, answer.fields[b"content-type"]), (200, b"text/html; charset=utf-8"))
-        self.assertIn(b'<tr class="pool"><td>default</td><td>5</td><td>2</td><td>2</td><td>1</td><td>0</td>', answer.body)
+        self.assertIn(b'<tr class="pool"><td>default</td><td>4</td><td>2</td><td>2</td><td>0</td>', answer.body)
         for link in (b"status", b"metrics", b"healthz", b"readyz"):
             self.assertIn(b'<a href="' + link + b'">', answer.body)
 

@@ -19,6 +19,8 @@ from tests.doubles.logged import Logged
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, Config, PoolConfig
 from xproxy.handoff.client import HandoffClient
+from xproxy.slots import book
+from xproxy.slots.dealing import Deal
 
 reactor: Any = _reactor
 
@@ -39,6 +41,9 @@ async def until(holds: Callable[[], Any]) -> None:
 class HandoffTestCase(TestCase):
     """Starts acceptors, proxies, services and plain clients, stops them, and counts descriptors before and after."""
 
+    deals = False
+    """Whether idle slots are dealt out ahead of need: most tests are about who gets what by asking."""
+
     timeout = 60  # A process of its own takes its time to start on a busy machine.
 
     async def setUp(self) -> None:  # type: ignore[override]  # Trial waits for it.
@@ -46,6 +51,8 @@ class HandoffTestCase(TestCase):
         await reactor.listenTCP(0, Factory(), interface="127.0.0.1").stopListening()
         gc.collect()
         self.before = descriptors()
+        if not self.deals:
+            self.patch(book, "deal", lambda *told: Deal([], []))
         self.directory = tempfile.mkdtemp(prefix="xproxy-")
         self.path = os.path.join(self.directory, "handoff.sock")
         self.services: List[Any] = []

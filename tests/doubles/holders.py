@@ -26,6 +26,7 @@ class RecordingHolder:
     """A proxy that remembers what it is told. Its sockets, by lease, are closed by ``close``.
 
     :ivar on_grant: called with the lease and the pool after each grant.
+    :ivar on_recall: called with the number that others wait for.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,9 @@ class RecordingHolder:
         self.registered: Dict[str, bool] = {}
         self.events: List[str] = []
         self.seen: Dict[str, int] = {}
+        self.asked_back: List[Tuple[str, int]] = []
         self.on_grant: Callable[[str, int], Any] = lambda pool, lease: None
+        self.on_recall: Callable[[int], Any] = lambda number: None
         self._waiting: List[Tuple[Callable[[], object], Deferred[None]]] = []
 
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
@@ -48,8 +51,13 @@ class RecordingHolder:
         self.on_grant(pool, lease)
         self._tell()
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
+    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:
         self.recalls.append((pool, tuple(arrivals)))
+        self.on_recall(len(arrivals) + more)
+        self._tell()
+
+    def lease_asked_back(self, pool: str, lease: int) -> None:
+        self.asked_back.append((pool, lease))
         self._tell()
 
     def ask_answered(self, pool: str, question: int) -> None:
@@ -123,6 +131,15 @@ class SlotTransport:
     def resumeProducing(self) -> None:
         self.reading = True
 
+    def write(self, data: bytes) -> None:
+        self.near.sendall(data)
+
+    def loseWriteConnection(self) -> None:
+        self.near.shutdown(socket.SHUT_WR)
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        raise AssertionError("what is written here is taken at once")
+
     def loseConnection(self) -> None:
         self.connectionLost(Failure(ConnectionDone()))
 
@@ -173,14 +190,14 @@ class SlotTransport:
             return True  # What a UNIX socket says when bytes of its own were left unread.
 
 
-class RecordingSharer:
-    """A one-byte client that remembers what it is given. Its sockets are closed by ``close``."""
+class RecordingBorrower:
+    """A one-byte client that remembers what it is lent. Its sockets are closed by ``close``."""
 
     def __init__(self) -> None:
         self.sockets: List[socket.socket] = []
         self.unavailable = 0
 
-    def slot_shared(self, descriptor: int) -> None:
+    def slot_lent(self, descriptor: int) -> None:
         self.sockets.append(socket.socket(fileno=descriptor))
 
     def slot_unavailable(self) -> None:

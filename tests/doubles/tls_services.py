@@ -8,8 +8,8 @@ from typing import Any, List, Optional
 
 from tests.doubles.certificates import Authority, Issued
 from tests.doubles.handoff import HandoffTestCase, reactor, soon, until
-from xproxy.acceptor import bridge
 from xproxy.acceptor.acceptor_service import AcceptorService
+from xproxy.acceptor.over_tls import bridge
 from xproxy.config import AcceptorConfig, Config, PoolConfig, TimeoutsConfig
 
 LOCAL = "tcp:0:interface=127.0.0.1"
@@ -186,4 +186,9 @@ class TLSTestCase(HandoffTestCase):
 
     @property
     def bridges(self) -> List[Any]:
-        return list(self.acceptor._bridges[0].bridges)
+        return [
+            found
+            for listener in self.acceptor._endpoints.values()
+            if listener.bridges is not None
+            for found in listener.bridges.bridges
+        ]

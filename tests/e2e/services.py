@@ -73,20 +73,25 @@ class SlotService:
 
     :param acceptor: what is dialled.
     :param answer: called in the slot's thread for each request.
-    :param preamble: what is said first on each slot.
+    :param preamble: what is said first on each slot; the paper's by itself, for who says nothing registers a second later.
     :ivar requests: everything received, in the order of arrival.
     :ivar most: the largest number of requests that were being answered at once.
     :ivar overlapping: requests during whose answering more bytes came on their slot. There may be none, ever.
     """
 
     def __init__(
-        self, test: SynchronousTestCase, acceptor: Address, count: int, answer: Answer = describe, preamble: bytes = b""
+        self,
+        test: SynchronousTestCase,
+        acceptor: Address,
+        count: int,
+        answer: Answer = describe,
+        preamble: Optional[bytes] = None,
     ) -> None:
         self.requests: List[Request] = []
         self.running = self.most = self.overlapping = self.dialled = 0
         self._acceptor = acceptor
         self._answer = answer
-        self._preamble = preamble
+        self._preamble = mxproxy_preamble() if preamble is None else preamble
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._open: Dict[int, socket.socket] = {}

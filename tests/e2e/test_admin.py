@@ -77,7 +77,8 @@ class AdminTests(SynchronousTestCase):
         for name, outcome in (("xproxy_queue_seconds", {"outcome": "served"}), ("xproxy_response_seconds", {})):
             self.assertEqual(5.0, metric(f"{name}_count", pool="default", **outcome))
             self.assertEqual(5.0, metric(f"{name}_bucket", pool="default", le="+Inf", **outcome))
-        self.assertEqual(leased, metric("xproxy_connections", side="slot"))
+        self.assertEqual(0.0, leased)  # Nothing runs.
+        self.assertEqual(2.0, metric("xproxy_connections", side="slot"))
         self.assertEqual(0.0, metric("xproxy_connections", side="client"))
 
     def test_health(self) -> None:
@@ -105,10 +106,10 @@ class TwoProcessesTests(SynchronousTestCase):
         acceptor.has(slots=2, idle=2)
         self.assertEqual(200, ask(proxy.http).status)
         for program in (acceptor, proxy):
-            program.has(slots=2, idle=1, leased=1, in_flight=0)
+            program.has(slots=2, idle=2, leased=0, in_flight=0)
         self.assertEqual("xacceptor", acceptor.status()["program"])
         self.assertEqual(200, ask(acceptor.admin, "/healthz").status)
-        self.assertEqual(1.0, acceptor.metric("xproxy_slots", pool="default", state="leased"))
+        self.assertEqual(2.0, acceptor.metric("xproxy_slots", pool="default", state="idle"))
         acceptor.kill()
         proxy.said("is lost")
         pool = proxy.pool()

@@ -16,12 +16,21 @@ from zope.interface.verify import verifyObject
 
 from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
 from tests.doubles.holders import RecordingHolder, descriptors
-from xproxy.acceptor.remote_holder import RemoteHolder
 from xproxy.handoff import client as client_module
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import encode_box
 from xproxy.handoff.client import HandoffClient
-from xproxy.handoff.messages import VERSION, Ask, GiveBack, Grant, Hello, Recall, encode, encode_answer, encode_error
+from xproxy.handoff.messages import (
+    VERSION,
+    Ask,
+    GiveBack,
+    Hello,
+    LeaseGranted,
+    LeasesRecalled,
+    encode,
+    encode_answer,
+    encode_error,
+)
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.net.descriptors import SystemDescriptors
 from xproxy.startup import StartupError
@@ -33,9 +42,8 @@ class LeaseTests(HandoffTestCase):
     """A slot's way to a proxy and back."""
 
     async def test_interfaces(self) -> None:
-        acceptor = self.start_acceptor()
         verifyObject(ISlotSource, HandoffClient(reactor, self.path, RecordingHolder()))
-        verifyObject(ILeaseHolder, RemoteHolder(acceptor.acceptor, reactor, str))
+        verifyObject(ILeaseHolder, RecordingHolder())
 
     async def test_lease_and_return(self) -> None:
         acceptor = self.start_acceptor()
@@ -50,9 +58,9 @@ class LeaseTests(HandoffTestCase):
         self.assertEqual(service.recv(10), b"GET")
         service.sendall(b"200")
         self.assertEqual(holder.sockets[0].recv(10), b"200")
-        self.assertEqual(acceptor.census()["default"]["leased"], 1)
+        self.assertEqual(acceptor.acceptor.books["default"].leased, 1)
         holder.give_back(0)
-        await until(lambda: acceptor.census()["default"]["idle"])
+        await until(lambda: acceptor.acceptor.books["default"].idle)
         self.assertFalse(readable(service))
 
     async def test_question(self) -> None:
@@ -78,7 +86,7 @@ class LeaseTests(HandoffTestCase):
         late, _ = await self.proxy()
         await late.until(lambda: late.registered == {"default": True})
         first.close()
-        await until(lambda: acceptor.census()["default"]["slots"] == 1)
+        await until(lambda: acceptor.acceptor.books["default"].registered == 1)
         self.assertTrue(holder.registered["default"])
         second.close()
         await holder.until(lambda: not holder.registered["default"])
@@ -108,7 +116,7 @@ class LeaseTests(HandoffTestCase):
         first.ask(1.0)
         await first.until(lambda: first.grants)
         book = acceptor.acceptor.books["default"]
-        holding = list(acceptor.acceptor._holdings)[1]
+        holding = list(acceptor.acceptor.holdings)[1]
         began = reactor.seconds()
         for number in range(1000):
             holding.ask("default", (2.0 + number,), 0)
@@ -141,7 +149,7 @@ class LeaseTests(HandoffTestCase):
         self.assertEqual(census, acceptor.census())
         row = census["default"]
         self.assertEqual((row["slots"], row["idle"], row["leased"], row["in_flight"]), (2, 1, 1, 1))
-        self.assertEqual(row["services"], [{"name": "127.0.0.1", "slots": 2, "idle": 1, "leased": 1, "shared": 0}])
+        self.assertEqual(row["services"], [{"name": "127.0.0.1", "slots": 2, "idle": 1, "leased": 1}])
         client.board[0] = 0
         census = await client.census()
         self.assertEqual(census["default"]["in_flight"], 0)
@@ -164,7 +172,7 @@ class LeaseTests(HandoffTestCase):
             self.assertEqual(sorted(int(service.recv(10)) for service in services), list(range(40)))
             for lease in list(holder.sockets):
                 holder.give_back(lease)
-            await until(lambda: acceptor.census()["default"]["idle"] == 40)
+            await until(lambda: acceptor.acceptor.books["default"].idle == 40)
         self.assertEqual(found, {service.getsockname() for service in services})
         self.assertEqual(descriptors(), before)
 
@@ -190,7 +198,7 @@ class LeaseTests(HandoffTestCase):
             for service in services:
                 service.close()
             await until(lambda: book.registered == 0)
-            self.assertEqual((book.idle, book.leased, book.shared), (0, 0, 0))
+            self.assertEqual((book.idle, book.leased, book.lent), (0, 0, 0))
             self.sockets = [plain for plain in self.sockets if plain.fileno() >= 0]
         await soon()
         self.assertEqual(descriptors(), before)
@@ -253,7 +261,7 @@ class DeathTests(HandoffTestCase):
         await holder.until(lambda: holder.grants)
         await self.stop(client)
         self.assertEqual(holder.events, ["found", "lost"])
-        await until(lambda: acceptor.census()["default"]["idle"] == 1)
+        await until(lambda: acceptor.acceptor.books["default"].idle == 1)
         self.assertFalse(ended(service))
         self.assertEqual([line for line in self.lines if "lost" in line or "cut" in line], [])
 
@@ -306,9 +314,9 @@ class DeathTests(HandoffTestCase):
         hello_and_ask = encode_box(encode(Hello(VERSION, 0), b"1")) + encode_box(encode(Ask("default", (1.0,), 0)))
         socket.send_fds(stranger, [hello_and_ask], [descriptor])
         os.close(descriptor)
-        await until(lambda: acceptor.census()["default"]["leased"] == 1)
+        await until(lambda: acceptor.acceptor.books["default"].leased == 1)
         stranger.sendall(encode_box(encode(GiveBack(7))))
-        await until(lambda: acceptor.census()["default"]["slots"] == 0)
+        await until(lambda: acceptor.acceptor.books["default"].registered == 0)
         await until(lambda: ended(service))
 
     async def test_a_proxy_that_cuts_the_connection_goes_on_using_its_leases(self) -> None:
@@ -320,7 +328,7 @@ class DeathTests(HandoffTestCase):
         assert client._connection is not None
         client._connection.drop("it said something odd")
         await holder.until(lambda: holder.events == ["found", "lost", "found"])
-        self.assertEqual(acceptor.census()["default"]["slots"], 0)
+        self.assertEqual(acceptor.acceptor.books["default"].registered, 0)
         await until(lambda: ended(service))
 
     async def test_an_ask_before_there_is_an_acceptor(self) -> None:
@@ -404,22 +412,23 @@ class ImpostorTests(HandoffTestCase):
         await self.refused([(encode_box(encode_answer(b"2", {})), [])], "nobody asked")
 
     async def test_a_grant_before_hello_is_answered(self) -> None:
-        await self.refused([(encode_box(encode(Grant("default", 0, "x", 0))), [0])], "can't be")
+        await self.refused([(encode_box(encode(LeaseGranted("default", 0, "x", 0))), [0])], "can't be")
 
     async def test_a_grant_without_a_descriptor(self) -> None:
-        _, factory = await self.start([(self.FOUND, []), (encode_box(encode(Grant("default", 0, "x", 0))), [])])
+        _, factory = await self.start([(self.FOUND, []), (encode_box(encode(LeaseGranted("default", 0, "x", 0))), [])])
         await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]
         self.assertIn("without the descriptor", self.lines[0])
 
     async def test_a_grant_off_the_board(self) -> None:
-        holder, factory = await self.start([(self.FOUND, []), (encode_box(encode(Grant("default", 65536, "x", 0))), [0])])
+        grant = encode_box(encode(LeaseGranted("default", 65536, "x", 0)))
+        holder, factory = await self.start([(self.FOUND, []), (grant, [0])])
         holder.ask(1.0)
         await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]
         self.assertIn("can't be", self.lines[0])
 
     async def test_a_pool_nobody_asked_about(self) -> None:
         """The proxy may not know it."""
-        for message, fds in ((Grant("other", 0, "x", 0), [0]), (Recall("other", ()), [])):
+        for message, fds in ((LeaseGranted("other", 0, "x", 0), [0]), (LeasesRecalled("other", ()), [])):
             holder, factory = await self.start([(self.FOUND, []), (encode_box(encode(message)), fds)])
             holder.ask(1.0)
             await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]  # noqa: B023
@@ -479,7 +488,7 @@ class TwistedPeerTests(HandoffTestCase):
             response = [(b"json0", amp.String())]
 
         class TwistedGrant(amp.Command):
-            commandName = b"Grant"
+            commandName = b"LeaseGranted"
             arguments = [
                 (b"pool", amp.Unicode()),
                 (b"lease", amp.Integer()),
@@ -515,6 +524,6 @@ class TwistedPeerTests(HandoffTestCase):
             slot.sendall(b"GET")
         await until(lambda: readable(service))
         peer.callRemote(TwistedGiveBack, lease=0)
-        await until(lambda: acceptor.census()["default"]["idle"] == 1)
+        await until(lambda: acceptor.acceptor.books["default"].idle == 1)
         peer.transport.loseConnection()
         await until(lambda: not acceptor._handoff[0]._factory.connections)

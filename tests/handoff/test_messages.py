@@ -14,17 +14,23 @@ from xproxy.handoff import messages
 from xproxy.handoff.boxes import Box, BoxReader, encode_box
 from xproxy.handoff.messages import (
     COMMAND,
+    MAX_SPOKEN_BYTES,
     QUESTION,
-    Answered,
     Ask,
+    AskAnswered,
     Census,
     GiveBack,
-    Grant,
     Hello,
+    LeaseAskedBack,
     LeaseClosed,
+    LeaseGranted,
+    LeasesRecalled,
     MalformedMessage,
-    Recall,
-    Registered,
+    Ping,
+    Pong,
+    RecallDone,
+    ServiceRegistered,
+    SlotSpoke,
     decode,
     decode_answer,
     encode,
@@ -46,13 +52,18 @@ all_messages = st.one_of(
     st.builds(GiveBack, numbers),
     st.builds(LeaseClosed, numbers),
     st.builds(Census),
-    st.builds(Grant, names, numbers, names, numbers),
-    st.builds(Recall, names, arrivals),
-    st.builds(Answered, names, numbers),
-    st.builds(Registered, names, st.integers(0, 1)),
+    st.builds(LeaseGranted, names, numbers, names, numbers),
+    st.builds(SlotSpoke, numbers, st.binary(max_size=MAX_SPOKEN_BYTES)),
+    st.builds(RecallDone, names, numbers),
+    st.builds(LeasesRecalled, names, arrivals, st.integers(0, MAX_MORE), numbers),
+    st.builds(LeaseAskedBack, names, numbers),
+    st.builds(Ping),
+    st.builds(Pong),
+    st.builds(AskAnswered, names, numbers),
+    st.builds(ServiceRegistered, names, st.integers(0, 1)),
 )
 
-NEWS = (Answered("a", 1), Registered("a", 1))
+NEWS = (AskAnswered("a", 1), ServiceRegistered("a", 1))
 
 
 class MessageTests(SynchronousTestCase):
@@ -75,7 +86,9 @@ class MessageTests(SynchronousTestCase):
         self.refused({})
 
     def test_each_field_must_be_there(self) -> None:
-        for message in (Hello(2, 0), Ask("a", (1.0,), 0), GiveBack(1), Grant("a", 1, "b", 0), Recall("a", ()), *NEWS):
+        grants = (LeaseGranted("a", 1, "b", 0), LeasesRecalled("a", ()), LeaseAskedBack("a", 1))
+        returns = (GiveBack(1), LeaseClosed(1), SlotSpoke(1, b"PROXY "), RecallDone("a", 1))
+        for message in (Hello(2, 0), Ask("a", (1.0,), 0), *grants, *returns, *NEWS):
             whole = encode(message, b"1" if isinstance(message, Hello) else b"")
             decode(whole)
             for key in set(whole) - {COMMAND}:
@@ -101,15 +114,15 @@ class MessageTests(SynchronousTestCase):
         ask = encode(Ask("a", (), 0))
         self.assertEqual(decode({**ask, b"more": b"%d" % MAX_MORE}), Ask("a", (), 0, MAX_MORE))
         self.refused({**ask, b"more": b"%d" % (MAX_MORE + 1)})
-        self.refused({**encode(Registered("a", 1)), b"registered": b"2"})
+        self.refused({**encode(ServiceRegistered("a", 1)), b"registered": b"2"})
 
     def test_names(self) -> None:
         for value in (b"\xff", b"a" * 256, b"\xed\xa0\x80"):
-            self.refused({COMMAND: b"Recall", b"pool": value, b"arrivals": b""})
+            self.refused({COMMAND: b"LeasesRecalled", b"pool": value, b"arrivals": b""})
 
     def test_arrivals(self) -> None:
         for value in (bytes(7), bytes(8 * ASK_WINDOW + 8), struct.pack(">d", float("nan")), struct.pack(">d", float("-inf"))):
-            self.refused({COMMAND: b"Recall", b"pool": b"a", b"arrivals": value})
+            self.refused({COMMAND: b"LeasesRecalled", b"pool": b"a", b"arrivals": value})
 
     def test_questions_and_what_is_none(self) -> None:
         self.refused({COMMAND: b"Census"})
@@ -162,13 +175,18 @@ class TwistedAsk(amp.Command):
 
 
 class TwistedRecall(amp.Command):
-    commandName = b"Recall"
-    arguments = [(b"pool", amp.Unicode()), (b"arrivals", _Doubles())]
+    commandName = b"LeasesRecalled"
+    arguments = [
+        (b"pool", amp.Unicode()),
+        (b"arrivals", _Doubles()),
+        (b"more", amp.Integer()),
+        (b"number", amp.Integer()),
+    ]
     requiresAnswer = False
 
 
 class TwistedRegistered(amp.Command):
-    commandName = b"Registered"
+    commandName = b"ServiceRegistered"
     arguments = [(b"pool", amp.Unicode()), (b"registered", amp.Integer())]
     requiresAnswer = False
 
@@ -184,8 +202,8 @@ class AMPTests(SynchronousTestCase):
                 Ask("a", (1.5, 2.5), 3, 4, 5),
                 {"pool": "a", "arrivals": (1.5, 2.5), "seen": 3, "more": 4, "question": 5},
             ),
-            (TwistedRecall, Recall("b", ()), {"pool": "b", "arrivals": ()}),
-            (TwistedRegistered, Registered("b", 1), {"pool": "b", "registered": 1}),
+            (TwistedRecall, LeasesRecalled("b", (), 1, 2), {"pool": "b", "arrivals": (), "more": 1, "number": 2}),
+            (TwistedRegistered, ServiceRegistered("b", 1), {"pool": "b", "registered": 1}),
         )
         for command, message, arguments in pairs:
             box = amp.Box(encode(message))

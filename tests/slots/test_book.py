@@ -6,21 +6,27 @@ from math import inf, nan
 
 from twisted.trial.unittest import TestCase
 
-from xproxy.slots.book import (
-    ASK_WINDOW,
+from xproxy.slots.actions import (
+    Action,
     AlreadyRegistered,
     AlreadyWaiting,
+    Answer,
+    AskBack,
     BadAsk,
     BookError,
     Close,
+    Ending,
     Grant,
+    Lend,
+    NotIdle,
     NotLeased,
-    NotParked,
+    NotLent,
     NotWaiting,
-    PoolBook,
     Recall,
-    Share,
 )
+from xproxy.slots.book import ASK_WINDOW, GRANT_WINDOW, PoolBook
+
+CLEAN, CLOSED, ANEW = Ending.CLEAN, Ending.CLOSED, Ending.ANEW
 
 
 def filled(*slots: int) -> PoolBook:
@@ -35,7 +41,7 @@ class RingTests(TestCase):
     def test_taken_from_the_head_and_returned_to_the_tail(self) -> None:
         book = filled(1, 2, 3)
         self.assertEqual(book.ask("a", [0.0, 0.0], 0), [Grant("a", 1), Grant("a", 2)])
-        self.assertEqual(book.give_back("a", 1), [])
+        self.assertEqual(book.end_lease("a", 1, CLEAN), [])
         self.assertEqual(book.ask("a", [0.0, 0.0], 2), [Grant("a", 3), Grant("a", 1)])
 
     def test_a_lost_slot_is_never_handed_out(self) -> None:
@@ -52,7 +58,7 @@ class RingTests(TestCase):
     def test_a_closed_lease_closes_the_slot(self) -> None:
         book = filled(1)
         book.ask("a", [0.0], 0)
-        self.assertEqual(book.lease_closed("a", 1), [Close(1)])
+        self.assertEqual(book.end_lease("a", 1, CLOSED), [Close(1)])
         self.assertEqual((book.registered, book.leases_of("a")), (0, ()))
 
     def test_leases_are_listed_in_the_order_of_their_grants(self) -> None:
@@ -135,7 +141,7 @@ class RecallTests(TestCase):
         book = filled(1)
         book.ask("a", [0.0], 0)
         self.assertEqual(book.ask("b", [1.0, 2.0, 3.0], 0), [Recall("a", (1.0,))])
-        self.assertEqual(book.give_back("a", 1), [Grant("b", 1), Recall("a", ())])
+        self.assertEqual(book.end_lease("a", 1, CLEAN), [Grant("b", 1), Recall("a", ())])
 
     def test_not_more_than_the_window(self) -> None:
         book = filled(*range(2 * ASK_WINDOW))
@@ -143,7 +149,7 @@ class RecallTests(TestCase):
             book.ask("a", [0.0] * ASK_WINDOW, seen)
         self.assertEqual(book.leased, 2 * ASK_WINDOW)
         self.assertEqual(book.ask("b", [1.0] * ASK_WINDOW, 0), [Recall("a", (1.0,) * ASK_WINDOW)])
-        self.assertEqual(book.share("s", 0.5), [Recall("a", (0.5,) + (1.0,) * (ASK_WINDOW - 1))])
+        self.assertEqual(book.borrow("s", 0.5), [Recall("a", (0.5,) + (1.0,) * (ASK_WINDOW - 1), 1)])
 
     def test_a_new_lease_while_others_wait_is_recalled(self) -> None:
         book = filled()
@@ -157,7 +163,7 @@ class RecallTests(TestCase):
         book.ask("a", [0.0, 0.0], 0)
         book.ask("a", [1.0], 2)
         self.assertEqual(book.ask("b", [9.0], 0), [Recall("a", (9.0,))])
-        self.assertEqual(book.give_back("a", 1), [Grant("a", 1), Recall("a", (9.0,))])
+        self.assertEqual(book.end_lease("a", 1, CLEAN), [Grant("a", 1), Recall("a", (9.0,))])
 
 
 class ForgetTests(TestCase):
@@ -187,73 +193,302 @@ class ForgetTests(TestCase):
         book.ask("a", [0.0], 0)
         book.forget("a", ())
         self.assertRaises(BadAsk, book.ask, "a", [1.0], 1)
-        self.assertRaises(NotLeased, book.give_back, "a", 1)
+        self.assertRaises(NotLeased, book.end_lease, "a", 1, CLEAN)
         self.assertEqual(book.ask("a", [1.0], 0), [Grant("a", 1)])
 
     def test_who_never_asked(self) -> None:
         self.assertEqual(filled(1).forget("nobody", ()), [])
 
 
-class ShareTests(TestCase):
-    def test_idle_slots_first_then_in_turn(self) -> None:
-        book = filled(1, 2)
-        handed = [action for client in range(5) for action in book.share(client, float(client))]
-        self.assertEqual(handed, [Share(0, 1), Share(1, 2), Share(2, 1), Share(3, 2), Share(4, 1)])
-        self.assertEqual((book.idle, book.shared, book.registered), (0, 2, 2))
+class MoreTests(TestCase):
+    """An ask lists a window, and says how many more wait."""
 
-    def test_a_shared_slot_is_never_leased(self) -> None:
+    def test_all_that_is_idle_is_granted(self) -> None:
+        book = filled(*range(200))
+        grants = book.ask("a", [1.0] * ASK_WINDOW, 0, more=100)
+        self.assertEqual(grants, [Grant("a", slot) for slot in range(ASK_WINDOW + 100)])
+        self.assertEqual((book.idle, book.waiting), (36, 0))
+
+    def test_what_is_listed_goes_first(self) -> None:
+        book = filled()
+        book.ask("a", [1.0], 0, more=2)
+        book.ask("b", [5.0], 0)
+        self.assertEqual(book.waiting, 4)
+        self.assertEqual(
+            [book.register(slot)[0] for slot in range(4)], [Grant("a", 0), Grant("b", 1), Grant("a", 2), Grant("a", 3)]
+        )
+
+    def test_grants_on_their_way_are_struck_from_the_list_and_then_from_the_rest(self) -> None:
+        book = filled(*range(4))
+        book.ask("a", [1.0], 0, more=3)
+        self.assertEqual(book.ask("a", [1.0], 0, more=3), [])
+        self.assertEqual(book.waiting, 0)
+        book.ask("a", [2.0], 1, more=5)
+        self.assertEqual(book.waiting, 3)
+
+    def test_no_more_on_their_way_than_the_window(self) -> None:
+        book = filled(*range(3 * GRANT_WINDOW))
+        first = book.ask("a", [1.0] * ASK_WINDOW, 0, more=2 * GRANT_WINDOW)
+        self.assertEqual(len(first), GRANT_WINDOW)
+        second = book.ask("a", [1.0] * ASK_WINDOW, 100, more=2 * GRANT_WINDOW - 100)
+        self.assertEqual(len(second), 100)
+        self.assertGreater(book.idle, 0)
+
+    def test_several_take_turns(self) -> None:
+        book = filled()
+        for who in "ab":
+            book.ask(who, [], 0, more=3)
+        grants = [book.register(slot)[0] for slot in range(4)]
+        self.assertEqual(grants, [Grant("a", 0), Grant("b", 1), Grant("a", 2), Grant("b", 3)])
+
+    def test_recalled_as_far_as_the_holder_has_leases(self) -> None:
+        book = filled(*range(100))
+        book.ask("a", [0.0] * ASK_WINDOW, 0, more=36)
+        recalls = book.ask("b", [1.0] * ASK_WINDOW, 0, more=1000)
+        self.assertEqual(recalls, [Recall("a", (1.0,) * ASK_WINDOW, 36)])
+
+    def test_what_no_honest_holder_says(self) -> None:
         book = filled(1)
-        book.share("s", 0.0)
-        self.assertEqual(book.ask("a", [0.0], 0), [])
-        self.assertEqual(book.waiting, 1)
+        self.assertRaises(BadAsk, book.ask, "a", [], 0, -1)
+        self.assertRaises(BadAsk, book.ask, "a", [], 0, 0, -1)
 
-    def test_a_dead_slot_is_lost_and_the_next_one_handed_out(self) -> None:
-        book = filled(1, 2)
-        book.share("s", 0.0)
-        book.share("s", 0.0)
-        self.assertEqual(book.share("s", 0.0), [Share("s", 1)])
-        self.assertEqual(book.lose(1), [])
-        self.assertEqual(book.share("s", 0.0), [Share("s", 2)])
-        book.lose(2)
-        self.assertEqual((book.registered, book.share("s", 0.0)), (0, []))
+
+class ServiceTests(TestCase):
+    """Slots are taken in turn over their services, and a holder gets those that it has least of."""
+
+    def test_in_turn(self) -> None:
+        book = PoolBook("default")
+        for slot, service in enumerate("aaabbc"):
+            book.register(slot, service)
+        lent = [book.borrow(number, 0.0) for number in range(6)]
+        self.assertEqual([actions[0].slot for actions in lent if isinstance(actions[0], Lend)], [0, 3, 5, 1, 4, 2])
+
+    def test_of_the_service_that_the_holder_has_least_of(self) -> None:
+        book = PoolBook("default")
+        book.register(0, "a")
+        book.ask("p", [0.0], 0)
+        for slot, service in enumerate("aabb", 1):
+            book.register(slot, service)
+        self.assertEqual(book.ask("p", [0.0] * 3, 1), [Grant("p", 3), Grant("p", 1), Grant("p", 4)])
+
+
+class BorrowTests(TestCase):
+    """One-byte clients."""
+
+    def test_a_lent_slot_is_nobody_elses(self) -> None:
+        book = filled(1)
+        self.assertEqual(book.borrow("s", 0.0), [Lend("s", 1)])
+        self.assertEqual(book.ask("a", [0.0], 0), [])
+        self.assertEqual(book.borrow("t", 1.0), [])
+        self.assertEqual((book.waiting, book.idle, book.lent, book.registered), (2, 0, 1, 1))
+        self.assertEqual(book.end_loan(1, CLEAN), [Grant("a", 1), Recall("a", (1.0,))])
 
     def test_it_waits_in_the_order_of_arrival(self) -> None:
         book = filled(1)
         book.ask("a", [0.0], 0)
         book.ask("b", [2.0], 0)
-        self.assertEqual(book.share("s", 1.0), [Recall("a", (1.0,))])
-        self.assertEqual(book.give_back("a", 1), [Share("s", 1), Recall("a", ())])
+        self.assertEqual(book.borrow("s", 1.0), [Recall("a", (1.0,))])
+        self.assertEqual(book.end_lease("a", 1, CLEAN), [Lend("s", 1), Recall("a", ())])
         self.assertEqual(book.waiting, 1)
 
-    def test_one_slot_serves_all_who_wait(self) -> None:
+    def test_one_slot_serves_one(self) -> None:
         book = filled()
-        for sharer, arrival in (("late", 9.0), ("early", 1.0), ("middle", 5.0)):
-            self.assertEqual(book.share(sharer, arrival), [])
-        self.assertEqual(book.register(1), [Share("early", 1), Share("middle", 1), Share("late", 1)])
-        self.assertEqual(book.waiting, 0)
-
-    def test_one_slot_for_all_leaves_the_others_to_who_leases(self) -> None:
-        book = filled(1, 2)
-        book.ask("a", [0.0, 0.0], 0)
-        book.share("s", 1.0)
-        book.ask("b", [2.0], 0)
-        book.share("t", 3.0)
-        self.assertEqual(book.forget("a", ()), [Share("s", 1), Share("t", 1), Grant("b", 2)])
+        for borrower, arrival in (("late", 9.0), ("early", 1.0), ("middle", 5.0)):
+            self.assertEqual(book.borrow(borrower, arrival), [])
+        self.assertEqual(book.register(1), [Lend("early", 1)])
+        self.assertEqual(book.end_loan(1, CLEAN), [Lend("middle", 1)])
+        self.assertEqual(book.end_loan(1, CLOSED), [Close(1)])
+        self.assertEqual((book.waiting, book.registered), (1, 0))
 
     def test_it_waits_no_longer(self) -> None:
         book = filled(1)
         book.ask("a", [0.0], 0)
-        book.share("s", 1.0)
-        self.assertEqual(book.unshare_wait("s"), [Recall("a", ())])
-        self.assertRaises(NotWaiting, book.unshare_wait, "s")
-        self.assertEqual(book.give_back("a", 1), [])
+        book.borrow("s", 1.0)
+        self.assertEqual(book.borrow_no_more("s"), [Recall("a", ())])
+        self.assertRaises(NotWaiting, book.borrow_no_more, "s")
+        self.assertEqual(book.end_lease("a", 1, CLEAN), [])
 
     def test_what_it_may_not_ask(self) -> None:
         book = filled()
-        book.share("s", 1.0)
-        self.assertRaises(AlreadyWaiting, book.share, "s", 1.0)
-        self.assertRaises(BadAsk, book.share, "t", nan)
+        book.borrow("s", 1.0)
+        self.assertRaises(AlreadyWaiting, book.borrow, "s", 1.0)
+        self.assertRaises(BadAsk, book.borrow, "t", nan)
         self.assertEqual(book.waiting, 1)
+
+
+class AnewTests(TestCase):
+    """A slot that registers anew is out of the book, and nobody closes it."""
+
+    def test_leased(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        self.assertEqual(book.end_lease("a", 1, ANEW), [])
+        self.assertEqual((book.registered, book.leases_of("a")), (0, ()))
+        self.assertEqual(book.register(1), [])
+
+    def test_lent(self) -> None:
+        book = filled(1)
+        book.borrow("s", 0.0)
+        self.assertEqual(book.end_loan(1, ANEW), [])
+        self.assertEqual((book.registered, book.lent), (0, 0))
+
+
+class RetireTests(TestCase):
+    """The pool is given up."""
+
+    def test_idle_now_and_the_others_when_they_come_back(self) -> None:
+        book = filled(1, 2, 3, 4)
+        book.ask("a", [0.0, 0.0], 0)
+        book.borrow("s", 0.0)
+        self.assertEqual(book.retire(), [Close(4)])
+        self.assertEqual(book.end_lease("a", 1, CLEAN), [Close(1)])
+        self.assertEqual(book.end_loan(3, CLEAN), [Close(3)])
+        self.assertEqual(book.forget("a", ()), [Close(2)])
+        self.assertEqual(book.registered, 0)
+        self.assertRaises(ValueError, book.register, 9)
+
+    def test_nobody_waits_any_more(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [1.0], 0)
+        book.borrow("s", 2.0)
+        self.assertEqual(book.retire(), [Recall("a", ())])
+        self.assertEqual(book.waiting, 0)
+        self.assertRaises(NotWaiting, book.borrow_no_more, "s")
+        self.assertEqual(book.ask("b", [3.0], 0, question=1), [Answer("b", 1)])
+        self.assertEqual(book.end_lease("a", 1, CLEAN), [Close(1)])
+
+
+class QuestionTests(TestCase):
+    """May a request be refused? Not before nothing can be had."""
+
+    def test_answered_after_the_grants(self) -> None:
+        book = filled(1)
+        self.assertEqual(book.ask("a", [0.0], 0, question=1), [Grant("a", 1), Answer("a", 1)])
+
+    def test_nobody_else_has_anything(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [], 0)
+        self.assertEqual(book.ask("a", [1.0], 1, question=1), [Answer("a", 1)])
+
+    def test_the_others_give_back_first(self) -> None:
+        book = filled(1, 2)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [0.0], 0)
+        recalls = book.ask("c", [1.0, 2.0], 0, question=7)
+        self.assertEqual(recalls[-2:], [Recall("a", (1.0,), 0, 1), Recall("b", (1.0,), 0, 1)])
+        self.assertEqual(book.end_lease("a", 1, CLEAN)[0], Grant("c", 1))
+        self.assertEqual(book.recall_done("a", 1), [])
+        self.assertEqual(book.recall_done("a", 1), [])
+        self.assertEqual(book.recall_done("b", 1), [Answer("c", 7)])
+
+    def test_a_question_stands_until_it_is_answered(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [1.0], 0, question=1)
+        self.assertEqual(book.ask("b", [1.0, 2.0], 0, question=1), [])
+        self.assertEqual(book.recall_done("a", 1), [Answer("b", 1)])
+        self.assertEqual(book.ask("b", [1.0, 2.0, 3.0], 0, question=1), [])
+
+    def test_one_round_at_a_time(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [1.0], 0, question=1)
+        self.assertEqual(book.ask("c", [2.0], 0, question=1), [])
+        self.assertEqual(book.ask("b", [1.0, 3.0], 0, question=2), [])
+        self.assertEqual(book.recall_done("a", 1), [Answer("b", 1), Recall("a", (1.0,), 0, 2)])
+        self.assertEqual(book.recall_done("a", 1), [])
+        self.assertEqual(book.recall_done("a", 2), [Answer("c", 1), Answer("b", 2)])
+
+    def test_who_asks_may_have_free_leases_for_another_who_asks(self) -> None:
+        book = filled(1, 2)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [0.0], 0)
+        book.ask("a", [5.0], 1, question=1)
+        book.ask("c", [1.0], 0, question=1)
+        book.ask("a", [5.0, 6.0], 1, question=2)
+        actions = book.recall_done("b", 1)
+        self.assertEqual(actions, [Answer("a", 1), Recall("a", (1.0,), 0, 2), Recall("b", (1.0,), 0, 2)])
+
+    def test_a_holder_that_is_gone_is_not_waited_for(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [1.0], 0, question=1)
+        self.assertEqual(book.forget("a", {1}), [Close(1), Answer("b", 1)])
+
+    def test_nor_one_that_says_nothing(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [1.0], 0, question=1)
+        self.assertEqual(book.recalls_late(), [Answer("b", 1)])
+        self.assertEqual(book.recalls_late(), [])
+
+    def test_nobody_asks_any_more(self) -> None:
+        book = filled(1)
+        book.ask("a", [0.0], 0)
+        book.ask("b", [1.0], 0, question=1)
+        book.forget("b", ())
+        self.assertEqual(book.recall_done("a", 1), [])
+
+    def test_not_while_slots_are_idle_that_it_has_yet_to_make_room_for(self) -> None:
+        book = filled(*range(GRANT_WINDOW + 10))
+        actions = book.ask("a", [0.0] * ASK_WINDOW, 0, more=1000, question=1)
+        self.assertEqual(len(actions), GRANT_WINDOW)
+        self.assertEqual(book.ask("a", [], GRANT_WINDOW, more=808, question=1)[-1], Answer("a", 1))
+        self.assertEqual(book.idle, 0)
+
+
+class DealTests(TestCase):
+    """Ahead of need. Which slot goes to whom is told in test_dealing."""
+
+    def deal(self, book: PoolBook, *busy: int) -> list[Action]:
+        return book.deal(lambda holder: busy, False)
+
+    def test_to_whoever_has_asked_once(self) -> None:
+        book = filled(1, 2, 3)
+        self.assertEqual(self.deal(book), [])
+        for who in "ab":
+            book.ask(who, [], 0)
+        self.assertEqual(self.deal(book), [Grant("a", 1), Grant("b", 2), Grant("a", 3)])
+        self.assertEqual((book.idle, book.leased), (0, 3))
+
+    def test_not_while_somebody_waits(self) -> None:
+        book = filled(*range(GRANT_WINDOW + 1))
+        book.ask("a", [0.0], 0, more=GRANT_WINDOW)
+        book.ask("b", [], 0)
+        self.assertEqual((book.idle, self.deal(book)), (1, []))
+
+    def test_no_more_on_their_way_than_the_window(self) -> None:
+        book = filled(*range(2 * GRANT_WINDOW))
+        book.ask("a", [], 0)
+        self.assertEqual(len(self.deal(book)), GRANT_WINDOW)
+        self.assertEqual(self.deal(book), [])
+        book.ask("a", [], 10)
+        self.assertEqual(len(self.deal(book)), 10)
+
+    def test_levelled_for_a_holder_that_comes_later(self) -> None:
+        book = filled(1, 2, 3)
+        book.ask("a", [], 0)
+        self.deal(book)
+        book.ask("b", [], 0)
+        looks = [self.deal(book) for _ in range(10)]
+        self.assertIn([AskBack("a", 1)], looks)
+
+    def test_an_even_book_is_counted_seldom(self) -> None:
+        book = filled(1, 2)
+        for who in "ab":
+            book.ask(who, [], 0)
+        self.deal(book)
+        asked: list[object] = []
+
+        def busy(holder: object) -> tuple[int, ...]:
+            asked.append(holder)
+            return ()
+
+        for _ in range(101):
+            self.assertEqual(book.deal(busy, False), [])
+        self.assertLessEqual(len(asked), 2 * 11)
 
 
 class DisagreementTests(TestCase):
@@ -262,17 +497,18 @@ class DisagreementTests(TestCase):
     def test_slots(self) -> None:
         book = filled(1, 2, 3)
         book.ask("a", [0.0], 0)
-        book.share("s", 0.0)
+        book.borrow("s", 0.0)
         for slot in (1, 2, 3):
             self.assertRaises(AlreadyRegistered, book.register, slot)
-        self.assertRaises(NotParked, book.lose, 1)
-        self.assertRaises(NotParked, book.lose, 99)
-        for end in (book.give_back, book.lease_closed):
-            self.assertRaises(NotLeased, end, "a", 3)
-            self.assertRaises(NotLeased, end, "b", 1)
-        self.assertEqual((book.idle, book.leased, book.shared, book.registered), (1, 1, 1, 3))
+        for slot in (1, 2, 99):
+            self.assertRaises(NotIdle, book.lose, slot)
+        for how in Ending:
+            self.assertRaises(NotLeased, book.end_lease, "a", 3, how)
+            self.assertRaises(NotLeased, book.end_lease, "b", 1, how)
+            self.assertRaises(NotLent, book.end_loan, 1, how)
+        self.assertEqual((book.idle, book.leased, book.lent, book.registered), (1, 1, 1, 3))
 
     def test_one_error_tree(self) -> None:
-        for error in (AlreadyRegistered, NotParked, NotLeased, BadAsk, AlreadyWaiting, NotWaiting):
+        for error in (AlreadyRegistered, NotIdle, NotLeased, NotLent, BadAsk, AlreadyWaiting, NotWaiting):
             self.assertTrue(issubclass(error, BookError))
         self.assertTrue(issubclass(BookError, ValueError))

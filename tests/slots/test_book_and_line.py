@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.trial.unittest import TestCase
 
-from xproxy.slots.book import ASK_WINDOW, Action, Grant, PoolBook, Recall
+from xproxy.slots.actions import Action, Ending, Grant, Recall
+from xproxy.slots.book import ASK_WINDOW, PoolBook
 from xproxy.slots.line import Fate, Line
 
 Message = Tuple[str, Any]
@@ -103,9 +104,9 @@ class Host:
         if kind == "ask":
             self.carry_out(self.book.ask(number, *value))
         elif kind == "back":
-            self.carry_out(self.book.give_back(number, value))
+            self.carry_out(self.book.end_lease(number, value, Ending.CLEAN))
         else:
-            self.carry_out(self.book.lease_closed(number, value)[1:])
+            self.carry_out(self.book.end_lease(number, value, Ending.CLOSED)[1:])
 
     def carry_out(self, actions: Sequence[Action]) -> None:
         for action in actions:

@@ -32,6 +32,7 @@ PAPER = bytes.fromhex("0d0a0d0a 4d5850524f5859 0a 21 11 0006 c0000201 1f90")
 
 modest = settings(max_examples=100, deadline=None, derandomize=True)
 
+pool_names = st.from_regex(re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), fullmatch=True)
 names = st.from_regex(re.compile(r"[A-Za-z0-9._-]{1,64}"), fullmatch=True)
 hosts = st.ip_addresses().map(str)
 ports = st.integers(0, 65535)
@@ -185,7 +186,7 @@ class SilenceTests(TestCase):
 class BuildTests(TestCase):
     @modest
     @given(
-        pool=names,
+        pool=pool_names,
         instance=names | st.none(),
         token=st.binary(max_size=MAX_TOKEN_BYTES),
         source=st.tuples(hosts, ports) | st.none(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+import attr
 from twisted.application.service import Service
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IListeningPort
@@ -47,8 +48,8 @@ class AcceptorPart:
         self.process = process
         self.service = AcceptorService(process, config, process.seconds)
         if handoff:
-            factory = HandoffFactory(self.service.acceptor, config.pools, process, process.seconds)
-            server = MemoryHandoffServer(process, handoff, factory)
+            factory = HandoffFactory(self.service.acceptor, process, process.seconds)
+            server = MemoryHandoffServer(process, attr.evolve(config.acceptor, handoff=handoff), factory)
             server.setServiceParent(self.service)
             self.service._handoff.append(server)
         self.service.privilegedStartService()
@@ -60,8 +61,8 @@ class AcceptorPart:
 
     def counts(self, pool: str = cfg.DEFAULT_POOL) -> Dict[str, int]:
         """How many slots it has, and where."""
-        census = self.census(pool)
-        return {name: census[name] for name in ("slots", "idle", "leased")}
+        book = self.service.acceptor.books[pool]
+        return {"slots": book.registered, "idle": book.idle, "leased": book.leased}
 
 
 class ProxyPart:

@@ -76,6 +76,7 @@ class Source:
     def __init__(self, reactor: LoopReactor, kind: str) -> None:
         self.board: MutableSequence[int] = bytearray(64)
         self.holder: Optional[ILeaseHolder] = None
+        self.answers = True
         self.kind = kind
         self.generous = False
         self.answers = True
@@ -84,6 +85,7 @@ class Source:
         self.asks: List[Tuple[str, List[float], int]] = []
         self.given_back: List[int] = []
         self.closed: List[int] = []
+        self.spoken: List[Tuple[int, bytes]] = []
         self.ring: List[Parked] = []
         self.leases: Dict[int, Parked] = {}
         self.unmet: Dict[str, int] = {}
@@ -109,6 +111,10 @@ class Source:
     def lease_closed(self, lease: int) -> None:
         self.closed.append(lease)
         self.leases.pop(lease).copy.close()
+
+    def spoke(self, lease: int, data: bytes) -> None:
+        self.spoken.append((lease, data))
+        self.leases.pop(lease)
 
     def census(self) -> Deferred[Dict[str, Any]]:
         return succeed({})

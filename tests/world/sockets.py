@@ -309,8 +309,10 @@ class MemorySocket:
         if (level, option, value) == (socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE):
             self._live().reset_on_close = True
 
-    def getsockopt(self, level: int, option: int) -> int:
-        """Knows SO_ERROR."""
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        """Knows SO_ERROR, and SO_PEERCRED: everybody is the user that we are."""
+        if option == socket.SO_PEERCRED:
+            return struct.pack("3i", 0, os.geteuid(), os.getegid())
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
         return errno.EPIPE if self._live().incoming.reset else 0
 

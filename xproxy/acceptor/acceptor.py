@@ -1,7 +1,7 @@
 """The acceptor: the parked slots of every pool, and who has them.
 
-Slots come from ``acceptor.registration``, asks from ``acceptor.local`` and ``handoff``. Who gets what is decided by the pure
-``slots.book``; this is the shell that touches the sockets and tells the proxies. See docs/architecture/slots.md.
+Slots come from ``acceptor.registering``, asks from ``acceptor.local`` and ``acceptor.remote_holder``. Who gets what is decided
+by the pure ``slots.book``; this is the shell that touches the sockets and tells the proxies. See docs/architecture/slots.md.
 """
 
 from __future__ import annotations
@@ -9,56 +9,59 @@ from __future__ import annotations
 import socket
 from collections import Counter, deque
 from itertools import count
-from typing import Any, Callable, Container, Deque, Dict, Hashable, Iterable, List, Protocol, Sequence, Tuple
+from typing import Any, Callable, Container, Deque, Dict, Hashable, List, Optional, Sequence, Set, Tuple
 
 from twisted.logger import Logger
 
-from ..config import PoolConfig
-from ..interfaces import ILeaseHolder
-from ..slots.book import Action, Answer, Close, Grant, NotWaiting, PoolBook, Recall, Share
-from .holding import BusyLeases, Holding
-from .parked import ParkedSlot, SlotState
+from ..config import Config
+from ..net.descriptors import descriptors_of
+from ..slots.actions import Action, Answer, AskBack, Ending, Grant, Lend, Recall
+from ..slots.book import PoolBook
+from ..slots.parked_states import SlotEvent, SlotState
+from ..slots.refusal import refusal_response
+from .census import census
+from .holding import BusyLeases, Holding, LeaseEnd
+from .lending import Lending
+from .parked import ParkedSlot
+from .presence import Presence
+
+ROUND_LOOKS = 3
+"""How many looks (``slots.dealing.DEAL_INTERVAL_S`` apart) recalled holders have to say that they are done, before a question
+is answered without them: many round trips, and well within ``interfaces.ANSWER_S``."""
 
 
 class UnknownPool(LookupError):
     """There is no pool of this name here."""
 
 
-class Sharer(Hashable, Protocol):
-    """A one-byte client, as the acceptor sees it."""
-
-    def slot_shared(self, descriptor: int) -> None:
-        """Here is a slot; the descriptor is yours. You wait no longer."""
-
-    def slot_unavailable(self) -> None:
-        """There will be none. You wait no longer."""
-
-
 class Acceptor:
     """The slots of every pool.
 
-    :param pools: the configured pools.
+    :param config: the configuration. Whatever depends on it looks it up here, each time, so that another can take its place.
     :param monotonic: the clock of arrivals, in seconds, the same for all processes of the host.
+    :param reactor: an IReactorFDSet and IReactorTime, for what is lent.
     :ivar registrations: how registrations ended, by pool and result; ``xproxy_registrations_total``.
     :ivar closings: why slots ended, by pool and reason.
     """
 
     _log = Logger()
 
-    def __init__(self, pools: Iterable[PoolConfig], monotonic: Callable[[], float]) -> None:
-        self.books: Dict[str, PoolBook] = {pool.name: PoolBook(pool.name) for pool in pools}
+    def __init__(self, config: Config, monotonic: Callable[[], float], reactor: Any) -> None:
+        self.config = config
+        self.books: Dict[str, PoolBook] = {name: PoolBook(name) for name in config.pools}
         self.registrations: Counter[Tuple[str, str]] = Counter()
         self.closings: Counter[Tuple[str, str]] = Counter()
-        self._monotonic = monotonic
-        self._slots: Dict[int, ParkedSlot] = {}
+        self.lending = Lending(self, reactor, monotonic)
+        self.slots: Dict[int, ParkedSlot] = {}
+        self.holdings: Dict[Holding, None] = {}
+        self._descriptors = descriptors_of(reactor)
         self._numbers = count()
-        self._holdings: Dict[Holding, None] = {}
-        self._sharers: Dict[Sharer, Tuple[PoolBook, float]] = {}
+        self._retired: List[PoolBook] = []
+        self._presence = Presence(monotonic, self.holdings)
+        self._rounds: Dict[PoolBook, Tuple[int, int]] = {}
         self._actions: Deque[Tuple[PoolBook, Action, str]] = deque()
         self._carrying_out = False
-        self._touched: Dict[str, PoolBook] = {}
-        self._registered: Dict[str, bool] = {}
-        """What the holders were told of each pool; one that is not here has nobody registered."""
+        self._touched: Dict[PoolBook, None] = {}
 
     def book(self, pool: str) -> PoolBook:
         """The book of a pool. Raises UnknownPool."""
@@ -67,77 +70,107 @@ class Acceptor:
         except KeyError:
             raise UnknownPool(f"there is no pool {pool!r}") from None
 
+    def configure(self, config: Config) -> None:
+        """Another configuration from here on. Pools that it does not have are given up: their idle slots are closed, with
+        a word that says why, leased and lent ones when they come back.
+        """
+        self.config = config
+        for name in [name for name in self.books if name not in config.pools]:
+            book = self.books.pop(name)
+            self._retired.append(book)
+            self.lending.retire(book)
+            self.carry_out(book, book.retire(), "retired")
+        for name in config.pools:
+            if name not in self.books:
+                self.books[name] = PoolBook(name)
+        for holding in list(self.holdings):
+            holding.ask_again()
+        self._presence.look(self.books)
+
     # -- slots
 
-    def park(self, pool: str, service: str, transport: Any, lent: socket.socket) -> ParkedSlot:
-        """A slot has registered: it is idle, and being read, unless somebody waited for it. Raises UnknownPool."""
+    def park(
+        self,
+        pool: str,
+        service: str,
+        transport: Any,
+        lent: socket.socket,
+        register_anew: Optional[Callable[[bytes], None]] = None,
+    ) -> ParkedSlot:
+        """A slot has registered: it is idle, and being read, unless somebody waited for it. Raises UnknownPool.
+
+        :param register_anew: see ParkedSlot.
+        """
         book = self.book(pool)
-        slot = ParkedSlot(next(self._numbers), pool, service, transport, lent)
-        self._slots[slot.number] = slot
-        self.carry_out(book, book.register(slot.number))
+        slot = ParkedSlot(next(self._numbers), book, service, transport, lent, self._descriptors, register_anew)
+        self.slots[slot.number] = slot
+        self.carry_out(book, book.register(slot.number, service))
         return slot
 
     def lose(self, slot: ParkedSlot, reason: str) -> None:
-        """An idle or shared slot is over. One that is neither is somebody else's to end.
+        """An idle slot is over. One that is not idle is somebody else's to end.
 
         :param reason: for the counts: ``ended``, ``closing`` (said politely) or ``unasked`` (bytes that nobody asked for).
         """
         if slot.state is SlotState.IDLE:
-            end = slot.close
-        elif slot.state is SlotState.SHARED:
-            end = slot.let_go  # Who has the other copies may still read what came before the end.
-        else:
-            return
-        book = self.books[slot.pool]
-        del self._slots[slot.number]
-        end()
-        self.closings[slot.pool, reason] += 1
-        self.carry_out(book, book.lose(slot.number))
+            del self.slots[slot.number]
+            slot.close()
+            self.closings[slot.pool, reason] += 1
+            self.carry_out(slot.book, slot.book.lose(slot.number))
+
+    def introduced(self, slot: ParkedSlot, data: bytes) -> None:
+        """An idle slot that was taken for raw has sent the first bytes of a preamble: it registers anew."""
+        self.carry_out(slot.book, slot.book.lose(slot.number))
+        self.register_anew(slot, data)
+
+    def register_anew(self, slot: ParkedSlot, data: bytes) -> None:
+        """The same for a slot that is in no book any more."""
+        slot.step(SlotEvent.INTRODUCED)
+        del self.slots[slot.number]
+        assert slot.register_anew is not None
+        slot.register_anew(data)
 
     def watch_if_idle(self, slot: ParkedSlot) -> None:
         """A slot may have gone back to the ring: read from it if it did."""
         if slot.state is SlotState.IDLE:
             slot.watch()
 
-    def lose_ended_shared(self) -> None:
-        """Close the shared slots whose service is gone: nobody reads from them here, so somebody has to look now and then."""
-        for slot in [slot for slot in self._slots.values() if slot.state is SlotState.SHARED and slot.ended()]:
-            self.lose(slot, "ended")
+    # -- proxies
 
-    # -- proxies that lease
-
-    def hold(self, holder: ILeaseHolder, busy: BusyLeases) -> Holding:
+    def hold(self, end: LeaseEnd, busy: BusyLeases) -> Holding:
         """A proxy has come. What it calls is on the Holding; ``leave`` ends it."""
-        holding = Holding(self, holder, busy)
-        self._holdings[holding] = None
+        holding = Holding(self, end, busy)
+        self.holdings[holding] = None
         return holding
+
+    def greet(self, holding: Holding) -> None:
+        """Tell a proxy that has come which pools have services."""
+        self._presence.greet(holding, self.books)
 
     def forget(self, holding: Holding, closed: Container[int]) -> None:
         """A proxy is gone: its slots go back to the ring, but for those in ``closed``."""
-        del self._holdings[holding]
-        for book in self.books.values():
+        del self.holdings[holding]
+        for book in [*self.books.values(), *self._retired]:
             self.carry_out(book, book.forget(holding, closed), "holder_lost")
 
-    # -- clients of the one-byte protocol
+    def look(self) -> None:
+        """Every ``DEAL_INTERVAL_S``: deal idle slots out, answer what can't wait longer, see where nobody is registered."""
+        keep = self.lending.clients > 0
+        for book in list(self.books.values()):
+            self.carry_out(book, book.deal(self._busy_slots, keep))
+            number = book.round_number
+            known, looks = self._rounds.pop(book, (0, 0))
+            if number and number == known and looks >= ROUND_LOOKS:
+                self.carry_out(book, book.recalls_late())
+            elif number:
+                self._rounds[book] = (number, looks + 1 if number == known else 1)
+        self._retired = [book for book in self._retired if book.registered]
+        self._presence.look(self.books)
 
-    def share(self, pool: str, sharer: Sharer) -> None:
-        """Give a one-byte client a slot, now or when there is one. Raises UnknownPool, AlreadyWaiting."""
-        book = self.book(pool)
-        arrival = self._monotonic()
-        actions = book.share(sharer, arrival)
-        self._sharers[sharer] = (book, arrival)
-        self.carry_out(book, actions)
-
-    def unshare(self, sharer: Sharer) -> None:
-        """A one-byte client waits no longer; nothing happens when it did not wait."""
-        waiting = self._sharers.pop(sharer, None)
-        if waiting is not None:
-            book = waiting[0]
-            try:
-                actions = book.unshare_wait(sharer)
-            except NotWaiting:
-                return  # Its Share is among the actions that are being carried out.
-            self.carry_out(book, actions)
+    @staticmethod
+    def _busy_slots(holder: Hashable) -> Set[int]:
+        assert isinstance(holder, Holding)
+        return {holder.leases[lease].number for lease in holder.in_flight()}
 
     # -- what a book says
 
@@ -148,7 +181,7 @@ class Acceptor:
         """
         queue = self._actions
         queue.extend((book, action, closing) for action in actions)
-        self._touched[book.name] = book
+        self._touched[book] = None
         if self._carrying_out:
             return
         self._carrying_out = True
@@ -157,35 +190,22 @@ class Acceptor:
                 self._carry_out_one(*queue.popleft())
         finally:
             self._carrying_out = False
-        self._say_registered()
-
-    def _say_registered(self) -> None:
-        """Tell the proxies of pools in which the first slot has registered, or of which the last one is gone."""
         while self._touched:
-            name, book = self._touched.popitem()
-            registered = book.registered > 0
-            if registered is not self._registered.get(name, False):
-                self._registered[name] = registered
-                for holding in list(self._holdings):
-                    holding.holder.service_registered(name, registered)
+            self._presence.touched(self._touched.popitem()[0])
 
     def _carry_out_one(self, book: PoolBook, action: Action, closing: str) -> None:
         # A proxy of our own process that raises must not take down whoever made the call that reached it.
         try:
             if isinstance(action, Grant):
                 self._grant(book, action)
-            elif isinstance(action, Recall):
+            elif isinstance(action, Lend):
+                self.lending.lend(book, self.slots[action.slot], action.borrower)
+            elif isinstance(action, (Recall, Answer, AskBack)):
                 holding: Any = action.holder
                 if not holding.left:
-                    holding.holder.leases_recalled(book.name, action.arrivals)
-            elif isinstance(action, Share):
-                self._share(book, action)
-            elif isinstance(action, Answer):
-                asker: Any = action.holder
-                if not asker.left:
-                    asker.holder.ask_answered(book.name, action.question)
+                    holding.tell(book, action)
             else:
-                self._close(action, closing)
+                self._close(self.slots.pop(action.slot), closing)
         except Exception:  # noqa: BLE001 - logged, and everybody else is served on
             self._log.failure("{action} of pool {pool} failed", action=action, pool=book.name)
 
@@ -193,37 +213,19 @@ class Acceptor:
         holding: Any = action.holder
         if holding.left:
             return  # Then forgetting it has dealt with the slot.
-        slot = self._slots[action.slot]
+        slot = self.slots[action.slot]
         slot.rest()
-        slot.state = SlotState.LEASED
-        if not holding.grant(slot):
-            self.carry_out(book, book.lease_closed(holding, slot.number), "not_lent")
+        slot.step(SlotEvent.GRANTED)
+        if slot.register_anew is not None and slot.spoke():
+            holding.miss(slot, "")
+            self.carry_out(book, book.end_lease(holding, slot.number, Ending.ANEW))
+            self.register_anew(slot, b"")
+        elif not holding.grant(slot):
+            self.carry_out(book, book.end_lease(holding, slot.number, Ending.CLOSED), "not_lent")
 
-    def _share(self, book: PoolBook, action: Share) -> None:
-        sharer: Any = action.sharer
-        slot = self._slots[action.slot]
-        fresh = slot.state is SlotState.IDLE
-        slot.rest()
-        slot.state = SlotState.SHARED
-        waiting = self._sharers.get(sharer)
-        if slot.spoke() if fresh else slot.ended():
-            self.lose(slot, "ended")
-            if waiting is not None:
-                self.carry_out(book, book.share(sharer, waiting[1]))
-            return
-        if waiting is None:
-            return
-        del self._sharers[sharer]
-        try:
-            descriptor = slot.copy()
-        except OSError as error:
-            self._log.error("pool {pool}: a slot can't be shared: {error}", pool=book.name, error=error)
-            sharer.slot_unavailable()
-        else:
-            sharer.slot_shared(descriptor)
-
-    def _close(self, action: Close, closing: str) -> None:
-        slot = self._slots.pop(action.slot)
+    def _close(self, slot: ParkedSlot, closing: str) -> None:
+        if closing == "retired" and slot.state is SlotState.IDLE:
+            slot.say(refusal_response(f"pool {slot.pool} is no longer served here"))
         slot.close()
         self.closings[slot.pool, closing] += 1
 
@@ -231,60 +233,24 @@ class Acceptor:
 
     def census(self) -> Dict[str, Dict[str, Any]]:
         """What is where, by pool, for ``/status``: counts of slots and waiters, and the slots of each service."""
-        services: Dict[str, Dict[str, Dict[str, Any]]] = {name: {} for name in self.books}
-        for slot in self._slots.values():
-            of_pool = services[slot.pool]
-            row = of_pool.get(slot.service)
-            if row is None:
-                row = of_pool[slot.service] = {"name": slot.service, "slots": 0, "idle": 0, "leased": 0, "shared": 0}
-            row["slots"] += 1
-            row[slot.state.value] += 1
-        in_flight = self._in_flight()
-        return {
-            name: {
-                "slots": book.registered,
-                "idle": book.idle,
-                "leased": book.leased,
-                "shared": book.shared,
-                "in_flight": in_flight[name],
-                "waiting": book.waiting,
-                "services": list(services[name].values()),
-                "registrations": self._of_pool(self.registrations, name),
-                "closings": self._of_pool(self.closings, name),
-            }
-            for name, book in self.books.items()
-        }
-
-    @staticmethod
-    def _of_pool(counts: Counter[Tuple[str, str]], name: str) -> Dict[str, int]:
-        return {label: number for (pool, label), number in sorted(counts.items()) if pool == name}
-
-    def _in_flight(self) -> Counter[str]:
-        found: Counter[str] = Counter()
-        for holding in self._holdings:
-            for lease in holding.in_flight():
-                found[holding.leases[lease].pool] += 1
-        return found
+        return census(self)
 
     def close(self) -> None:
-        """The acceptor stops: idle slots are closed; those that a proxy has are its own from here on, as orphans."""
-        holdings = list(self._holdings)
-        sharers: List[Sharer] = list(self._sharers)
-        slots = list(self._slots.values())
-        leased = {slot for slot in slots if slot.state is not SlotState.IDLE}
-        self._holdings.clear()
-        self._sharers.clear()
-        self._slots.clear()
+        """The acceptor stops: idle and lent slots are closed; those that a proxy has are its own from here on, as orphans."""
+        holdings = list(self.holdings)
+        slots = list(self.slots.values())
+        self.holdings.clear()
+        self.slots.clear()
         self._actions.clear()
+        self._retired.clear()
         self.books = {name: PoolBook(name) for name in self.books}
+        self.lending.close()
         for slot in slots:
-            if slot in leased:
+            if slot.state is SlotState.LEASED:
                 slot.let_go()
             else:
                 slot.close()
         for holding in holdings:
             holding.left = True
             holding.leases.clear()
-            holding.holder.acceptor_lost()
-        for sharer in sharers:
-            sharer.slot_unavailable()
+            holding.end.acceptor_lost()

@@ -5,27 +5,22 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-import attr
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
 
-from ..config import EVERYWHERE, Config, PoolConfig
+from ..config import Config
 from ..interfaces import ILeaseHolder
 from ..net.listening import ListenService, ensure_deferred
+from ..slots.dealing import DEAL_INTERVAL_S
 from ..startup import StartupError
 from ..tls.certificate_store import CertificateStore
 from ..tls.contexts import TLSPolicy
 from .acceptor import Acceptor
-from .admission import check_exposure
 from .handoff_server import HandoffFactory, HandoffServer
 from .local import LocalSource
-from .registering import SlotFactory
-from .tls_slots import BridgeFactory
-
-SHARED_LOOK_S = 10.0
-"""How often shared slots, from which nobody reads here, are looked at for their end."""
+from .slots_listener import Endpoint, SlotsListener, endpoints
 
 
 def slots_certificate_store(reactor: Any, config: Config) -> Optional[CertificateStore]:
@@ -49,63 +44,47 @@ class AcceptorService(MultiService):
 
     def __init__(self, reactor: Any, config: Config, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self.acceptor = Acceptor(config.pools.values(), monotonic)
-        self.listeners: List[ListenService] = []
-        self._reactor = reactor
-        self._factories: List[SlotFactory] = []
-        for description, pools in _by_endpoint(config, lambda pool: pool.slots).items():
-            self._add_listener(config, description, pools, monotonic)
-        self._handoff: List[HandoffServer] = []
-        if config.acceptor.handoff:
-            factory = HandoffFactory(self.acceptor, config.pools, reactor, monotonic)
-            server = HandoffServer(reactor, config.acceptor.handoff, factory)
-            server.setServiceParent(self)
-            self._handoff.append(server)
-        self.tls_listeners: List[ListenService] = []
+        self.acceptor = Acceptor(config, monotonic, reactor)
         self.certificates = slots_certificate_store(reactor, config)
         if self.certificates is not None:
             self.certificates.setServiceParent(self)
-        self._bridges: List[BridgeFactory] = []
-        for description, pools in _by_endpoint(config, lambda pool: pool.slots_tls).items():
-            self._add_tls_listener(config, description, pools, monotonic)
-        self._looking = LoopingCall(self.acceptor.lose_ended_shared)
+        self._reactor = reactor
+        self._monotonic = monotonic
+        self._endpoints: Dict[Endpoint, SlotsListener] = {}
+        for endpoint in endpoints(config):
+            self._add(endpoint)
+        self._handoff: List[HandoffServer] = []
+        if config.acceptor.handoff:
+            factory = HandoffFactory(self.acceptor, reactor, monotonic)
+            server = HandoffServer(reactor, config.acceptor, factory)
+            server.setServiceParent(self)
+            self._handoff.append(server)
+        self._looking = LoopingCall(self.acceptor.look)
         self._looking.clock = reactor
 
-    def _add_listener(self, config: Config, description: str, pools: List[PoolConfig], monotonic: Callable[[], float]) -> None:
-        if description.partition(":")[0] in ("ssl", "tls"):
-            raise StartupError(f"pool {pools[0].name}: {description}: slots over TLS go into slots_tls, as tcp:")
-        factory = self._slot_factory(config, description, pools, monotonic)
+    def _add(self, endpoint: Endpoint) -> SlotsListener:
+        listener = SlotsListener(self.acceptor, endpoint, self.certificates, self._reactor, self._monotonic)
+        self._endpoints[endpoint] = listener
+        try:
+            listener.service.setServiceParent(self)
+        except StartupError:
+            self._remove(listener)
+            raise
+        return listener
 
-        def check(port: IListeningPort) -> None:
-            for pool in pools:
-                check_exposure(pool, description, port)
+    def _remove(self, listener: SlotsListener) -> Deferred[Any]:
+        del self._endpoints[listener.endpoint]
+        return listener.give_up()
 
-        listener = ListenService(self._reactor, description, factory, check)
-        listener.setServiceParent(self)
-        self.listeners.append(listener)
-        self._factories.append(factory)
+    @property
+    def listeners(self) -> List[ListenService]:
+        """Where services register without TLS."""
+        return [listener.service for listener in self._endpoints.values() if not listener.endpoint.secure]
 
-    def _add_tls_listener(
-        self, config: Config, description: str, pools: List[PoolConfig], monotonic: Callable[[], float]
-    ) -> None:
-        """A certificate says who may come, so nothing else has to: not even an address, unless it was asked for."""
-        assert self.certificates is not None
-        pools = [pool if pool.allow_given else attr.evolve(pool, allow=EVERYWHERE) for pool in pools]
-        slots = self._slot_factory(config, description, pools, monotonic)
-        bridges = BridgeFactory(self.certificates, slots, pools, config.timeouts.handshake, self._reactor)
-        listener = ListenService(self._reactor, description, bridges)
-        listener.setServiceParent(self)
-        self.tls_listeners.append(listener)
-        self._bridges.append(bridges)
-
-    def _slot_factory(
-        self, config: Config, description: str, pools: List[PoolConfig], monotonic: Callable[[], float]
-    ) -> SlotFactory:
-        modes = {pool.registration for pool in pools}
-        if len(modes) > 1:
-            names = ", ".join(pool.name for pool in pools)
-            raise StartupError(f"pools {names} share {description}, but register by {' and '.join(sorted(modes))}")
-        return SlotFactory(self.acceptor, pools, modes.pop(), config.acceptor.registration_timeout, self._reactor, monotonic)
+    @property
+    def tls_listeners(self) -> List[ListenService]:
+        """Where services register over TLS."""
+        return [listener.service for listener in self._endpoints.values() if listener.endpoint.secure]
 
     def tls_addresses(self) -> List[IAddress]:
         """Where services register over TLS."""
@@ -116,35 +95,71 @@ class AcceptorService(MultiService):
         pairs = () if self.certificates is None else self.certificates.pairs
         return [(pair.label, pair.kind, pair.not_after.timestamp()) for pair in pairs]
 
+    # -- the configuration
+
     def reload(self) -> None:
         """Read the certificates and the client CA again."""
         if self.certificates is not None:
             self.certificates.reload()
 
+    def configure(self, config: Config) -> Deferred[Any]:
+        """Let another configuration take the place of this one: pools are added, changed and given up, endpoints listened on
+        or no longer. What has registered stays where it is, unless its pool is gone. Fires when endpoints that are gone are
+        closed.
+
+        The handoff socket stays what it is, and so do certificates (see ``reload``): slots over TLS can come only where there
+        were some before.
+
+        :raises StartupError: the configuration can't be used; then nothing has changed.
+        """
+        wanted = endpoints(config)
+        if self.certificates is None and any(endpoint.secure for endpoint in wanted):
+            raise StartupError("slots_tls: certificates for slots are read at the start, and there were none")
+        before = self.acceptor.config
+        added: List[SlotsListener] = []
+        self.acceptor.config = config
+        try:
+            for endpoint in wanted:
+                if endpoint not in self._endpoints:
+                    added.append(self._add(endpoint))
+                else:
+                    self._endpoints[endpoint].check()
+        except StartupError:
+            self.acceptor.config = before
+            for listener in added:
+                self._remove(listener)
+            raise
+        gone = [listener for endpoint, listener in self._endpoints.items() if endpoint not in wanted]
+        closing = [self._remove(listener) for listener in gone]
+        self.acceptor.configure(config)
+        return DeferredList(closing, consumeErrors=True)
+
+    # -- running
+
     def startService(self) -> None:
-        """Start, and look at the shared slots from time to time."""
+        """Start, deal idle slots out from time to time, and watch what is lent."""
         super().startService()
-        self._looking.start(SHARED_LOOK_S, now=False)
+        self._looking.start(DEAL_INTERVAL_S, now=False)
+        self.acceptor.lending.sweep.start()
 
     def local_source(self, holder: ILeaseHolder) -> LocalSource:
         """The slot source of a proxy in this process."""
         return LocalSource(self.acceptor, holder)
 
     def census(self) -> Dict[str, Dict[str, Any]]:
-        """What is where, by pool: see ``Acceptor.census``."""
+        """What is where, by pool: see ``acceptor.census``."""
         return self.acceptor.census()
 
     def drain(self) -> Deferred[Any]:
-        """Let no new slot and no new proxy in; fires when nobody listens any more, and no slot over TLS is leased.
+        """Let no new slot and no new proxy in; fires when nobody listens any more, nothing runs on what is lent, and no slot
+        over TLS is leased.
 
         What runs on other slots needs no waiting for: a proxy in another process goes on with the leases it holds when the
         acceptor is gone, and one in this process drains by itself, before the acceptor is stopped.
         """
-        stopping: List[Deferred[Any]] = [listener.stopService() for listener in (*self.listeners, *self.tls_listeners)]
-        stopping.extend(bridges.drain() for bridges in self._bridges)
+        stopping: List[Deferred[Any]] = [listener.drain() for listener in self._endpoints.values()]
         stopping.extend(server.stop_listening() for server in self._handoff)
-        for factory in self._factories:
-            factory.close()
+        stopping.append(self.acceptor.lending.drain())
         return DeferredList(stopping, fireOnOneErrback=True, consumeErrors=True)
 
     def stopService(self) -> Deferred[Any]:
@@ -153,18 +168,7 @@ class AcceptorService(MultiService):
         """
         if self._looking.running:
             self._looking.stop()
-        for factory in self._factories:
-            factory.close()
-        stopping: List[Deferred[Any]] = [bridges.stop() for bridges in self._bridges]
+        stopping: List[Deferred[Any]] = [listener.stop() for listener in self._endpoints.values()]
         self.acceptor.close()
         stopping.append(ensure_deferred(super().stopService()))
         return DeferredList(stopping, fireOnOneErrback=True, consumeErrors=True)
-
-
-def _by_endpoint(config: Config, endpoints: Callable[[PoolConfig], Sequence[str]]) -> Dict[str, List[PoolConfig]]:
-    """The pools of each endpoint, in the order of the configuration."""
-    found: Dict[str, List[PoolConfig]] = {}
-    for pool in config.pools.values():
-        for description in endpoints(pool):
-            found.setdefault(description, []).append(pool)
-    return found

@@ -7,7 +7,7 @@ closed.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Optional
 
 from twisted.application.service import Service
 from twisted.internet import tcp, unix
@@ -15,20 +15,22 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IDelayedCall, IFileDescriptorReceiver
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..config import PoolConfig
-from ..handoff.path import Identity, identity, make_way
+from ..config import DEFAULT_POOL, AcceptorConfig
+from ..handoff.path import Identity, group_number, identity, make_way
 from ..net.accepting import BACKLOG, accept
 from ..net.descriptors import descriptors_of
 from ..net.listening import ensure_deferred
+from ..net.peers import peer_user
 from ..net.shortage import Shortage
 from ..refusals import RefusalLog
 from ..startup import StartupError, os_reason
 from .acceptor import Acceptor
-from .onebyte import WANTED, OneByteClient
+from .onebyte import RESTING_S, WANTED, OneByteClient
 from .remote_holder import RemoteHolder
 
 AMP_FIRST_BYTE = 0x00
@@ -40,8 +42,17 @@ FIRST_BYTE_S = 10.0
 MAX_CONNECTIONS = 1024
 """Connections at once: several for each core of the largest hosts; one more is closed."""
 
+MAX_ONE_BYTE = 768
+"""One-byte clients among them: there is always room for proxies."""
+
+MAX_FOREIGN = 512
+"""Connections of users other than ours: where the socket's mode lets others in, they can't shut us out."""
+
+REST_LOOK_S = 30.0
+"""How often one-byte clients that ask for nothing are looked for."""
+
 SOCKET_MODE = 0o600
-"""Whoever may connect may take every slot."""
+"""Whoever may connect may take every slot: so that is nobody but the same user, unless ``handoff_mode`` says otherwise."""
 
 
 @implementer(IFileDescriptorReceiver)
@@ -54,9 +65,21 @@ class HandoffConnection(Protocol):
         self._descriptor = -1
         self._silence: Optional[IDelayedCall] = None
         self._closed = False
+        self.user = -1
+
+    @property
+    def one_byte_client(self) -> Optional[OneByteClient]:
+        """The protocol of this connection, if it is the paper's."""
+        return self._inner if isinstance(self._inner, OneByteClient) else None
 
     def connectionMade(self) -> None:
         """Wait for the first byte."""
+        transport: Any = self.transport
+        self.user = peer_user(transport.getHandle())
+        if not self._factory.has_room_for(self):
+            self._factory.refused("there are too many connections of its user")
+            self.close()
+            return
         self._silence = self._factory.clock.callLater(FIRST_BYTE_S, self.close)
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
@@ -115,20 +138,25 @@ class HandoffConnection(Protocol):
 class HandoffFactory(Factory):
     """What listens on the handoff socket.
 
-    :param pools: the configured pools; the first, or the one named default, is for one-byte clients.
     :param clock: an IReactorTime.
     """
 
     noisy = False
     _log = Logger()
 
-    def __init__(self, acceptor: Acceptor, pools: Mapping[str, PoolConfig], clock: Any, monotonic: Callable[[], float]) -> None:
+    def __init__(self, acceptor: Acceptor, clock: Any, monotonic: Callable[[], float]) -> None:
         self.clock = clock
         self.descriptors = descriptors_of(clock)
         self.connections: Dict[HandoffConnection, None] = {}
         self._acceptor = acceptor
-        self._one_byte_pool = pools.get("default") or next(iter(pools.values()))
+        self._own_user = os.geteuid()
         self._refusals = RefusalLog(self._log, monotonic)
+
+    @property
+    def _one_byte_pool(self) -> str:
+        """Where one-byte clients get their slots from: the pool named default, else the first."""
+        pools = self._acceptor.config.pools
+        return DEFAULT_POOL if DEFAULT_POOL in pools else next(iter(pools))
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Optional[HandoffConnection]:
         """A connection, unless there are too many."""
@@ -143,10 +171,30 @@ class HandoffFactory(Factory):
         """The protocol that begins with this byte."""
         if first == AMP_FIRST_BYTE:
             return RemoteHolder(self._acceptor, self.clock, self.refused)
-        if first == WANTED:
-            pool = self._one_byte_pool
-            return OneByteClient(self._acceptor, pool.name, pool.queue_timeout, self.clock, self.refused)
+        if first == WANTED and self._acceptor.lending.clients < MAX_ONE_BYTE:
+            return OneByteClient(
+                self._acceptor.lending,
+                lambda: self._one_byte_pool,
+                lambda: self._acceptor.config.acceptor.one_byte_timeout,
+                self.clock,
+                self.refused,
+            )
         return None
+
+    def has_room_for(self, connection: HandoffConnection) -> bool:
+        """Whether another connection of this one's user is let in."""
+        user = connection.user
+        if user in (self._own_user, 0):
+            return True
+        return sum(other.user == user for other in self.connections) <= MAX_FOREIGN
+
+    def close_resting(self) -> None:
+        """Close the one-byte clients that have asked for nothing for too long."""
+        latest = self.clock.seconds() - RESTING_S
+        for connection in list(self.connections):
+            client = connection.one_byte_client
+            if client is not None and client.resting_since is not None and client.resting_since < latest:
+                connection.close()
 
     def refused(self, reason: str) -> None:
         """Say, not too often, why a connection was cut."""
@@ -156,17 +204,23 @@ class HandoffFactory(Factory):
 class _HandoffPort(unix.Port):
     """A listening UNIX socket that removes its file only while it is its own: a successor may have put another one there."""
 
+    own_mode = SOCKET_MODE
+    own_group: Optional[int] = None
     own_path = ""
     own_identity: Optional[Identity] = None
 
     def startListening(self) -> None:
-        """Listen. The mode of the file is right before anybody can connect: nobody can before ``listen``, which comes last."""
+        """Listen. Nobody can connect before the file's mode is right: it is made for its owner alone, then opened to others."""
         before = os.umask(0o777 & ~SOCKET_MODE)
         try:
             super().startListening()
         finally:
             os.umask(before)
         self.own_path = os.path.abspath(os.fsdecode(self.getHost().name or b""))
+        if self.own_group is not None:
+            os.chown(self.own_path, -1, self.own_group)
+        if self.own_mode != SOCKET_MODE:
+            os.chmod(self.own_path, self.own_mode)
         self.own_identity = identity(self.own_path)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -182,20 +236,30 @@ class HandoffServer(Service):
     :raises StartupError: from ``privilegedStartService``, when it can't.
     """
 
-    def __init__(self, reactor: Any, path: str, factory: HandoffFactory) -> None:
+    def __init__(self, reactor: Any, config: AcceptorConfig, factory: HandoffFactory) -> None:
         self._reactor = reactor
-        self._path = path
+        self._path = config.handoff
+        self._mode = int(config.handoff_mode, 8)
+        self._group = config.handoff_group
         self._factory = factory
         self._port: Optional[_HandoffPort] = None
+        self._looking = LoopingCall(factory.close_resting)
+        self._looking.clock = reactor
 
     def privilegedStartService(self) -> None:
         """Listen."""
         super().privilegedStartService()
         make_way(self._path)
+        # The mode that Twisted gives the file is the one before it is opened to others.
         port = _HandoffPort(os.fsencode(self._path), self._factory, BACKLOG, SOCKET_MODE, self._reactor)
+        port.own_mode = self._mode
+        if self._group:
+            port.own_group = group_number(self._group)
         try:
             port.startListening()
         except (CannotListenError, OSError) as error:
+            if port.connected:
+                port.stopListening()
             raise StartupError(f"cannot listen on handoff socket {self._path}: {os_reason(error)}") from error
         accept(port, Shortage(self._reactor))
         self._port = port
@@ -205,6 +269,7 @@ class HandoffServer(Service):
         if self._port is None:
             self.privilegedStartService()
         super().startService()
+        self._looking.start(REST_LOOK_S, now=False)
 
     def stop_listening(self) -> Deferred[None]:
         """Let no new proxy in; those connected stay."""
@@ -214,6 +279,8 @@ class HandoffServer(Service):
     def stopService(self) -> Deferred[None]:
         """Listen no longer, and cut every connection."""
         super().stopService()
+        if self._looking.running:
+            self._looking.stop()
         for connection in list(self._factory.connections):
             connection.close()
         return self.stop_listening()

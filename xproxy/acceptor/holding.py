@@ -1,18 +1,23 @@
 """What one proxy holds at the acceptor: its leases by number, and its board.
 
-Calls come from ``acceptor.local`` or ``handoff.holder``; what the book answers is carried out by ``acceptor.acceptor``.
+Calls come from ``acceptor.local`` or ``acceptor.remote_holder``; what the book answers is carried out by ``acceptor.acceptor``.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Sequence, Set
+from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Protocol, Sequence, Set, Tuple, Union
 
 from twisted.logger import Logger
 
-from ..interfaces import BOARD_BYTES, ILeaseHolder
-from ..slots.book import Answer, NotLeased
-from .parked import ParkedSlot, SlotState
+from ..interfaces import BOARD_BYTES
+from ..slots.actions import Answer, AskBack, Ending, NotLeased, Recall
+from ..slots.book import PoolBook
+from ..slots.goodbye import is_goodbye
+from ..slots.parked_states import SlotEvent
+from ..slots.registration import begins_preamble
+from .parked import ParkedSlot
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
@@ -20,54 +25,108 @@ if TYPE_CHECKING:
 MAX_LEASES = BOARD_BYTES - 1
 """Leases of one holder at once. The last byte of a board belongs to none: a proxy may write there what counts nowhere."""
 
+MAX_UNKNOWN_POOLS = 64
+"""Asks for pools that are not served here, which are kept in case the next configuration serves them."""
+
 BusyLeases = Callable[[Collection[int]], Set[int]]
 """Says which of the given leases are in an exchange, by the holder's board. What can't be read counts."""
+
+
+class LeaseEnd(Protocol):
+    """Where what the acceptor says to one proxy goes: to itself, or to the connection to it. See ILeaseHolder."""
+
+    def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
+        """See ILeaseHolder."""
+
+    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int, number: int) -> None:
+        """See ILeaseHolder. With a number, ``Holding.recall_done`` is to be called when what can be is given back."""
+
+    def lease_asked_back(self, pool: str, lease: int) -> None:
+        """See ILeaseHolder."""
+
+    def ask_answered(self, pool: str, question: int) -> None:
+        """See ILeaseHolder."""
+
+    def service_registered(self, pool: str, registered: bool) -> None:
+        """See ILeaseHolder."""
+
+    def acceptor_lost(self) -> None:
+        """See ILeaseHolder."""
 
 
 class Holding:
     """The leases of one holder. Made by ``Acceptor.hold``; over when ``leave`` was called.
 
+    :ivar end: where what is said to the holder goes.
     :ivar leases: the live leases by number, the lowest free number first.
     """
 
     _log = Logger()
 
-    def __init__(self, acceptor: Acceptor, holder: ILeaseHolder, busy: BusyLeases) -> None:
-        self.holder = holder
+    def __init__(self, acceptor: Acceptor, end: LeaseEnd, busy: BusyLeases) -> None:
+        self.end = end
         self.leases: Dict[int, ParkedSlot] = {}
         self.left = False
         self._acceptor = acceptor
         self._busy = busy
         self._free: List[int] = []
         self._next = 0
-        self._undelivered: Dict[str, int] = {}
+        self._asks: Dict[str, Tuple[Sequence[float], int, int, int]] = {}
+        self._delivered: Counter[str] = Counter()
+        """Grants, by pool: what the holder counts."""
+        self._before: Dict[PoolBook, int] = {}
+        """How many of them were those of an earlier pool of the same name."""
+        self._undelivered: Counter[PoolBook] = Counter()
+        """Grants that a book has counted and the holder has not."""
 
     # -- from the proxy
 
     def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
-        """Replace the standing ask. Raises UnknownPool, BadAsk."""
-        book = self._acceptor.book(pool)
-        actions = book.ask(self, arrivals, seen + self._undelivered.get(pool, 0))
-        if question:
-            actions.append(Answer(self, question))
-        self._acceptor.carry_out(book, actions)
+        """Replace the standing ask. Raises BadAsk. An ask for an unknown pool is kept until there is one, and answered."""
+        book = self._acceptor.books.get(pool)
+        if book is None:
+            if pool in self._asks or len(self._asks) < len(self._acceptor.books) + MAX_UNKNOWN_POOLS:
+                self._asks[pool] = (arrivals, seen, more, question)
+            self.end.service_registered(pool, False)
+            if question:
+                self.end.ask_answered(pool, question)
+            return
+        self._asks[pool] = (arrivals, seen, more, question)
+        before = self._before.setdefault(book, self._delivered[pool])
+        seen = max(0, seen - before) + self._undelivered[book]
+        self._acceptor.carry_out(book, book.ask(self, arrivals, seen, more, question))
+
+    def ask_again(self) -> None:
+        """There are other pools now: ask in those that are new."""
+        for pool, standing in list(self._asks.items()):
+            book = self._acceptor.books.get(pool)
+            if book is not None and book not in self._before:
+                self.ask(pool, *standing)
 
     def give_back(self, lease: int) -> None:
         """The slot is clean, says the proxy: back to the ring, unless something waits on it after all. Raises NotLeased."""
         slot = self._end(lease)
-        book = self._acceptor.book(slot.pool)
-        if slot.spoke():
-            self._acceptor.carry_out(book, book.lease_closed(self, slot.number), "unasked")
-        else:
-            slot.state = SlotState.IDLE
-            self._acceptor.carry_out(book, book.give_back(self, slot.number))
-            self._acceptor.watch_if_idle(slot)
+        waits = slot.unread()
+        if waits is not None:
+            self._judge(slot, waits, taken=False)
+            return
+        slot.step(SlotEvent.GIVEN_BACK)
+        self._acceptor.carry_out(slot.book, slot.book.end_lease(self, slot.number, Ending.CLEAN), "retired")
+        self._acceptor.watch_if_idle(slot)
 
     def lease_closed(self, lease: int) -> None:
         """The slot is not good any more. Raises NotLeased."""
-        slot = self._end(lease)
-        book = self._acceptor.book(slot.pool)
-        self._acceptor.carry_out(book, book.lease_closed(self, slot.number), "lease_closed")
+        self._close(self._end(lease), "lease_closed")
+
+    def spoke(self, lease: int, data: bytes) -> None:
+        """A slot with a free lease has sent this, or nothing any more, says the proxy. Raises NotLeased."""
+        self._judge(self._end(lease), data, taken=True)
+
+    def recall_done(self, pool: str, number: int) -> None:
+        """The holder has given back what it could for the recall with this number."""
+        book = self._acceptor.books.get(pool)
+        if book is not None:
+            self._acceptor.carry_out(book, book.recall_done(self, number))
 
     def in_flight(self) -> Set[int]:
         """The numbers of the leases in an exchange."""
@@ -91,22 +150,33 @@ class Holding:
             if lease in busy or slot.spoke():
                 closed.add(slot.number)
             else:
-                slot.state = SlotState.IDLE
+                slot.step(SlotEvent.GIVEN_BACK)
         self._acceptor.forget(self, closed)
         for _, slot in slots:
             self._acceptor.watch_if_idle(slot)
 
     # -- from the acceptor
 
+    def tell(self, book: PoolBook, action: Union[Recall, Answer, AskBack]) -> None:
+        """Tell the proxy what the book of this pool says."""
+        if isinstance(action, Recall):
+            self.end.leases_recalled(book.name, action.arrivals, action.more, action.number)
+        elif isinstance(action, Answer):
+            self.end.ask_answered(book.name, action.question)
+        else:
+            slot = self._acceptor.slots[action.slot]
+            if slot.holding is self:
+                self.end.lease_asked_back(book.name, slot.lease)
+
     def grant(self, slot: ParkedSlot) -> bool:
         """Give the proxy a copy of the slot; False when that can't be: too many descriptors, or too many leases."""
         if not self._free and self._next >= MAX_LEASES:
-            self._miss(slot, f"the proxy has {MAX_LEASES} leases")
+            self.miss(slot, f"the proxy has {MAX_LEASES} leases")
             return False
         try:
             descriptor = slot.copy()
         except OSError as error:
-            self._miss(slot, str(error))
+            self.miss(slot, str(error))
             return False
         if self._free:
             lease = heappop(self._free)
@@ -115,18 +185,20 @@ class Holding:
             self._next += 1
         slot.holding, slot.lease = self, lease
         self.leases[lease] = slot
-        self.holder.lease_granted(slot.pool, lease, descriptor, slot.service)
+        self._delivered[slot.pool] += 1
+        self.end.lease_granted(slot.pool, lease, descriptor, slot.service)
         return True
 
-    def say_registered(self) -> None:
-        """Tell the proxy, which is new, for each pool whether anybody is registered."""
-        for name, book in self._acceptor.books.items():
-            self.holder.service_registered(name, book.registered > 0)
+    def miss(self, slot: ParkedSlot, reason: str) -> None:
+        """The book has counted a grant that the proxy will never see: see it for the proxy.
 
-    def _miss(self, slot: ParkedSlot, reason: str) -> None:
-        """The book has counted a grant that the proxy will never see: see it for the proxy."""
-        self._undelivered[slot.pool] = self._undelivered.get(slot.pool, 0) + 1
-        self._log.error("pool {pool}: a slot can't be lent and is closed: {reason}", pool=slot.pool, reason=reason)
+        :param reason: for the log; empty when there is nothing to say.
+        """
+        self._undelivered[slot.book] += 1
+        if reason:
+            self._log.error("pool {pool}: a slot can't be leased and is closed: {reason}", pool=slot.pool, reason=reason)
+
+    # -- inside
 
     def _end(self, lease: int) -> ParkedSlot:
         slot = self.leases.pop(lease, None)
@@ -135,3 +207,19 @@ class Holding:
         heappush(self._free, lease)
         slot.holding = None
         return slot
+
+    def _close(self, slot: ParkedSlot, reason: str) -> None:
+        self._acceptor.carry_out(slot.book, slot.book.end_lease(self, slot.number, Ending.CLOSED), reason)
+
+    def _judge(self, slot: ParkedSlot, said: bytes, taken: bool) -> None:
+        """A slot has said something that nobody asked for; what follows from it.
+
+        :param taken: it was read from the socket.
+        """
+        if slot.register_anew is not None and begins_preamble(said):
+            self._acceptor.carry_out(slot.book, slot.book.end_lease(self, slot.number, Ending.ANEW))
+            self._acceptor.register_anew(slot, said if taken else b"")
+        elif said:
+            self._close(slot, "closing" if is_goodbye(said) else "unasked")
+        else:
+            self._close(slot, "ended")

@@ -18,18 +18,23 @@ class LocalSource:
     :param holder: the proxy. It is told ``acceptor_lost`` when the acceptor stops first.
     """
 
+    answers = True
+
     def __init__(self, acceptor: Acceptor, holder: ILeaseHolder) -> None:
         self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
         self._acceptor = acceptor
-        self._holding = acceptor.hold(holder, self._busy)
-        self._holding.say_registered()
+        self._holder = holder
+        self._holding = acceptor.hold(self, self._busy)
+        acceptor.greet(self._holding)
 
     def _busy(self, leases: Collection[int]) -> Set[int]:
         board = self.board
         return {lease for lease in leases if board[lease]}
 
+    # -- ISlotSource
+
     def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
-        """See ISlotSource. Raises UnknownPool, BadAsk."""
+        """See ISlotSource. Raises BadAsk."""
         self._holding.ask(pool, arrivals, seen, more, question)
 
     def give_back(self, lease: int) -> None:
@@ -40,6 +45,10 @@ class LocalSource:
         """See ISlotSource. Raises NotLeased."""
         self._holding.lease_closed(lease)
 
+    def spoke(self, lease: int, data: bytes) -> None:
+        """See ISlotSource. Raises NotLeased."""
+        self._holding.spoke(lease, data)
+
     def census(self) -> Deferred[dict[str, Any]]:
         """See ISlotSource."""
         return succeed(self._acceptor.census())
@@ -47,3 +56,31 @@ class LocalSource:
     def leave(self) -> None:
         """The proxy is over: as if its process had died, clean slots go back to the ring, those in an exchange are closed."""
         self._holding.leave()
+
+    # -- LeaseEnd
+
+    def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
+        """See ILeaseHolder."""
+        self._holder.lease_granted(pool, lease, descriptor, service)
+
+    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int, number: int) -> None:
+        """See ILeaseHolder. The proxy gives back what it can before it returns."""
+        self._holder.leases_recalled(pool, arrivals, more)
+        if number:
+            self._holding.recall_done(pool, number)
+
+    def lease_asked_back(self, pool: str, lease: int) -> None:
+        """See ILeaseHolder."""
+        self._holder.lease_asked_back(pool, lease)
+
+    def ask_answered(self, pool: str, question: int) -> None:
+        """See ILeaseHolder."""
+        self._holder.ask_answered(pool, question)
+
+    def service_registered(self, pool: str, registered: bool) -> None:
+        """See ILeaseHolder."""
+        self._holder.service_registered(pool, registered)
+
+    def acceptor_lost(self) -> None:
+        """See ILeaseHolder."""
+        self._holder.acceptor_lost()

@@ -1,7 +1,8 @@
 """The paper's protocol on the handoff socket: one byte asks for a slot, one byte with one descriptor is the answer.
 
-That client (a patched nginx) gives nothing back and blocks its whole worker while it waits. A slot it was given is shared: it
-has left the ring, and may be handed to others of its kind. See docs/architecture/slots.md.
+That client (a patched nginx) gives nothing back and blocks its whole worker while it waits. So it gets one end of a socket pair
+(``acceptor.loan``), whose closing is the give-back; and where no slot is there soon, its connection is closed. See
+docs/architecture/handoff.md, "The paper's protocol".
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from ..handoff.outbox import Outbox
-from .acceptor import Acceptor
+from .acceptor import UnknownPool
+from .lending import Lending
 
 WANTED = 0x80
 """What the client sends for each slot."""
@@ -24,31 +26,46 @@ HANDED = b"*"
 MAX_PIPELINED = 64
 """Requests that may wait behind the first; the paper's client has one. As ``ASK_WINDOW``."""
 
+RESTING_S = 300.0
+"""How long a client may ask for nothing. The paper's client connects anew when it has a request."""
+
 
 class OneByteClient(Protocol):
     """One such client. Its requests are answered one at a time, in order.
 
-    :param wait_s: how long one of them waits for a slot, in seconds, before the connection is closed: the pool's queue timeout.
+    :param pool: says the pool that it is for.
+    :param wait_s: says how long one of its requests waits for a slot, in seconds, before the connection is closed.
     :param refused: told why, when the connection is cut for what the client did.
     """
 
-    def __init__(self, acceptor: Acceptor, pool: str, wait_s: float, clock: Any, refused: Callable[[str], object]) -> None:
-        self._acceptor = acceptor
+    def __init__(
+        self,
+        lending: Lending,
+        pool: Callable[[], str],
+        wait_s: Callable[[], float],
+        clock: Any,
+        refused: Callable[[str], object],
+    ) -> None:
+        self.resting_since: Optional[float] = None
+        """Since when it waits for nothing; None while it does."""
+        self._lending = lending
         self._pool = pool
         self._wait_s = wait_s
         self._clock = clock
         self._refused = refused
         self._wanted = 0
+        self._waiting = False
         self._timeout: Optional[IDelayedCall] = None
         self._asking = False
         self._outbox: Optional[Outbox] = None
 
     def connectionMade(self) -> None:
         """Connected."""
+        self._lending.clients += 1
         self._outbox = Outbox(self.transport, lambda: self._drop("it does not read what it is sent"))
 
     def dataReceived(self, data: bytes) -> None:
-        """Requests."""
+        """A byte for each slot that is wanted."""
         if self._outbox is None:
             return
         if data.strip(bytes((WANTED,))):
@@ -63,17 +80,23 @@ class OneByteClient(Protocol):
     def _ask_on(self) -> None:
         """Ask for slots as long as they come at once."""
         if self._asking:
-            return  # slot_shared was called by share, below; the loop goes on there.
+            return  # slot_lent was called by borrow, below; the loop goes on there.
         self._asking = True
         try:
-            while self._wanted and self._timeout is None and self._outbox is not None:
-                self._timeout = self._clock.callLater(self._wait_s, self._waited_too_long)
-                self._acceptor.share(self._pool, self)
+            while self._wanted and not self._waiting and self._outbox is not None:
+                self._waiting = True
+                self._lending.borrow(self._pool(), self)
+        except UnknownPool:
+            self.slot_unavailable()
         finally:
             self._asking = False
+        if self._waiting and self._timeout is None:
+            self._timeout = self._clock.callLater(self._wait_s(), self._waited_too_long)
+        self.resting_since = None if self._waiting else self._clock.seconds()
 
-    def slot_shared(self, descriptor: int) -> None:
-        """See Sharer."""
+    def slot_lent(self, descriptor: int) -> None:
+        """See Borrower."""
+        self._waiting = False
         self._stop_timeout()
         self._wanted -= 1
         assert self._outbox is not None
@@ -81,12 +104,12 @@ class OneByteClient(Protocol):
         self._ask_on()
 
     def slot_unavailable(self) -> None:
-        """See Sharer."""
+        """See Borrower."""
+        self._waiting = False
         self._close()
 
     def _waited_too_long(self) -> None:
         self._timeout = None
-        self._acceptor.unshare(self)
         self._close()
 
     def _drop(self, reason: str) -> None:
@@ -100,8 +123,10 @@ class OneByteClient(Protocol):
 
     def _over(self) -> None:
         self._stop_timeout()
-        self._acceptor.unshare(self)
         self._wanted = 0
+        if self._waiting:
+            self._waiting = False
+            self._lending.borrow_no_more(self)
 
     def _stop_timeout(self) -> None:
         timeout, self._timeout = self._timeout, None
@@ -109,8 +134,9 @@ class OneByteClient(Protocol):
             timeout.cancel()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The client is gone; what it was given stays shared."""
+        """The client is gone; what it was lent is its own until it closes it."""
         self._over()
         if self._outbox is not None:
+            self._lending.clients -= 1
             self._outbox.close()
             self._outbox = None

@@ -6,28 +6,20 @@ that is the outer end of its bridge's socket pair (see ``tls_slots``): nothing h
 
 from __future__ import annotations
 
-import os
 import socket
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from ..net.descriptors import unread
+from ..net.descriptors import IDescriptors, unread
+from ..slots.book import PoolBook
+from ..slots.goodbye import MAX_GOODBYE_BYTES
+from ..slots.parked_states import SlotEvent, SlotState, after
 
 if TYPE_CHECKING:
     from .holding import Holding
-
-
-class SlotState(Enum):
-    """Where a slot is. The book of its pool knows the same; this one is for the shell, which has to touch the socket."""
-
-    IDLE = "idle"
-    LEASED = "leased"
-    SHARED = "shared"
-    CLOSED = "closed"
-
+    from .loan import Loan
 
 _DONE = Failure(ConnectionDone("the slot is over"))
 
@@ -35,28 +27,61 @@ _DONE = Failure(ConnectionDone("the slot is over"))
 class ParkedSlot:
     """One registered slot.
 
-    It owns the transport. ``watch`` and ``rest`` switch the reading on and off: the acceptor reads only from an idle slot.
+    It owns the transport. ``watch`` and ``rest`` switch the reading on and off: the acceptor reads from a slot that is idle or
+    lent.
 
     :param number: the slot's name in the books, never used twice.
-    :param pool: the name of its pool.
+    :param book: that of its pool.
     :param service: who registered it, for status and logs.
     :param transport: the Twisted transport it came on.
     :param lent: the socket whose copies go to the proxies.
+    :param descriptors: whose they are.
+    :param register_anew: None, unless the slot was taken for raw because it said nothing. Then a preamble may still come, and
+        this is given its first bytes. The slot is the caller's no more.
+    :ivar state: where it is; changed by ``step``.
     """
 
-    __slots__ = ("number", "pool", "service", "state", "holding", "lease", "_transport", "_lent")
+    __slots__ = (
+        "number", "book", "service", "state", "holding", "lease", "loan", "ignores_close", "register_anew", "transport",
+        "_lent", "_descriptors", "_resting",
+    )  # fmt: skip
 
-    def __init__(self, number: int, pool: str, service: str, transport: Any, lent: socket.socket) -> None:
+    def __init__(
+        self,
+        number: int,
+        book: PoolBook,
+        service: str,
+        transport: Any,
+        lent: socket.socket,
+        descriptors: IDescriptors,
+        register_anew: Optional[Callable[[bytes], None]] = None,
+    ) -> None:
         self.number = number
-        self.pool = pool
+        self.book = book
         self.service = service
-        self.state = SlotState.IDLE
+        self.state = after(SlotState.REGISTERING, SlotEvent.ADMITTED)
         self.holding: Optional[Holding] = None
         """Who leases it, while it is leased."""
         self.lease = -1
         """The number of that lease."""
-        self._transport = transport
+        self.loan: Optional[Loan] = None
+        """While it is lent."""
+        self.ignores_close = False
+        """Its service has kept the connection though a request said that it ends."""
+        self.register_anew = register_anew
+        self.transport = transport
         self._lent = lent
+        self._descriptors = descriptors
+        self._resting = False
+
+    @property
+    def pool(self) -> str:
+        """The name of its pool."""
+        return self.book.name
+
+    def step(self, event: SlotEvent) -> None:
+        """This happens to the slot. Raises ImpossibleTransition, which is a mistake of ours."""
+        self.state = after(self.state, event)
 
     def watch(self) -> None:
         """Read: end of file and bytes are noticed, those that wait already too.
@@ -64,24 +89,34 @@ class ParkedSlot:
         Whether reading blocks is a property of the open socket, not of a descriptor: whoever had a copy may have changed it
         (Python itself does on PyPy, when it makes a socket of a descriptor).
         """
-        self._lent.setblocking(False)
-        self._transport.resumeProducing()
+        if self._resting:
+            self._resting = False
+            self._lent.setblocking(False)
+            self.transport.resumeProducing()
 
     def rest(self) -> None:
         """Read nothing: what comes is meant for whoever has the slot."""
-        self._transport.pauseProducing()
+        self._resting = True
+        self.transport.pauseProducing()
 
     def copy(self) -> int:
         """A new descriptor of the lent socket, which is the caller's. Raises OSError when the process has too many."""
-        return self._lent.dup().detach()
+        return self._descriptors.dup(self._lent)
+
+    def unread(self) -> Optional[bytes]:
+        """What waits to be read, left there: empty at the end of file, None when nothing does, which is how a clean slot is."""
+        return unread(self._lent, MAX_GOODBYE_BYTES)
 
     def spoke(self) -> bool:
-        """Whether anything waits to be read, the end of file included: nothing may, on a slot that is clean."""
-        return unread(self._lent) is not None
+        """Whether anything waits to be read, the end of file included."""
+        return self.unread() is not None
 
-    def ended(self) -> bool:
-        """Whether the connection is over. Bytes may wait: on a shared slot they are an answer that somebody will read."""
-        return unread(self._lent) == b""
+    def say(self, data: bytes) -> None:
+        """Send last words to the service, as far as it takes them at once."""
+        try:
+            self._lent.send(data, socket.MSG_DONTWAIT)
+        except OSError:
+            pass  # It reads nothing, or is gone: then it does not want to know.
 
     def close(self) -> None:
         """Shut the connection down, which every copy of the descriptor sees, and close ours.
@@ -90,14 +125,14 @@ class ParkedSlot:
         and the service reads no more. There is nothing of ours to flush.
         """
         if self.state is not SlotState.CLOSED:
-            self.state = SlotState.CLOSED
-            self._transport.connectionLost(_DONE)
+            self.step(SlotEvent.ENDED)
+            self.transport.connectionLost(_DONE)
 
     def let_go(self) -> None:
         """Close our copy only: whoever has another one goes on using the connection."""
         if self.state is not SlotState.CLOSED:
-            self.state = SlotState.CLOSED
-            self._transport.pauseProducing()
+            self.step(SlotEvent.ENDED)
+            self.transport.pauseProducing()
             # The transport shuts its socket down when it is lost; so it is left with a socket object that has none.
-            os.close(self._lent.detach())
-            self._transport.connectionLost(_DONE)
+            self._descriptors.close(self._lent.detach())
+            self.transport.connectionLost(_DONE)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Collection, Dict, Optional, Sequence, Set, Tuple
 
-from zope.interface import implementer
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from ..handoff.board import ReceivedBoard
 from ..handoff.boxes import Box
@@ -15,40 +16,55 @@ from ..handoff.connection import BoxConnection, Refused
 from ..handoff.messages import (
     QUESTION,
     VERSION,
-    Answered,
     Ask,
+    AskAnswered,
     Census,
     GiveBack,
-    Grant,
     Hello,
+    LeaseAskedBack,
     LeaseClosed,
-    Recall,
-    Registered,
+    LeaseGranted,
+    LeasesRecalled,
+    Message,
+    RecallDone,
+    ServiceRegistered,
+    SlotSpoke,
     decode,
     encode,
     encode_answer,
     encode_error,
 )
 from ..handoff.pacing import Pacer
-from ..interfaces import ILeaseHolder
-from ..slots.book import BookError
-from .acceptor import Acceptor, UnknownPool
+from ..slots.actions import BookError
+from .acceptor import Acceptor
 from .holding import Holding
 
-Arrivals = Tuple[float, ...]
+Recalls = Tuple[Tuple[float, ...], int, int]
+"""A recall list: the arrivals, how many more, and the number that is to be confirmed, 0 for none."""
+
+NOTHING_RECALLED: Recalls = ((), 0, 0)
 
 
-def _recall_is_urgent(said: Arrivals, arrivals: Arrivals) -> bool:
-    return not said and bool(arrivals)
+def _recall_is_urgent(said: Recalls, newest: Recalls) -> bool:
+    return newest[2] > 0 or (not said[0] and bool(newest[0]))
 
 
-@implementer(ILeaseHolder)
+HELLO_DUE_S = 10.0
+"""How long a connection may take to say Hello once it has begun to: a proxy has it ready."""
+
+HUNG_S = 10.0
+"""How long a proxy that does not answer keeps its leases. Then their slots are closed, and their services dial again: a third
+of the default ``queue_timeout``, so that those who wait for them are served yet."""
+
+
 class RemoteHolder(BoxConnection):
     """One proxy's connection.
 
     :param clock: an IReactorTime.
     :param refused: told why, when the connection is cut for what the proxy did.
     """
+
+    _log = Logger()
 
     def __init__(self, acceptor: Acceptor, clock: Any, refused: Callable[[str], object]) -> None:
         super().__init__(clock)
@@ -57,9 +73,20 @@ class RemoteHolder(BoxConnection):
         self._refused = refused
         self._holding: Optional[Holding] = None
         self._board: Optional[ReceivedBoard] = None
-        self._recalls: Dict[str, Pacer[Arrivals]] = {}
-        self._hello_tag = b""
+        self._recalls: Dict[str, Pacer[Recalls]] = {}
         self._stopping = False
+        self._due: Optional[IDelayedCall] = None
+        """When the proxy must have said Hello; later, when it has been hung for too long."""
+
+    def connectionMade(self) -> None:
+        """Connected: Hello is due."""
+        super().connectionMade()
+        self._due = self._clock.callLater(HELLO_DUE_S, self.drop, "it did not say Hello in time")
+
+    def _stop_due(self) -> None:
+        due, self._due = self._due, None
+        if due is not None and due.active():
+            due.cancel()
 
     # -- from the proxy
 
@@ -75,16 +102,25 @@ class RemoteHolder(BoxConnection):
             self.send(encode_answer(box[QUESTION], self._acceptor.census()))
         else:
             try:
-                if isinstance(message, Ask):
-                    holding.ask(message.pool, message.arrivals, message.seen, message.more, message.question)
-                elif isinstance(message, GiveBack):
-                    holding.give_back(message.lease)
-                elif isinstance(message, LeaseClosed):
-                    holding.lease_closed(message.lease)
-                else:
-                    raise Refused("it sent what only an acceptor sends")
-            except (BookError, UnknownPool) as error:
+                self._pass_on(holding, message)
+            except BookError as error:
                 raise Refused(str(error)) from error
+
+    @staticmethod
+    def _pass_on(holding: Holding, message: Message) -> None:
+        """Do what the proxy says. Raises Refused or BookError."""
+        if isinstance(message, Ask):
+            holding.ask(message.pool, message.arrivals, message.seen, message.more, message.question)
+        elif isinstance(message, GiveBack):
+            holding.give_back(message.lease)
+        elif isinstance(message, LeaseClosed):
+            holding.lease_closed(message.lease)
+        elif isinstance(message, RecallDone):
+            holding.recall_done(message.pool, message.number)
+        elif isinstance(message, SlotSpoke):
+            holding.spoke(message.lease, message.data)
+        else:
+            raise Refused("it sent what only an acceptor sends")
 
     def _hello(self, hello: Hello, tag: bytes) -> None:
         if self._holding is not None:
@@ -100,10 +136,11 @@ class RemoteHolder(BoxConnection):
             transport.loseConnection()
             return
         self.max_descriptors = 0
-        self._hello_tag = tag
         self._holding = self._acceptor.hold(self, self._busy)
-        self.acceptor_found()
-        self._holding.say_registered()
+        self._stop_due()
+        self.liveness.start()
+        self.send(encode_answer(tag, {"pools": list(self._acceptor.books)}))
+        self._acceptor.greet(self._holding)
 
     def _busy(self, leases: Collection[int]) -> Set[int]:
         assert self._board is not None
@@ -111,6 +148,7 @@ class RemoteHolder(BoxConnection):
 
     def ended(self, reason: str) -> None:
         """The connection is gone: so are the proxy's leases."""
+        self._stop_due()
         for pacer in self._recalls.values():
             pacer.stop()
         if self._holding is not None:
@@ -120,33 +158,48 @@ class RemoteHolder(BoxConnection):
         if not self._stopping and self.was_dropped:
             self._refused(reason)
 
+    def answering(self, answers: bool) -> None:
+        """The proxy hangs, or does so no more. Nobody else can use what it leases: it may wake up and use it."""
+        self._stop_due()
+        leases = 0 if self._holding is None else len(self._holding.leases)
+        if answers:
+            self._log.info("a proxy with {leases} leases answers again", leases=leases)
+            return
+        self._log.warn(
+            "a proxy with {leases} leases has not answered for {seconds:.0f} s: it is cut off in {left:.0f} s",
+            leases=leases,
+            seconds=self.liveness.silent_s,
+            left=HUNG_S,
+        )
+        self._due = self._clock.callLater(HUNG_S, self.drop, "it does not answer")
+
     # -- from the acceptor
 
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
         """See ILeaseHolder."""
-        self.send_with_descriptor(lambda ordinal: encode(Grant(pool, lease, service, ordinal)), descriptor)
+        self.send_with_descriptor(lambda ordinal: encode(LeaseGranted(pool, lease, service, ordinal)), descriptor)
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
-        """See ILeaseHolder."""
+    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int, number: int) -> None:
+        """See LeaseEnd."""
         pacer = self._recalls.get(pool)
         if pacer is None:
-            pacer = self._recalls[pool] = Pacer(self._clock, (), lambda said: self._say_recall(pool, said), _recall_is_urgent)
-        pacer.say(tuple(arrivals))
+            pacer = self._recalls[pool] = Pacer(self._clock, NOTHING_RECALLED, self._recall_of(pool), _recall_is_urgent)
+        pacer.say((tuple(arrivals), more, number))
 
-    def _say_recall(self, pool: str, arrivals: Arrivals) -> None:
-        self.send(encode(Recall(pool, arrivals)))
+    def _recall_of(self, pool: str) -> Callable[[Recalls], None]:
+        return lambda said: self.send(encode(LeasesRecalled(pool, *said)))
+
+    def lease_asked_back(self, pool: str, lease: int) -> None:
+        """See ILeaseHolder."""
+        self.send(encode(LeaseAskedBack(pool, lease)))
 
     def ask_answered(self, pool: str, question: int) -> None:
         """See ILeaseHolder."""
-        self.send(encode(Answered(pool, question)))
+        self.send(encode(AskAnswered(pool, question)))
 
     def service_registered(self, pool: str, registered: bool) -> None:
         """See ILeaseHolder."""
-        self.send(encode(Registered(pool, int(registered))))
-
-    def acceptor_found(self) -> None:
-        """See ILeaseHolder: the answer to the proxy's Hello."""
-        self.send(encode_answer(self._hello_tag, {"pools": list(self._acceptor.books)}))
+        self.send(encode(ServiceRegistered(pool, int(registered))))
 
     def acceptor_lost(self) -> None:
         """See ILeaseHolder: the acceptor stops, and the connection with it."""

@@ -64,7 +64,7 @@ def exposition(picture: Picture) -> bytes:
 def _slots(census: Mapping[str, Mapping[str, Any]]) -> Metric:
     family = GaugeMetricFamily("xproxy_slots", "Registered slots.", labels=["pool", "state"])
     for name, pool in sorted(census.items()):
-        for state in ("idle", "leased", "shared"):
+        for state in ("idle", "leased"):
             family.add_metric([name, state], pool.get(state, 0))
     return family
 

@@ -19,13 +19,13 @@ from ..metrics import ProxyCounts
 CENSUS_TIMEOUT_S = 2.0
 """An acceptor that has not answered by then is shown as unknown: Prometheus scrapes give up after 10 s by default."""
 
-SLOT_NUMBERS = ("slots", "idle", "leased", "shared", "waiting")
+SLOT_NUMBERS = ("slots", "idle", "leased", "waiting")
 """What the acceptor knows of a pool; the same, but for ``waiting``, of each service."""
 
 REQUEST_NUMBERS = ("in_flight", "most_in_flight", "queue_length", "served")
 """What the proxy knows of a pool; the same, but for ``queue_length``, of each service."""
 
-_SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased", "shared")
+_SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased")
 _SERVICE_REQUEST_NUMBERS = ("in_flight", "most_in_flight", "served")
 
 Census = Mapping[str, Mapping[str, Any]]
@@ -97,8 +97,7 @@ class Picture:
         names = sorted({*(registered or {}), *(answered or {})})
         numbers = {**_numbers(SLOT_NUMBERS, slots), **_numbers(REQUEST_NUMBERS, requests)}
         if requests is None and slots is not None:
-            # An acceptor alone sees that on the boards of its proxies; what happens on a shared slot nobody sees.
-            numbers["in_flight"] = None if slots.get("shared") else slots.get("in_flight")
+            numbers["in_flight"] = slots.get("in_flight")  # The acceptor sees that on the boards of its proxies, and on loans.
         return {
             **numbers,
             "services": [

@@ -28,18 +28,22 @@ from .connection import BoxConnection, Refused
 from .messages import (
     ANSWER,
     ERROR,
+    MAX_SPOKEN_BYTES,
     VERSION,
-    Answered,
     Ask,
+    AskAnswered,
     Census,
     GiveBack,
-    Grant,
     Hello,
+    LeaseAskedBack,
     LeaseClosed,
+    LeaseGranted,
+    LeasesRecalled,
     MalformedMessage,
     Message,
-    Recall,
-    Registered,
+    RecallDone,
+    ServiceRegistered,
+    SlotSpoke,
     decode,
     decode_answer,
     encode,
@@ -104,6 +108,7 @@ class AcceptorConnection(BoxConnection):
         self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), tag), descriptor)
 
     def _hello_answered(self, answer: Any, board: MutableSequence[int]) -> None:
+        self.liveness.start()
         self._client.connection_found(self, board)
 
     def _hello_failed(self, failure: Failure) -> None:
@@ -145,17 +150,21 @@ class AcceptorConnection(BoxConnection):
             self._answer_received(box)
             return
         message = decode(box)
-        if isinstance(message, Grant):
+        if isinstance(message, LeaseGranted):
             descriptor = self.claim(message.slot)
             if message.lease >= BOARD_BYTES or message.pool not in self._asks:
                 self.descriptors.close(descriptor)
                 raise Refused("a lease that can't be")
             self._client.holder.lease_granted(message.pool, message.lease, descriptor, message.service)
-        elif isinstance(message, Recall) and message.pool in self._asks:
-            self._client.holder.leases_recalled(message.pool, message.arrivals)
-        elif isinstance(message, Answered) and message.pool in self._asks:
+        elif isinstance(message, LeasesRecalled) and message.pool in self._asks:
+            self._client.holder.leases_recalled(message.pool, message.arrivals, message.more)
+            if message.number:
+                self.say(RecallDone(message.pool, message.number))
+        elif isinstance(message, LeaseAskedBack) and message.pool in self._asks:
+            self._client.holder.lease_asked_back(message.pool, message.lease)
+        elif isinstance(message, AskAnswered) and message.pool in self._asks:
             self._client.holder.ask_answered(message.pool, message.question)
-        elif isinstance(message, Registered):
+        elif isinstance(message, ServiceRegistered):
             self._client.holder.service_registered(message.pool, bool(message.registered))
         else:
             raise Refused("a message that no acceptor has to send now")
@@ -174,6 +183,10 @@ class AcceptorConnection(BoxConnection):
             answered.errback(error)
             raise
         answered.callback(answer)
+
+    def answering(self, answers: bool) -> None:
+        """The acceptor hangs, or does so no more. Nothing can be done about it: it would not answer another connection."""
+        self._client.acceptor_answering(answers, self.liveness.silent_s)
 
     def drop(self, reason: str) -> None:
         """See BoxConnection. To the acceptor it looks as if this process had died, but the leases may be in use for a while."""
@@ -276,6 +289,22 @@ class HandoffClient(Service):
         for pool, standing in list(self._asks.items()):
             connection.ask(pool, standing)
 
+    @property
+    def answers(self) -> bool:
+        """See ISlotSource."""
+        return self._connection is not None and self._connection.liveness.answers
+
+    def acceptor_answering(self, answers: bool, silent_s: float) -> None:
+        """The acceptor hangs, or does so no more."""
+        if answers:
+            self._log.info("the acceptor at {path} answers again", path=self._path)
+        else:
+            self._log.warn(
+                "the acceptor at {path} has not answered for {seconds:.0f} s: only leases that are here can be used",
+                path=self._path,
+                seconds=silent_s,
+            )
+
     def connection_dropped(self, connection: AcceptorConnection) -> None:
         """We are about to cut the connection: say that every lease is in use, so that the acceptor gives none to others.
 
@@ -315,6 +344,11 @@ class HandoffClient(Service):
         """See ISlotSource. Nothing happens without an acceptor."""
         if self._connection is not None:
             self._connection.say(LeaseClosed(lease))
+
+    def spoke(self, lease: int, data: bytes) -> None:
+        """See ISlotSource. Nothing happens without an acceptor."""
+        if self._connection is not None:
+            self._connection.say(SlotSpoke(lease, data[:MAX_SPOKEN_BYTES]))
 
     def census(self) -> Deferred[dict[str, Any]]:
         """See ISlotSource. Fails with ConnectionLost."""

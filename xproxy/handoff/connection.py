@@ -15,8 +15,12 @@ from zope.interface import implementer
 
 from ..net.descriptors import descriptors_of
 from .boxes import BadBox, Box, BoxReader, encode_box
-from .messages import MalformedMessage
+from .liveness import Liveness
+from .messages import COMMAND, MalformedMessage, Ping, Pong, encode
 from .outbox import Outbox
+
+_PONG_BOX = encode(Pong())
+_PING, _PONG = encode(Ping())[COMMAND], _PONG_BOX[COMMAND]
 
 
 class Refused(Exception):
@@ -27,7 +31,7 @@ class Refused(Exception):
 class BoxConnection(Protocol):
     """One end of a connection that carries boxes.
 
-    Subclasses provide ``box_received`` and ``ended``, and raise Refused, or MalformedMessage, from the first.
+    Subclasses provide ``box_received``, ``ended`` and ``answering``, and raise Refused, or MalformedMessage, from the first.
 
     :param reactor: whose descriptors come and go here.
 
@@ -40,6 +44,7 @@ class BoxConnection(Protocol):
 
     def __init__(self, reactor: Any) -> None:
         self.descriptors = descriptors_of(reactor)
+        self.liveness = Liveness(reactor, lambda: self.send(encode(Ping())), self.answering)
         self._reader = BoxReader(self.max_box_bytes)
         self._received: Deque[int] = deque()
         self._ordinal_in = 0
@@ -55,6 +60,10 @@ class BoxConnection(Protocol):
 
     def ended(self, reason: str) -> None:
         """The connection is gone, and why."""
+        raise NotImplementedError
+
+    def answering(self, answers: bool) -> None:
+        """The other end does not answer any more, or does again."""
         raise NotImplementedError
 
     def send(self, box: Box) -> None:
@@ -117,9 +126,14 @@ class BoxConnection(Protocol):
         """Bytes of boxes."""
         if self._dropped is not None:
             return
+        self.liveness.heard()
         try:
             for box in self._reader.feed(data):
-                self.box_received(box)
+                command = box.get(COMMAND)
+                if command == _PING:
+                    self.send(_PONG_BOX)
+                elif command != _PONG:
+                    self.box_received(box)
                 if self.was_dropped:
                     return
         except (Refused, BadBox, MalformedMessage) as error:
@@ -127,6 +141,7 @@ class BoxConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone: close what nobody claimed and what was not sent."""
+        self.liveness.stop()
         if self._outbox is not None:
             self._outbox.close()
             self._outbox = None

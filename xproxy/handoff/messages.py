@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 from math import isfinite
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union, get_args
 
 import attr
 
@@ -19,7 +19,7 @@ from ..interfaces import MAX_MORE
 from ..slots.book import ASK_WINDOW
 from .boxes import MAX_VALUE_BYTES, Box
 
-VERSION = 2
+VERSION = 3
 """Of these messages. An acceptor answers another one with an error, and closes."""
 
 COMMAND = b"_command"
@@ -31,6 +31,9 @@ ERROR_DESCRIPTION = b"_error_description"
 
 MAX_NAME_BYTES = 255
 """A pool's or service's name, in UTF-8."""
+
+MAX_SPOKEN_BYTES = 2048
+"""What is passed on of what nobody asked for: no preamble and no goodbye of a service of ours is longer."""
 
 MAX_NUMBER_DIGITS = 18
 """So that every number fits 64 bits, and none takes long to read."""
@@ -101,9 +104,21 @@ def _arrivals_field() -> Any:
     return _field(_arrivals, _from_arrivals)
 
 
+def _bytes_field(most: int) -> Any:
+    def read(value: bytes) -> bytes:
+        if len(value) > most:
+            raise MalformedMessage("too many bytes")
+        return value
+
+    return _field(read, bytes)
+
+
+# From a proxy.
+
+
 @attr.frozen
 class Hello:
-    """From a proxy, first of all. Brings a descriptor, the board; asks for an answer."""
+    """First of all. Brings a descriptor, the board; asks for an answer."""
 
     version: int = _number_field()
     board: int = _number_field()
@@ -111,7 +126,7 @@ class Hello:
 
 @attr.frozen
 class Ask:
-    """From a proxy: its standing ask in a pool."""
+    """Its standing ask in a pool."""
 
     pool: str = _name_field()
     arrivals: Tuple[float, ...] = _arrivals_field()
@@ -122,26 +137,45 @@ class Ask:
 
 @attr.frozen
 class GiveBack:
-    """From a proxy: the lease is over, the slot is clean."""
+    """The lease is over, the slot is clean."""
 
     lease: int = _number_field()
 
 
 @attr.frozen
 class LeaseClosed:
-    """From a proxy: the lease is over, the slot is not good any more."""
+    """The lease is over, the slot is not good any more."""
 
     lease: int = _number_field()
 
 
 @attr.frozen
-class Census:
-    """From a proxy: what does the acceptor count? Asks for an answer."""
+class SlotSpoke:
+    """The lease is over, and the slot, on which nothing ran, has sent this; nothing: it hung up."""
+
+    lease: int = _number_field()
+    data: bytes = _bytes_field(MAX_SPOKEN_BYTES)
 
 
 @attr.frozen
-class Grant:
-    """From the acceptor: a lease. Brings a descriptor, the slot."""
+class RecallDone:
+    """What could be was given back for the recall with this number."""
+
+    pool: str = _name_field()
+    number: int = _number_field()
+
+
+@attr.frozen
+class Census:
+    """What does the acceptor count? Asks for an answer."""
+
+
+# From the acceptor; the names are those of ILeaseHolder's methods.
+
+
+@attr.frozen
+class LeaseGranted:
+    """A lease. Brings a descriptor, the slot."""
 
     pool: str = _name_field()
     lease: int = _number_field()
@@ -150,34 +184,60 @@ class Grant:
 
 
 @attr.frozen
-class Recall:
-    """From the acceptor: what others wait for in a pool."""
+class LeasesRecalled:
+    """What others wait for in a pool."""
 
     pool: str = _name_field()
     arrivals: Tuple[float, ...] = _arrivals_field()
+    more: int = _number_field(0, MAX_MORE)
+    number: int = _number_field(0)
+    """Not 0: RecallDone is the answer."""
 
 
 @attr.frozen
-class Answered:
-    """From the acceptor: all that the asks up to this question could bring was granted."""
+class LeaseAskedBack:
+    """This lease is wanted elsewhere, if it is free."""
+
+    pool: str = _name_field()
+    lease: int = _number_field()
+
+
+@attr.frozen
+class AskAnswered:
+    """All that the asks up to this question could bring was granted."""
 
     pool: str = _name_field()
     question: int = _number_field()
 
 
 @attr.frozen
-class Registered:
-    """From the acceptor: whether (1 or 0) any slot of a pool is registered."""
+class ServiceRegistered:
+    """Whether (1 or 0) any slot of a pool is registered."""
 
     pool: str = _name_field()
     registered: int = _number_field(most=1)
 
 
-Message = Union[Hello, Ask, GiveBack, LeaseClosed, Census, Grant, Recall, Answered, Registered]
+# From both.
+
+
+@attr.frozen
+class Ping:
+    """Is anybody there?"""
+
+
+@attr.frozen
+class Pong:
+    """Yes."""
+
+
+FromProxy = Union[Hello, Ask, GiveBack, LeaseClosed, SlotSpoke, RecallDone, Census]
+FromAcceptor = Union[LeaseGranted, LeasesRecalled, LeaseAskedBack, AskAnswered, ServiceRegistered]
+Message = Union[FromProxy, FromAcceptor, Ping, Pong]
 
 _FIELDS: Dict[Type[Any], Tuple[Tuple[str, bytes, Callable[[bytes], Any], Callable[[Any], bytes]], ...]] = {
     kind: tuple((f.name, f.name.encode(), f.metadata["read"], f.metadata["write"]) for f in attr.fields(kind))
-    for kind in (Hello, Ask, GiveBack, LeaseClosed, Census, Grant, Recall, Answered, Registered)
+    for kind in get_args(Message)
 }
 
 _KINDS: Dict[bytes, Type[Any]] = {kind.__name__.encode(): kind for kind in _FIELDS}

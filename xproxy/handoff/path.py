@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import socket
 import stat
@@ -110,6 +111,16 @@ def make_way(path: str) -> None:
             os.unlink(path)
         except OSError as error:
             raise StartupError(f"handoff socket {path} of a dead acceptor can't be removed: {os_reason(error)}") from error
+
+
+def group_number(name: str) -> int:
+    """The number of a group, by name or as it is. Raises StartupError."""
+    if name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise StartupError(f"handoff_group: there is no group {name!r}") from None
 
 
 def check_acceptor(path: str) -> None:

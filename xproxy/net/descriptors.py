@@ -65,10 +65,7 @@ class SystemDescriptors:
 
     def pair(self) -> Tuple[socket.socket, socket.socket]:
         """See IDescriptors."""
-        ends = socket.socketpair()
-        for end in ends:
-            end.setblocking(False)
-        return ends
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
     def connected(self, descriptor: int) -> socket.AddressFamily:
         """See IDescriptors."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import Any, Optional
 
 from twisted.internet.address import UNIXAddress
@@ -29,3 +31,17 @@ def client_host(address: Any) -> str:
     :param address: an IAddress, or None.
     """
     return UNIX_PEER if isinstance(address, UNIXAddress) and address.name is not None else peer_host(address)
+
+
+def peer_user(connection: socket.socket) -> int:
+    """The user (uid) of the process that connected to a UNIX socket, as it was then (unix(7), SO_PEERCRED); -1 where the kernel
+    does not say.
+    """
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return -1
+    try:
+        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    except OSError:
+        return -1
+    return int(user)

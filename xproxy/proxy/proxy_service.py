@@ -184,11 +184,17 @@ class ProxyService(MultiService):
             descriptors_of(self._reactor).close(descriptor)
             granted.give_back()
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float]) -> None:
+    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:
         """See ILeaseHolder."""
         found = self.gateway.pool_of(pool)
         if found is not None:
-            found.leases_recalled(arrivals)
+            found.leases_recalled(arrivals, more)
+
+    def lease_asked_back(self, pool: str, lease: int) -> None:
+        """See ILeaseHolder."""
+        found = self.gateway.pool_of(pool)
+        if found is not None:
+            found.lease_asked_back(lease)
 
     def ask_answered(self, pool: str, question: int) -> None:
         """See ILeaseHolder."""

@@ -1,8 +1,8 @@
 """The acceptor's book of one pool: which slots are idle, who leases which, who waits, what is recalled.
 
 Calls come from the acceptor's shell (a slot registered, a proxy asked, a connection was lost); each returns what the shell must
-do about it. Pure: slots are descriptors or any other integers, holders and sharers any hashable objects, times monotonic
-seconds. The rules are in docs/architecture/slots.md, "The book of a pool".
+do about it. Pure: slots are any integers, holders (proxies) and borrowers (one-byte clients) any hashable objects, times
+monotonic seconds. The rules are in docs/architecture/slots.md, "The book of a pool".
 
 The actions are to be carried out in the order in which they were returned, across calls too: when carrying one out leads to
 another call of the book, its actions come after what is left of the first call's. Otherwise an older recall list could replace
@@ -11,126 +11,91 @@ a newer one.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import count
 from math import isfinite
-from typing import Container, Dict, Hashable, List, Optional, Sequence, Set, Tuple, Union
+from typing import Callable, Container, Dict, Hashable, List, Optional, Sequence, Set, Tuple, Union
 
 import attr
 
+from xproxy.slots.actions import (
+    Action,
+    AlreadyRegistered,
+    AlreadyWaiting,
+    AskBack,
+    BadAsk,
+    Close,
+    Ending,
+    Grant,
+    Lend,
+    NotIdle,
+    NotLeased,
+    NotLent,
+    NotWaiting,
+    Recall,
+)
+from xproxy.slots.dealing import CALM_LOOKS, Share, deal
+from xproxy.slots.questions import Questions
+from xproxy.slots.ring import Ring
 from xproxy.slots.waits import Asker, Waits
 
 ASK_WINDOW = 64
-"""How many arrivals an ask or a recall may have: 512 bytes of doubles, well below the 65,535 of one AMP value."""
+"""How many arrivals an ask or a recall may list: 512 bytes of doubles, well below the 65,535 of one AMP value."""
 
-
-class BookError(ValueError):
-    """The caller and the book disagree about a slot, a holder or a sharer. Nothing was changed."""
-
-
-class AlreadyRegistered(BookError):
-    """The slot is in the book."""
-
-
-class NotParked(BookError):
-    """The slot is neither idle nor shared."""
-
-
-class NotLeased(BookError):
-    """The holder has no lease of this slot."""
-
-
-class BadAsk(BookError):
-    """Too many arrivals, one that is no time, or more grants seen than were made."""
-
-
-class AlreadyWaiting(BookError):
-    """The sharer waits for a slot already."""
-
-
-class NotWaiting(BookError):
-    """The sharer does not wait for a slot."""
-
-
-@attr.frozen
-class Grant:
-    """Lease this slot to this holder."""
-
-    holder: Hashable
-    slot: int
-
-
-@attr.frozen
-class Recall:
-    """Tell this holder what the others wait for; replaces what it was told before, an empty list takes it back."""
-
-    holder: Hashable
-    arrivals: Tuple[float, ...]
-
-
-@attr.frozen
-class Share:
-    """Hand this slot to this one-byte client (after a look whether it is still alive)."""
-
-    sharer: Hashable
-    slot: int
-
-
-@attr.frozen
-class Close:
-    """Shut the socket down and close the acceptor's copy. The slot is out of the book."""
-
-    slot: int
-
-
-@attr.frozen
-class Answer:
-    """Tell this holder that everything that its asks up to this question could bring was granted."""
-
-    holder: Hashable
-    question: int
-
-
-Action = Union[Grant, Recall, Share, Close, Answer]
+GRANT_WINDOW = 256
+"""How many grants of one pool may be on their way to a holder beyond what its asks list: it reads as fast as it says so. A
+quarter of what may wait for it unwritten (``handoff.outbox``)."""
 
 
 @attr.define(eq=False)
 class _Holder(Asker):
     made: int = 0
     """Grants of this pool since the holder came."""
+    seen: int = 0
+    """How many of them it had received when it asked last."""
     leases: Dict[int, None] = attr.field(factory=dict)
     """A set that remembers the order, so that what goes back to the ring goes in the order it was granted."""
-    told: Optional[Tuple[float, ...]] = ()
+    of_service: Dict[str, int] = attr.field(factory=dict)
+    """How many of its leases are of each service; no zeros."""
+    told: Optional[Tuple[Tuple[float, ...], int]] = ((), 0)
     """The holder's recall list as far as we know it; None when the holder struck something from it."""
 
 
 @attr.define(eq=False)
-class _Sharer(Asker):
+class _Borrower(Asker):
     pass
 
 
 class PoolBook:
-    """One pool's slots, each idle, leased or shared, and who waits for them.
+    """One pool's slots, each idle, leased or lent, and who waits for them.
 
-    What holds after each call: a slot is in one state; nobody waits while a slot is idle; no sharer waits while one is shared.
+    What holds after each call: a slot is in one state; nobody waits while a slot is idle, but for a holder that has not
+    yet seen GRANT_WINDOW grants.
 
     :ivar name: the pool's name; the book itself makes no use of it.
+    :ivar retired: the pool is given up: what comes back is closed.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._ring: OrderedDict[int, None] = OrderedDict()
+        self.retired = False
+        self._services: Dict[int, str] = {}
+        """Whose each registered slot is."""
+        self._ring: Ring[int] = Ring()
         self._leased: Set[int] = set()
-        self._shared: OrderedDict[int, None] = OrderedDict()
+        self._lent: Set[int] = set()
         self._holders: Dict[Hashable, _Holder] = {}
-        self._sharers: Dict[Hashable, _Sharer] = {}
-        self._waits: Waits[Union[_Holder, _Sharer]] = Waits()
+        self._borrowers: Dict[Hashable, _Borrower] = {}
+        self._waits: Waits[Union[_Holder, _Borrower]] = Waits()
+        self._questions = Questions()
         self._serials = count()
+        self._looks = 0
+        self._even = False
+        """At the last look nothing was to be dealt."""
 
     @property
     def registered(self) -> int:
-        """Slots in the book: idle + leased + shared."""
-        return len(self._ring) + len(self._leased) + len(self._shared)
+        """Slots in the book: idle + leased + lent."""
+        return len(self._services)
 
     @property
     def idle(self) -> int:
@@ -143,71 +108,123 @@ class PoolBook:
         return len(self._leased)
 
     @property
-    def shared(self) -> int:
-        """Slots that were handed to one-byte clients."""
-        return len(self._shared)
+    def lent(self) -> int:
+        """Slots that borrowers have."""
+        return len(self._lent)
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a slot, as far as the asks show them, and waiting one-byte clients."""
+        """Requests that wait for a slot, as far as the asks tell of them, and waiting borrowers."""
         return len(self._waits)
+
+    @property
+    def round_number(self) -> int:
+        """The number of the recalls that holders have not all confirmed, 0 when there are none; see ``slots.questions``."""
+        return self._questions.number
 
     def leases_of(self, holder: Hashable) -> Tuple[int, ...]:
         """The slots this holder has, in the order of the grants; empty when it is unknown."""
         record = self._holders.get(holder)
         return () if record is None else tuple(record.leases)
 
-    def register(self, slot: int) -> List[Action]:
-        """A new slot is idle: it stands at the tail of the ring. Raises AlreadyRegistered."""
-        if slot in self._ring or slot in self._leased or slot in self._shared:
+    # -- slots
+
+    def register(self, slot: int, service: str = "") -> List[Action]:
+        """A new slot is idle: it stands in the ring, the last one of its service. Raises AlreadyRegistered, and
+        ValueError when the pool is retired.
+        """
+        if self.retired:
+            raise ValueError(f"pool {self.name} is given up")
+        if slot in self._services:
             raise AlreadyRegistered(f"slot {slot} is in the book already")
-        self._ring[slot] = None
+        self._services[slot] = service
+        self._ring.put(slot, service)
         return self._settle()
 
     def lose(self, slot: int) -> List[Action]:
-        """An idle or shared slot is over: end of file, bytes nobody asked for, found dead. Raises NotParked.
+        """An idle slot is over: end of file, bytes nobody asked for. Raises NotIdle.
 
         Whoever found out closes it: no Close is returned.
         """
-        for parked in (self._ring, self._shared):
-            if slot in parked:
-                del parked[slot]
-                return []
-        raise NotParked(f"slot {slot} is neither idle nor shared")
+        service = self._services.get(slot)
+        if service is None or not self._ring.has(slot, service):
+            raise NotIdle(f"slot {slot} is not idle")
+        self._ring.remove(slot, service)
+        del self._services[slot]
+        return []
 
-    def ask(self, holder: Hashable, arrivals: Sequence[float], seen: int) -> List[Action]:
-        """Replace the holder's standing ask.
+    def _close(self, slot: int) -> Close:
+        del self._services[slot]
+        return Close(slot)
+
+    def retire(self) -> List[Action]:
+        """The pool is given up: idle slots are closed now, others when they come back, and nobody waits any more."""
+        self.retired = True
+        askers: List[Union[_Holder, _Borrower]] = [*self._holders.values(), *self._borrowers.values()]
+        for asker in askers:
+            self._waits.replace(asker, ())
+        self._borrowers.clear()
+        idle = list(self._ring)
+        self._ring = Ring()
+        return [*[self._close(slot) for slot in idle], *self._settle(), *self._answers()]
+
+    # -- holders
+
+    def ask(self, holder: Hashable, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> List[Action]:
+        """Replace the holder's standing ask. Its first one, be it empty, says that the holder serves this pool.
 
         :param arrivals: when the holder's waiting requests arrived, at most ASK_WINDOW of them.
         :param seen: how many grants the holder had received when it wrote the ask. For each grant it had not, the oldest
             arrival is struck: that grant is on its way and will serve it.
+        :param more: how many wait beyond ``arrivals``, and came later than those.
+        :param question: see ``ISlotSource.ask``.
         :raises BadAsk: for what no honest holder sends.
         """
         record = self._holders.get(holder)
         made = 0 if record is None else record.made
         if len(arrivals) > ASK_WINDOW or not all(map(isfinite, arrivals)):
             raise BadAsk(f"an ask is at most {ASK_WINDOW} times")
+        if more < 0 or question < 0:
+            raise BadAsk("a number below zero")
         if not 0 <= seen <= made:
             raise BadAsk(f"{seen} grants seen of {made}")
         if record is None:
             record = self._holders[holder] = _Holder(holder, next(self._serials))
-        self._waits.replace(record, sorted(arrivals)[made - seen :])
-        return self._settle()
+        record.seen = seen
+        if not self.retired:
+            struck = made - seen
+            self._waits.replace(record, sorted(arrivals)[struck:], more - max(0, min(more, struck - len(arrivals))))
+        self._questions.asked(holder, question)
+        return [*self._settle(), *self._answers()]
 
-    def give_back(self, holder: Hashable, slot: int) -> List[Action]:
-        """A lease is over and its slot is clean: it stands at the tail of the ring. Raises NotLeased."""
-        record = self._end_lease(holder, slot)
-        self._ring[slot] = None
-        if record.told:
+    def end_lease(self, holder: Hashable, slot: int, how: Ending) -> List[Action]:
+        """A lease is over. A clean slot stands in the ring, the last one of its service. Raises NotLeased."""
+        record = self._holders.get(holder)
+        if record is None or slot not in record.leases:
+            raise NotLeased(f"{holder!r} has no lease of slot {slot}")
+        del record.leases[slot]
+        service = self._services[slot]
+        left = record.of_service[service] - 1
+        if left:
+            record.of_service[service] = left
+        else:
+            del record.of_service[service]
+        self._leased.discard(slot)
+        if how is Ending.CLEAN and record.told != ((), 0):
             # The holder struck the oldest arrival of its recall list for this slot, but the slot may serve something else (a
             # request of its own that it no longer has). So it is told the list again, even when that is the same as before.
             record.told = None
-        return self._settle()
+        return self._ended(slot, how)
 
-    def lease_closed(self, holder: Hashable, slot: int) -> List[Action]:
-        """A lease is over and its slot is not good any more. Raises NotLeased."""
-        self._end_lease(holder, slot)
-        return [Close(slot), *self._settle()]
+    def recall_done(self, holder: Hashable, number: int) -> List[Action]:
+        """The holder has given back what it could for the recall with this number; a wrong number is of no meaning."""
+        self._questions.recall_done(holder, number)
+        return self._answers()
+
+    def recalls_late(self) -> List[Action]:
+        """Recalls were sent long ago: questions are answered without those holders that have not said anything."""
+        self._questions.end_round()
+        return self._answers()
 
     def forget(self, holder: Hashable, busy: Container[int]) -> List[Action]:
         """The holder is gone, with its ask and its count of grants; nothing happens when it never asked here.
@@ -218,89 +235,139 @@ class PoolBook:
         if record is None:
             return []
         self._waits.replace(record, ())
+        self._questions.forget(holder)
         actions: List[Action] = []
         for slot in record.leases:
             self._leased.discard(slot)
-            if slot in busy:
-                actions.append(Close(slot))
+            if slot in busy or self.retired:
+                actions.append(self._close(slot))
             else:
-                self._ring[slot] = None
-        return actions + self._settle()
+                self._ring.put(slot, self._services[slot])
+        return [*actions, *self._settle(), *self._answers()]
 
-    def share(self, sharer: Hashable, arrival: float) -> List[Action]:
-        """A one-byte client wants a slot: an idle one, which is shared from now on, else the next of those shared already.
+    # -- borrowers
 
-        When there is neither, it waits like everybody: no Share is returned now, but by a later call. When the slot turns out
-        dead, the shell calls ``lose`` and ``share`` again. Raises AlreadyWaiting, and BadAsk when ``arrival`` is no time.
+    def borrow(self, borrower: Hashable, arrival: float) -> List[Action]:
+        """A one-byte client wants a slot: it is lent an idle one, now or by a later call.
+
+        Raises AlreadyWaiting, and BadAsk when ``arrival`` is no time.
         """
-        if sharer in self._sharers:
-            raise AlreadyWaiting(f"{sharer!r} waits already")
+        if borrower in self._borrowers:
+            raise AlreadyWaiting(f"{borrower!r} waits already")
         if not isfinite(arrival):
             raise BadAsk("an arrival is a time")
-        if self._ring:
-            return [Share(sharer, self._idle_to_shared())]
-        if self._shared:
-            return [Share(sharer, self._next_shared())]
-        record = self._sharers[sharer] = _Sharer(sharer, next(self._serials))
+        record = self._borrowers[borrower] = _Borrower(borrower, next(self._serials))
         self._waits.replace(record, (arrival,))
         return self._settle()
 
-    def unshare_wait(self, sharer: Hashable) -> List[Action]:
+    def borrow_no_more(self, borrower: Hashable) -> List[Action]:
         """The one-byte client waits no longer: it is gone, or waited too long. Raises NotWaiting."""
-        record = self._sharers.pop(sharer, None)
+        record = self._borrowers.pop(borrower, None)
         if record is None:
-            raise NotWaiting(f"{sharer!r} does not wait")
+            raise NotWaiting(f"{borrower!r} does not wait")
         self._waits.replace(record, ())
         return self._settle()
 
-    def _end_lease(self, holder: Hashable, slot: int) -> _Holder:
-        record = self._holders.get(holder)
-        if record is None or slot not in record.leases:
-            raise NotLeased(f"{holder!r} has no lease of slot {slot}")
-        del record.leases[slot]
-        self._leased.discard(slot)
-        return record
+    def end_loan(self, slot: int, how: Ending) -> List[Action]:
+        """A loan is over. A clean slot stands in the ring, the last one of its service. Raises NotLent."""
+        if slot not in self._lent:
+            raise NotLent(f"slot {slot} is not lent")
+        self._lent.discard(slot)
+        return self._ended(slot, how)
 
-    def _idle_to_shared(self) -> int:
-        """Take the head of the ring for a sharer."""
-        slot, _ = self._ring.popitem(last=False)
-        self._shared[slot] = None
-        return slot
+    # -- dealing
 
-    def _next_shared(self) -> int:
-        """The shared slot whose last turn is longest ago."""
-        slot = next(iter(self._shared))
-        self._shared.move_to_end(slot)
-        return slot
+    def deal(self, busy: Callable[[Hashable], Container[int]], keep: bool) -> List[Action]:
+        """Deal idle slots out to the holders, ahead of need; see ``slots.dealing``. Nothing happens while somebody waits.
+
+        :param busy: says those slots of a holder on which an exchange is running.
+        :param keep: borrowers come here too: as many slots as a holder has are left for them.
+        """
+        if self._waits or self.retired or not self._holders:
+            return []
+        if not self._ring:
+            self._looks += 1
+            if len(self._holders) < 2 or (self._even and self._looks % CALM_LOOKS):
+                return []
+        holders = list(self._holders.values())
+        shares = [Share(record.leases, busy(record.who), GRANT_WINDOW - record.made + record.seen) for record in holders]
+        dealt = deal(self._ring, shares, self._services, keep)
+        self._even = not (dealt.granted or dealt.asked_back)
+        return [
+            *[self._grant(holders[number], slot) for number, slot in dealt.granted],
+            *[AskBack(holders[number].who, slot) for number, slot in dealt.asked_back],
+        ]
+
+    # -- inside
+
+    def _ended(self, slot: int, how: Ending) -> List[Action]:
+        """A leased or lent slot has come back."""
+        if how is Ending.ANEW:
+            del self._services[slot]
+            return self._settle()
+        if how is Ending.CLOSED or self.retired:
+            return [self._close(slot), *self._settle()]
+        self._ring.put(slot, self._services[slot])
+        return self._settle()
+
+    def _grant(self, record: _Holder, slot: int) -> Grant:
+        """The slot, which was taken from the ring, is leased."""
+        service = self._services[slot]
+        self._leased.add(slot)
+        record.leases[slot] = None
+        record.of_service[service] = record.of_service.get(service, 0) + 1
+        record.made += 1
+        return Grant(record.who, slot)
 
     def _settle(self) -> List[Action]:
         """Serve who waits, as far as slots are idle, and say the recall lists that changed."""
         actions: List[Action] = []
-        while self._ring and self._waits:
-            asker = self._waits.take()
+        waits, ring = self._waits, self._ring
+        while ring and waits.listed:
+            asker = waits.take()
             if isinstance(asker, _Holder):
-                slot, _ = self._ring.popitem(last=False)
-                self._leased.add(slot)
-                asker.leases[slot] = None
-                asker.made += 1
-                actions.append(Grant(asker.who, slot))
+                actions.append(self._grant(asker, ring.take_for(asker.of_service)))
             else:
-                actions.append(Share(asker.who, self._idle_to_shared()))
-                del self._sharers[asker.who]
-                actions.extend(self._share_out())
+                slot = ring.take()
+                self._lent.add(slot)
+                del self._borrowers[asker.who]
+                actions.append(Lend(asker.who, slot))
+        while ring:
+            askers = [
+                asker for asker in waits.unlisted if isinstance(asker, _Holder) and asker.made - asker.seen < GRANT_WINDOW
+            ]
+            if not askers:
+                break
+            for asker in askers[: len(ring)]:
+                waits.take_more(asker)
+                actions.append(self._grant(asker, ring.take_for(asker.of_service)))
         for holder in self._holders.values():
-            recall = self._waits.others(holder, min(len(holder.leases), ASK_WINDOW))
+            recall = waits.others(holder, len(holder.leases), ASK_WINDOW)
             if recall != holder.told:
                 holder.told = recall
-                actions.append(Recall(holder.who, recall))
+                actions.append(Recall(holder.who, *recall))
         return actions
 
-    def _share_out(self) -> List[Action]:
-        """A slot has become shared: one is enough for all sharers, so nobody of them waits any more."""
-        served = sorted(self._sharers.values(), key=lambda sharer: (sharer.arrivals, sharer.serial))
-        self._sharers.clear()
+    def _answers(self) -> List[Action]:
+        """Answer the questions that can be, and recall for those that can't yet."""
+        if self._questions.quiet:
+            return []
         actions: List[Action] = []
-        for sharer in served:
-            self._waits.replace(sharer, ())
-            actions.append(Share(sharer.who, self._next_shared()))
+
+        def stalled(who: Hashable) -> bool:
+            """There are idle slots for the holder, who must first say that it has seen those that are on their way."""
+            record = self._holders.get(who)
+            return record is not None and record.more > 0 and len(self._ring) > 0
+
+        def content(who: Hashable) -> bool:
+            record = self._holders.get(who)
+            return record is None or not record.waiting
+
+        leasing = [who for who, record in self._holders.items() if record.leases]
+        answers, recalled, number = self._questions.next(content, stalled, leasing)
+        actions.extend(answers)
+        for who in recalled:
+            record = self._holders[who]
+            record.told = self._waits.others(record, len(record.leases), ASK_WINDOW)
+            actions.append(Recall(who, *record.told, number))
         return actions

@@ -147,12 +147,17 @@ class Line(Generic[WaiterT, LeaseT]):
         self.free.append(lease)
         return Fate.KEEP
 
-    def recalled(self, arrivals: Sequence[float]) -> List[LeaseT]:
-        """Others wait since ``arrivals`` (replacing what was said before): the free leases to give back at once."""
+    def recalled(self, arrivals: Sequence[float], more: int = 0) -> List[LeaseT]:
+        """Others wait since ``arrivals`` (replacing what was said before), and ``more`` of them: the free leases to give back
+        at once.
+        """
         self._recalled = deque(arrivals)
         given: List[LeaseT] = []
-        while self._recalled and self.free:
-            self._recalled.popleft()
+        while (self._recalled or more) and self.free:
+            if self._recalled:
+                self._recalled.popleft()
+            else:
+                more -= 1
             given.append(self.free.popleft())
         return given
 

@@ -17,8 +17,9 @@ import attr
 from xproxy.slots.preamble import Address, PreambleError, begins, check_port, ip_text, packed_ip, shown
 from xproxy.slots.proxy_header import TLV_UNIQUE_ID, V1_PREFIX, V2_SIGNATURE, ProxyHeader, Tlv, build_v2, read_proxy_header
 
-AUTO_RAW_S = 0.1
-"""A service that has sent nothing for this long will not speak first: it is raw. Only ``auto`` waits."""
+AUTO_RAW_S = 1.0
+"""A service that has sent nothing for this long is taken for raw: on a loaded host the preamble of one in five comes more than
+100 ms after its connection. What comes even later is recognised yet (``begins_preamble``). Only ``auto`` waits."""
 
 MXPROXY_SIGNATURE = b"\r\n\r\nMXPROXY\n"
 MXPROXY_FIXED_BYTES = 16
@@ -37,7 +38,7 @@ _SIGNATURES: Dict[str, Tuple[bytes, ...]] = {
     PROXY: (V1_PREFIX, V2_SIGNATURE),
     AUTO: (MXPROXY_SIGNATURE, V1_PREFIX, V2_SIGNATURE),
 }
-_POOL = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_POOL = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _INSTANCE = re.compile(rb"[A-Za-z0-9._:@/+=,#~\[\]-]{1,128}")
 """The specification's limit for UNIQUE_ID is 128 bytes (section 2.2.5)."""
 
@@ -120,8 +121,16 @@ class RegistrationParser:
         return None if found is None else (_from_proxy_header(found[0]), found[1])
 
 
+def begins_preamble(data: bytes) -> bool:
+    """Whether these first bytes of a slot are those of a preamble, as far as they go.
+
+    No HTTP response begins so, and nothing else that a slot may say: what does is a registration that comes late.
+    """
+    return bool(data) and any(begins(data, signature) for signature in _SIGNATURES[AUTO])
+
+
 def is_pool_name(name: str) -> bool:
-    """Whether a pool can be called this: letters, digits, ``._-``, 1 to 64 of them."""
+    """Whether a pool can be called this: letters, digits, ``._-``, 1 to 64 of them, the first a letter or digit."""
     return name.isascii() and _POOL.fullmatch(name.encode("ascii")) is not None
 
 

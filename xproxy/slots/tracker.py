@@ -94,13 +94,15 @@ class ExchangeTracker:
 
     :ivar phase: where the exchange is.
     :ivar requests: how many request heads were seen: above zero, the other end really uses this slot.
+    :ivar response_last: the last response that began said that the connection ends with it.
     """
 
-    __slots__ = ("phase", "requests", "_request", "_response", "_method", "_minor", "_status", "_last")
+    __slots__ = ("phase", "requests", "response_last", "_request", "_response", "_method", "_minor", "_status", "_last")
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
         self.requests = 0
+        self.response_last = False
         self._request: Optional[_MessageEnd] = None
         """None when no request is being read."""
         self._response: Optional[_MessageEnd] = None
@@ -207,7 +209,8 @@ class ExchangeTracker:
         parsed: ResponseHead = parse_response_head(head, TRACKER_LIMITS)
         self._status = parsed.status
         if parsed.status >= 200:
-            self._last = self._last or not parsed.keep_alive
+            self.response_last = not parsed.keep_alive
+            self._last = self._last or self.response_last
         return response_body(parsed, self._method, TRACKER_LIMITS)
 
     def _strange(self, raw: Phase) -> None:

@@ -15,6 +15,8 @@ from .endpoints import (
 from .names import (
     cidr,
     directory,
+    file_mode,
+    group,
     host,
     host_and_port,
     location,
@@ -59,6 +61,8 @@ __all__ = [
     "endpoint",
     "endpoint_or_none",
     "field_value",
+    "file_mode",
+    "group",
     "host",
     "host_and_port",
     "https_port",

@@ -19,6 +19,10 @@ from .endpoints import MAX_SOCKET_PATH_BYTES
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2."""
 
+_FILE_MODE = re.compile(r"0?6[0246][0246]")
+
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
+
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*|\*")
 
 _SERVICE_HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -99,6 +103,18 @@ def socket_path(given: str) -> str:
     return absolute
 
 
+@of_text('a mode in octal, such as "0660"', "mode")
+def file_mode(given: str) -> str:
+    """Who may use a socket, as chmod(1) takes it: its owner reads and writes, and nobody executes."""
+    return _matching(_FILE_MODE, given, 'a mode in octal that lets the owner read and write, such as "0660"')
+
+
+@of_text("the name or number of a group", "group")
+def group(given: str) -> str:
+    """A group of users; whether there is one is seen at the start."""
+    return _matching(_GROUP, given, "the name or number of a group")
+
+
 @of_text('a path, "-" for standard output, or "none"', 'file, "-", "none"')
 def log_target(given: str) -> str:
     """Where a log goes."""
@@ -126,11 +142,11 @@ def method(given: str) -> str:
     return given
 
 
-@of_text("1 to 64 letters, digits, dots, dashes or underscores", "pool")
+@of_text("1 to 64 letters, digits, dots, dashes or underscores, the first a letter or digit", "pool")
 def pool_name(given: str) -> str:
     """What a pool may be called: what a registration can name."""
     if not is_pool_name(given):
-        raise Unfit("must be 1 to 64 letters, digits, dots, dashes or underscores", given)
+        raise Unfit("must be 1 to 64 letters, digits, dots, dashes or underscores, the first a letter or digit", given)
     return given
 
 

@@ -153,6 +153,26 @@ class AcceptorConfig:
             example='"/run/xproxy/handoff.sock"',
         ),
     )
+    handoff_mode: str = attr.field(
+        default="0600",
+        metadata=entry(
+            checks.file_mode,
+            "Who may connect to the handoff socket, in octal: whoever may can take every slot. Clients of the one-byte protocol"
+            ' that run as another user need `"0660"` and a group.',
+        ),
+    )
+    handoff_group: str = attr.field(
+        default="",
+        metadata=entry(checks.group, "Group of the handoff socket.", unset="that of the process", example='"www-data"'),
+    )
+    one_byte_timeout: float = attr.field(
+        default=0.1,
+        metadata=entry(
+            checks.seconds(),
+            "How long a client of the one-byte protocol waits for a slot; then its connection is closed. Its whole worker"
+            " stands still meanwhile.",
+        ),
+    )
     admin: str = attr.field(
         default="none",
         metadata=entry(

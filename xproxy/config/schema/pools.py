@@ -55,7 +55,7 @@ class PoolConfig:
         metadata=entry(
             one_of("auto", "raw", "mxproxy", "proxy"),
             'What a slot must begin with: `"raw"` (nothing), `"mxproxy"`, `"proxy"` (PROXY protocol v1 or v2), or `"auto"`:'
-            " whichever comes, and raw when nothing does within 100 ms.",
+            " whichever comes, and raw when nothing does within a second; a preamble that comes later is recognised too.",
         ),
     )
     allow: Networks = attr.field(

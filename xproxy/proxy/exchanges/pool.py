@@ -294,9 +294,15 @@ class Pool:
             self._absence_said = False
             self._log.info("pool {pool}: a service is registered again", pool=self.config.name)
 
-    def leases_recalled(self, arrivals: Sequence[float]) -> None:
+    def leases_recalled(self, arrivals: Sequence[float], more: int) -> None:
         """See ILeaseHolder."""
-        for slot in self.line.recalled(arrivals):
+        for slot in self.line.recalled(arrivals, more):
+            self._give_back(slot)
+
+    def lease_asked_back(self, number: int) -> None:
+        """See ILeaseHolder."""
+        for slot in [slot for slot in self.line.free if slot.lease.number == number and not slot.lease.orphaned]:
+            self.line.lost(slot)
             self._give_back(slot)
 
     # -- changes, and the end

@@ -14,7 +14,7 @@ from OpenSSL.crypto import X509
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, DNSPattern, verify_service_identity
 
-from ..config import PoolConfig
+from ...config import PoolConfig
 
 SHOWN_NAMES = 3
 """Names of a certificate that a log line shows."""

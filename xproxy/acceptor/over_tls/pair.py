@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..net.descriptors import Adoption
+from ...net.descriptors import Adoption
 
 DISCARD_BYTES = 64 * 1024
 """What is read at a time of bytes that are dropped."""

@@ -16,11 +16,13 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..net.keepalive import watch_peer
-from ..slots.goodbye import CLOSING_RESPONSE
+from ...net.keepalive import watch_peer
+from ...slots.goodbye import CLOSING_RESPONSE
+from ...slots.parked_states import SlotState
+from ...slots.refusal import refusal_response
+from ..parked import ParkedSlot
+from ..registering import SlotConnection
 from .pair import PairEnd
-from .parked import ParkedSlot, SlotState
-from .registering import SlotConnection
 
 if TYPE_CHECKING:
     from .tls_slots import BridgeFactory
@@ -29,7 +31,7 @@ LINGER_S = 5.0
 """How long the service may take to answer our ``close_notify``; nginx lingering_timeout 5s."""
 
 
-class State(Enum):
+class BridgeState(Enum):
     """Where a bridge is."""
 
     SHAKING = "shaking"
@@ -49,7 +51,7 @@ class Bridge(Protocol):
 
     def __init__(self, factory: BridgeFactory, peer: str) -> None:
         self.peer = peer
-        self.state = State.SHAKING
+        self.state = BridgeState.SHAKING
         self.slot: Optional[SlotConnection] = None
         self._factory = factory
         self._pair: Optional[PairEnd] = None
@@ -72,11 +74,11 @@ class Bridge(Protocol):
 
     def handshakeCompleted(self) -> None:
         """The service's certificate is a good one; the listener says what it is good for, and makes the pair."""
-        if self.state is State.SHAKING:
-            self._shaken(State.OPEN)
+        if self.state is BridgeState.SHAKING:
+            self._shaken(BridgeState.OPEN)
             self._factory.handshake_completed(self)
 
-    def _shaken(self, state: State) -> None:
+    def _shaken(self, state: BridgeState) -> None:
         """The handshake is over, one way or the other."""
         self._stop_timer()
         del self._factory.shaking[self]
@@ -109,24 +111,29 @@ class Bridge(Protocol):
 
     def _pair_received(self, data: bytes) -> None:
         """Bytes of whoever has the slot."""
-        if self.state is State.OPEN:
+        if self.state is BridgeState.OPEN:
             self.transport.write(data)
 
     # -- ends
 
     def _pair_ended(self) -> None:
         """Whoever had the slot has closed it, or its sending side."""
-        if self.state is State.OPEN:
+        if self.state is BridgeState.OPEN:
             self.close()
 
     def close(self) -> None:
         """Say ``close_notify``, after what was written before. The service is heard for a while yet."""
-        self.state = State.ENDING
+        self.state = BridgeState.ENDING
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         if self._pair is None or self._pair.deserted():
             self.transport.resumeProducing()  # Nobody is left who could be too slow, and the answer must be heard.
         self._linger()
+
+    def refuse(self, reason: str) -> None:
+        """The service may not register: tell it why, and close."""
+        self.transport.write(refusal_response(reason))
+        self.close()
 
     def _pair_closed(self) -> None:
         """The pair is gone."""
@@ -138,7 +145,7 @@ class Bridge(Protocol):
         As a rule that is the end, which is read from the pair in its turn; but not while a service that does not read keeps us
         from reading.
         """
-        if self.state is State.OPEN:
+        if self.state is BridgeState.OPEN:
             self._linger()
 
     def _linger(self) -> None:
@@ -155,15 +162,15 @@ class Bridge(Protocol):
 
     def close_politely(self) -> None:
         """No exchange is on the slot: say so to the proxy, in the service's place, and close both sides."""
-        if self.state is State.OPEN and self._pair is not None:
+        if self.state is BridgeState.OPEN and self._pair is not None:
             self._pair.write(CLOSING_RESPONSE)
             self._pair.end()
             self.close()
 
     def abort(self) -> None:
         """Cut off both sides, whatever runs. TLS itself would say ``close_notify`` first."""
-        if self.state is State.SHAKING:
-            self._shaken(State.ENDING)
+        if self.state is BridgeState.SHAKING:
+            self._shaken(BridgeState.ENDING)
         if self._pair is not None:
             self._pair.reset()
         if not self._lost:
@@ -180,15 +187,15 @@ class Bridge(Protocol):
         parked = self.slot.parked if self.slot is not None else None
         if parked is None or self._pair is None or self._pair.over:
             return None
-        return parked if parked.state in (SlotState.LEASED, SlotState.SHARED) else None
+        return parked if parked.state in (SlotState.LEASED, SlotState.LENT) else None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """TLS has ended."""
         self._stop_timer()
-        if self.state is State.SHAKING:
-            self._shaken(State.ENDING)
+        if self.state is BridgeState.SHAKING:
+            self._shaken(BridgeState.ENDING)
             self._factory.count_refused(*self._factory.handshake_failure(self.transport.getHandle(), reason), self.peer)
-        self.state = State.ENDING
+        self.state = BridgeState.ENDING
         self._lost = True
         if self._pair is not None:
             if self._ended_in_order():
@@ -198,8 +205,8 @@ class Bridge(Protocol):
         self._over_if_both_are()
 
     def _over_if_both_are(self) -> None:
-        if self._lost and (self._pair is None or self._pair.gone) and self.state is not State.OVER:
-            self.state = State.OVER
+        if self._lost and (self._pair is None or self._pair.gone) and self.state is not BridgeState.OVER:
+            self.state = BridgeState.OVER
             self._factory.bridge_over(self)
 
     def _ended_in_order(self) -> bool:

@@ -7,7 +7,7 @@ socket pair, like any slot. See docs/architecture/tls-slots.md.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Set, Tuple
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -16,16 +16,16 @@ from twisted.internet.task import LoopingCall
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from ..config import PoolConfig
-from ..net.peers import peer_host
-from ..startup import os_reason
-from ..tls.certificate_store import CertificateStore
-from ..tls.contexts import openssl_reason, verify_reason
-from ..tls.secure_transport import SecureTransport
+from ...config import Config
+from ...net.peers import peer_host
+from ...startup import os_reason
+from ...tls.certificate_store import CertificateStore
+from ...tls.contexts import openssl_reason, verify_reason
+from ...tls.secure_transport import SecureTransport
+from ..holding import Holding
+from ..registering import SlotFactory
 from .bridge import LINGER_S, Bridge
-from .holding import Holding
 from .pair import make_pair
-from .registering import SlotFactory
 from .service_names import NotNamed, ServiceNames
 
 MAX_HANDSHAKES = 2048
@@ -41,7 +41,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
 
     :param certificates: makes the OpenSSL connections, which must ask for a certificate.
     :param slots: where those register that may; its own listener is never used.
-    :param handshake_timeout_s: how long a handshake may take, in seconds.
+    :param config: gives the configuration of this moment.
     :param reactor: an IReactorTime and IReactorSocket.
     :ivar shaking: the connections whose handshake is not over.
     :ivar bridges: all connections.
@@ -53,22 +53,33 @@ class BridgeFactory(TLSMemoryBIOFactory):
         self,
         certificates: CertificateStore,
         slots: SlotFactory,
-        pools: Sequence[PoolConfig],
-        handshake_timeout_s: float,
+        config: Callable[[], Config],
         reactor: Any,
     ) -> None:
         super().__init__(certificates, False, slots, clock=reactor)
         self.clock = reactor
-        self.handshake_timeout_s = handshake_timeout_s
         self.shaking: Dict[Bridge, None] = {}
         self.bridges: Dict[Bridge, None] = {}
         self._slots = slots
-        self._names = ServiceNames(pools)
+        self._config = config
+        self._known: Optional[Tuple[Config, ServiceNames]] = None
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
         self._drained: Optional[Deferred[None]] = None
         self._emptied: Optional[Deferred[None]] = None
         self._cutting: Optional[IDelayedCall] = None
+
+    @property
+    def handshake_timeout_s(self) -> float:
+        """How long a handshake may take, in seconds."""
+        return self._config().timeouts.handshake
+
+    @property
+    def _names(self) -> ServiceNames:
+        config = self._config()
+        if self._known is None or self._known[0] is not config:
+            self._known = (config, ServiceNames(self._slots.pools))
+        return self._known[1]
 
     # -- connections
 
@@ -76,6 +87,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
         """A connection, unless its peer may not register here, or too many are shaking hands."""
         peer = peer_host(addr)
         if not self._slots.lets_in(peer):
+            self.count_refused("refused_address", "its address is not allowed", peer)
             return None
         if len(self.shaking) >= MAX_HANDSHAKES:
             self.count_refused("too_many", f"{MAX_HANDSHAKES} TLS handshakes are under way", peer)
@@ -90,18 +102,18 @@ class BridgeFactory(TLSMemoryBIOFactory):
             pools = self._names.pools_of(bridge.transport.getPeerCertificate())
         except NotNamed as error:
             self.count_refused("refused_certificate", str(error), bridge.peer)
-            bridge.close()
+            bridge.refuse(str(error))
             return
-        slot = self._slots.connection(bridge.peer, pools)
+        slot = self._slots.connection(bridge.peer, [pool.name for pool in pools])
         if slot is None:
-            bridge.close()
+            bridge.refuse("too many services are registering")
             return
         pair = bridge.pair_end()
         try:
             make_pair(self.clock, pair, slot)
         except OSError as error:
             self.count_refused("no_descriptors", os_reason(error), bridge.peer)
-            bridge.close()
+            bridge.refuse("the acceptor has no descriptors left")
         else:
             bridge.open(pair, slot)
 
@@ -186,7 +198,12 @@ class BridgeFactory(TLSMemoryBIOFactory):
             holding = slot.holding
             if holding is not None and holding not in busy:
                 busy[holding] = holding.in_flight()
-            if holding is None or slot.lease in busy[holding]:  # Nobody knows what is on a shared slot.
+            if slot.loan is not None:
+                if slot.loan.running:
+                    left = True
+                else:
+                    bridge.close_politely()
+            elif holding is None or slot.lease in busy[holding]:
                 left = True
             else:
                 bridge.close_politely()

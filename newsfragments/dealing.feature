@@ -1,0 +1,1 @@
+Idle slots are used in turn over services at any load: leases are dealt out to all proxies ahead of need. `idle` in `/status` and the metrics are the slots on which nothing runs, `leased` those in use.
