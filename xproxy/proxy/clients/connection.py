@@ -120,8 +120,8 @@ class ClientConnection(Protocol):
 
     # -- time
 
-    def touch(self) -> None:
-        """Something has moved: the time that the client has begins anew."""
+    def touch(self, size: int = 0, rate: int = 0) -> None:
+        """Something has moved: the time that the client has begins anew; with a rate, as far as ``size`` bytes earn it."""
         state, intake = self.state, self.intake
         if state >= _LINGERING:
             seconds = LINGER_S
@@ -134,24 +134,9 @@ class ClientConnection(Protocol):
         else:  # A client that is not read is not late.
             self.deadline = NEVER
             return
-        self.deadline = self.gateway.monotonic() + seconds
+        self.deadline = paced(self.deadline, self.gateway.monotonic() + seconds, size, rate)
         if self.deadline > self._linger_until:
             self.deadline = self._linger_until
-
-    def body_came(self, size: int) -> None:
-        """So many bytes of a body: they earn time."""
-        before = self.deadline
-        self.touch()
-        if not self.intake.paused:
-            self.deadline = paced(before, self.deadline, size, self.policy.limits.body_rate)
-
-    def _took(self) -> bool:
-        """The client took some of what waits for it, which earns it time; whether that is enough."""
-        before, outlet = self.deadline, self.outlet
-        self.touch()
-        if outlet.draining and self.state is not _TUNNEL:
-            self.deadline = paced(before, self.deadline, outlet.earned(), self.policy.limits.write_rate)
-        return self.deadline > self.gateway.monotonic()
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, or is done."""
@@ -173,9 +158,11 @@ class ClientConnection(Protocol):
     def _look(self) -> None:
         """It takes nothing, or nothing moves in its tunnel; or it has ended its side, and may be gone altogether."""
         outlet = self.outlet
-        if outlet.draining and outlet.moved() and self._took():
-            self._go_on()
-        elif outlet.draining or self.state is _TUNNEL:
+        if outlet.draining and outlet.moved():
+            self.outlet_progress()
+            if self.deadline > self.gateway.monotonic():
+                return
+        if outlet.draining or self.state is _TUNNEL:
             self.gateway.counts.timed_out("tunnel" if self.state is _TUNNEL else "write")
             self.on(Input.ABORT)
         elif has_left(self.transport):
@@ -257,7 +244,11 @@ class ClientConnection(Protocol):
 
     def outlet_progress(self) -> None:
         """The client took something."""
-        self._took()
+        outlet = self.outlet
+        if outlet.draining and self.state is not _TUNNEL:
+            self.touch(outlet.earned(), self.policy.limits.write_rate)
+        else:
+            self.touch()
         self._go_on()
 
     def outlet_drained(self) -> None:

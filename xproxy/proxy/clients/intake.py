@@ -185,7 +185,7 @@ class Intake:
             if rest is not None:
                 self._end_body(rest)
             else:
-                self._connection.body_came(len(data))
+                self._connection.touch(len(data), self._connection.policy.limits.body_rate)
             request.body_received(content, rest is not None)
         except BadMessage as error:
             request.refuse(error)
@@ -208,7 +208,7 @@ class Intake:
             body.received(size)
             reader.remaining -= size
             if reader.remaining:
-                self._connection.body_came(size)
+                self._connection.touch(size, self._connection.policy.limits.body_rate)
             else:
                 self._end_body(b"")
                 request.body_received(b"", True)
