@@ -172,6 +172,11 @@ class ProxyService(MultiService):
         """Where it listens with TLS."""
         return [listening.port.getHost() for listening in self._listening_secure if listening.port is not None]
 
+    @property
+    def can_serve(self) -> bool:
+        """Whether a request could get a slot: the acceptor answers, or some slot is held anyway."""
+        return (self._source is not None and self._source.answers) or self.gateway.counts.connections["slot"] > 0
+
     # -- ILeaseHolder
 
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:

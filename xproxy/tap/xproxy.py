@@ -157,7 +157,7 @@ class XproxyTree(ServiceTree):
         sources = Sources(
             program="xproxy",
             census=source.census,
-            ready=lambda: self.ready,
+            ready=lambda: self.ready and self.proxy.can_serve,
             clock=self._reactor,
             requests=self.proxy.status,
             counts=self.proxy.metrics,

@@ -8,6 +8,7 @@ from tests.world.rig import GET, OK, RigCase, post, request_head, responses, sta
 from tests.world.sockets import KERNEL
 from xproxy.proxy.exchanges.incoming_response import MAX_INTERIM
 from xproxy.proxy.exchanges.slot_states import LeasedSlotState
+from xproxy.slots.registration import build_registration
 
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -42,6 +43,21 @@ class SlotMixin:
             self.assertEqual(rig.source.closed, [])
             self.assertEqual(rig.pool.counts.served, 1)
             self.assert_at_rest(rig)
+
+    def test_a_preamble_in_place_of_a_response(self: Any) -> None:
+        """The slot was taken for raw too early; nobody gets the preamble: a GET goes elsewhere, a POST may have been read."""
+        preamble = build_registration("default", "web:1", None)
+        for request, expected in ((GET, [200]), (post(b"x"), [502])):
+            rig = self.make_rig()
+            late, other = rig.slot(), rig.slot()
+            client = rig.client(request)
+            served, spare = (late, other) if late.received else (other, late)
+            rig.exchange(served, preamble)
+            if expected == [200]:
+                rig.exchange(spare, OK)
+                self.assertEqual(rig.pool.counts.retries, {"late-preamble": 1})
+            self.assertEqual(statuses(client.take()), expected)
+            self.assertEqual(len(rig.source.closed), 1)
 
     def test_not_good_for_the_next(self: Any) -> None:
         """The response is delivered, but the slot is closed."""

@@ -14,6 +14,7 @@ from ...http1.errors import BadMessage
 from ...http1.upgrade import check_switch
 from ...net.outlet import Outlet
 from ...net.sweep import NEVER
+from ...slots.registration import begins_preamble
 from .bypass import Bypass
 from .errors import Busy, ExchangeError, ServiceFailed, ServiceSilent
 from .exchange import Exchange
@@ -25,6 +26,9 @@ from .slot_states import TABLE, Do, LeasedSlotState, SlotInput
 
 if TYPE_CHECKING:
     from .pool import Pool
+
+_H = ord("H")
+"""How every response begins, and no preamble."""
 
 _IDLE, _HEAD, _SWITCHING, _BODY, _LEFT, _TUNNEL, _CLOSED = LeasedSlotState
 # What every request comes by, looked up once: a look into the table hashes two members of an Enum.
@@ -163,6 +167,11 @@ class LeasedSlot:
             self._fail(SlotInput.GARBAGE, ServiceFailed(error.reason), "bad-response")
 
     def _head_received(self, exchange: Exchange, data: bytes) -> None:
+        if data[0] != _H and not exchange.heard and begins_preamble(data):
+            # The slot was taken for raw, and its registration has come after all. The service may read the request yet, so it
+            # is tried elsewhere only where that is safe; but it was no attempt.
+            self._fail(SlotInput.GARBAGE, ServiceFailed("late-preamble"), "late-preamble", attempted=False)
+            return
         exchange.heard = True
         response = self.response
         found = response.begin(data, exchange.method, exchange.hint)
