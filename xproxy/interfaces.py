@@ -4,7 +4,8 @@ Between its parts: an acceptor as a proxy sees it (ISlotSource), and a proxy as 
 process both are plain objects that call each other; over the handoff socket the same calls are AMP messages. Calls may come
 back before the call that caused them returns (``ask`` may call ``lease_granted`` at once): make them last.
 
-For others to provide, as Twisted plugins that the configuration names: guards (IGuardMaker, IGuard).
+For others to provide, as Twisted plugins that the configuration names: guards (IGuardMaker, IGuard), and
+dispatch (IDispatch).
 """
 
 from __future__ import annotations
@@ -179,3 +180,72 @@ class IGuardMaker(IPlugin):
         :param options: the keys of the guard's table that are not ours, as TOML gave them.
         :raises ValueError: an option is missing, unknown or wrong; the text goes behind the guard's name in the message.
         """
+
+
+class IIdleSlots(Interface):
+    """The idle slots of a pool at its acceptor. A slot is in it once at most; who asks for what is not in it gets a KeyError.
+
+    It has a length, and is iterated over slot by slot.
+    """
+
+    def put(slot: Any, service: str) -> None:  # noqa: N805
+        """A slot of this service is idle."""
+
+    def take() -> Any:
+        """The slot that is used next, which is idle no longer."""
+
+    def take_for(held: Mapping[str, int]) -> Any:  # noqa: N805
+        """The same for a proxy that holds so many slots of each service."""
+
+    def remove(slot: Any, service: str) -> None:  # noqa: N805
+        """A slot is idle no more, out of turn."""
+
+    def has(slot: Any, service: str) -> bool:  # noqa: N805
+        """Whether a slot is idle."""
+
+    def of(service: str) -> int:  # noqa: N805
+        """How many slots of a service are idle."""
+
+
+class IWaiting(Interface):
+    """Who waits in the line of a pool in one proxy. It has a length."""
+
+    def add(waiter: Any, arrival: float) -> None:  # noqa: N805
+        """A new one; arrivals are monotonic seconds and rise."""
+
+    def add_again(waiter: Any, arrival: float) -> None:  # noqa: N805
+        """One whose slot turned out not to serve it: it keeps its arrival."""
+
+    def remove(waiter: Any) -> bool:  # noqa: N805
+        """Wait no longer; False when it did not wait."""
+
+    def take() -> Any:
+        """Who is served next, and waits no longer; None when nobody waits."""
+
+    def arrival_of(waiter: Any) -> float:  # noqa: N805
+        """When a new one arrived. Raises KeyError."""
+
+    def oldest() -> Any:
+        """When the one who waits longest arrived, None when nobody waits: what other proxies are told."""
+
+    def arrivals(most: int) -> Sequence[float]:  # noqa: N805
+        """When those arrived who wait longest, oldest first."""
+
+    def arrived_by(latest: float) -> Sequence[Any]:  # noqa: N805
+        """Everybody who arrived at ``latest`` or before, oldest first: who has waited too long."""
+
+
+class IDispatch(IPlugin):
+    """Which idle slot takes the next request, and which waiting request the next slot: what the two are kept in."""
+
+    name: str = Attribute("What ``dispatch`` of a pool calls it.")
+
+    def idle_slots() -> Any:
+        """An empty IIdleSlots: where an acceptor keeps the idle slots of one pool."""
+
+    def free_leases() -> Any:
+        """Where a proxy keeps the leases of one pool that are free, empty: with ``append``, ``popleft`` (the one that is used
+        next), ``remove`` (ValueError when it is not there), ``clear``, a length and iteration, as a deque has."""
+
+    def waiting() -> Any:
+        """An empty IWaiting: where a proxy keeps who waits for a slot of one pool."""

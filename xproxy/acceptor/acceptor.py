@@ -14,6 +14,7 @@ from typing import Any, Callable, Container, Deque, Dict, Hashable, List, Option
 from twisted.logger import Logger
 
 from ..config import Config
+from ..dispatch import find_dispatch
 from ..net.descriptors import descriptors_of
 from ..slots.actions import Action, Answer, AskBack, Ending, Grant, Lend, Recall
 from ..slots.book import PoolBook
@@ -48,7 +49,7 @@ class Acceptor:
 
     def __init__(self, config: Config, monotonic: Callable[[], float], reactor: Any) -> None:
         self.config = config
-        self.books: Dict[str, PoolBook] = {name: PoolBook(name) for name in config.pools}
+        self.books: Dict[str, PoolBook] = {name: self._new_book(name) for name in config.pools}
         self.registrations: Counter[Tuple[str, str]] = Counter()
         self.closings: Counter[Tuple[str, str]] = Counter()
         self.lending = Lending(self, reactor, monotonic)
@@ -62,6 +63,9 @@ class Acceptor:
         self._actions: Deque[Tuple[PoolBook, Action, str]] = deque()
         self._carrying_out = False
         self._touched: Dict[PoolBook, None] = {}
+
+    def _new_book(self, pool: str) -> PoolBook:
+        return PoolBook(pool, find_dispatch(self.config.pools[pool].dispatch).idle_slots)
 
     def book(self, pool: str) -> PoolBook:
         """The book of a pool. Raises UnknownPool."""
@@ -82,7 +86,7 @@ class Acceptor:
             self.carry_out(book, book.retire(), "retired")
         for name in config.pools:
             if name not in self.books:
-                self.books[name] = PoolBook(name)
+                self.books[name] = self._new_book(name)
         for holding in list(self.holdings):
             holding.ask_again()
         self._presence.look(self.books)
@@ -243,7 +247,7 @@ class Acceptor:
         self.slots.clear()
         self._actions.clear()
         self._retired.clear()
-        self.books = {name: PoolBook(name) for name in self.books}
+        self.books = {name: self._new_book(name) for name in self.books}
         self.lending.close()
         for slot in slots:
             if slot.state is SlotState.LEASED:

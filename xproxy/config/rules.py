@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Optional
 
+from ..dispatch import find_dispatch
 from ..slots.access import allowed
 from .checks import BALANCED, Place, place_of
 from .errors import Mistake, Path, key_of, shown
@@ -29,7 +30,7 @@ class Role(Enum):
 
 def broken_rules(config: Config, role: Role) -> list[Mistake]:
     """Everything that is wrong with the tree."""
-    rules = [_certificates_of_slots, _routes]
+    rules = [_certificates_of_slots, _routes, _dispatches]
     if role is not Role.ACCEPTOR:
         rules += [_balancers, _certificates_of_clients, _subject_field]
     if role is not Role.PROXY:
@@ -200,6 +201,15 @@ def _is_loopback(address: str) -> bool:
 
 
 # -- routes
+
+
+def _dispatches(config: Config) -> Iterator[Mistake]:
+    """Each pool's dispatch is there."""
+    for name, pool in config.pools.items():
+        try:
+            find_dispatch(pool.dispatch)
+        except LookupError as mistake:
+            yield Mistake(("pools", name, "dispatch"), str(mistake.args[0]))
 
 
 def _routes(config: Config) -> Iterator[Mistake]:

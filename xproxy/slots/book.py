@@ -72,15 +72,17 @@ class PoolBook:
     yet seen GRANT_WINDOW grants.
 
     :ivar name: the pool's name; the book itself makes no use of it.
+    :param idle_slots: makes the collection of idle slots, in the order of the pool's dispatch.
     :ivar retired: the pool is given up: what comes back is closed.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, idle_slots: Callable[[], Ring[int]] = Ring) -> None:
         self.name = name
+        self._idle_slots = idle_slots
         self.retired = False
         self._services: Dict[int, str] = {}
         """Whose each registered slot is."""
-        self._ring: Ring[int] = Ring()
+        self._ring: Ring[int] = idle_slots()
         self._leased: Set[int] = set()
         self._lent: Set[int] = set()
         self._holders: Dict[Hashable, _Holder] = {}
@@ -165,7 +167,7 @@ class PoolBook:
             self._waits.replace(asker, ())
         self._borrowers.clear()
         idle = list(self._ring)
-        self._ring = Ring()
+        self._ring = self._idle_slots()
         return [*[self._close(slot) for slot in idle], *self._settle(), *self._answers()]
 
     # -- holders

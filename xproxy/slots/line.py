@@ -6,11 +6,11 @@ docs/architecture/slots.md, "The line of a proxy".
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import OrderedDict, deque
+from collections import deque
 from enum import Enum
-from itertools import count, islice
-from typing import Deque, Dict, Generic, Hashable, List, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Deque, Dict, Generic, Hashable, List, Optional, Sequence, TypeVar, Union
+
+from xproxy.slots.waiting import Waiting
 
 WaiterT = TypeVar("WaiterT", bound=Hashable)
 LeaseT = TypeVar("LeaseT", bound=Hashable)
@@ -30,37 +30,37 @@ class Fate(Enum):
 class Line(Generic[WaiterT, LeaseT]):
     """Who waits, what is free, what was recalled. Somebody waits only while nothing is free.
 
+    :param waiting: who waits, empty, in the order of the pool's dispatch.
+    :param free: the free leases, the same.
     :ivar limit: how many may wait; may be changed, which sends nobody away who waits already.
     """
 
-    __slots__ = ("limit", "free", "_waiting", "_past", "_again", "_serials", "_recalled", "_retired")
+    __slots__ = ("limit", "free", "_waiting", "_past", "_recalled", "_retired")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, waiting: Optional[Waiting[WaiterT]] = None, free: Optional[Deque[LeaseT]] = None) -> None:
         self.limit = limit
-        self.free: Deque[LeaseT] = deque()
-        self._waiting: OrderedDict[WaiterT, float] = OrderedDict()
+        self.free: Deque[LeaseT] = deque() if free is None else free
+        self._waiting: Waiting[WaiterT] = Waiting() if waiting is None else waiting
         self._past: Dict[WaiterT, int] = {}
         """Those among ``_waiting`` that came when the line was full, with the question whose answer decides on them."""
-        self._again: List[Tuple[float, int, WaiterT]] = []
-        self._serials = count()
         self._recalled: Deque[float] = deque()
         self._retired = False
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._again)
+        return len(self._waiting)
 
     def join(self, waiter: WaiterT, arrival: float) -> None:
         """Stand at the end. Raises LineFull."""
-        if len(self._waiting) + len(self._again) >= self.limit:
+        if len(self._waiting) >= self.limit:
             raise LineFull()
-        self._waiting[waiter] = arrival
+        self._waiting.add(waiter, arrival)
 
     def join_past(self, waiter: WaiterT, arrival: float, question: int) -> None:
         """Stand at the end of a full line, until it is known whether a slot is idle anywhere.
 
         :param question: of the ask that will tell: see ``decide``. The questions of one line rise.
         """
-        self._waiting[waiter] = arrival
+        self._waiting.add(waiter, arrival)
         self._past[waiter] = question
 
     @property
@@ -71,7 +71,7 @@ class Line(Generic[WaiterT, LeaseT]):
     def oldest_past(self) -> Optional[float]:
         """When the first of them arrived; None when there are none."""
         for waiter in self._past:
-            return self._waiting[waiter]
+            return self._waiting.arrival_of(waiter)
         return None
 
     def decide(self, question: int) -> List[WaiterT]:
@@ -81,7 +81,7 @@ class Line(Generic[WaiterT, LeaseT]):
 
     def decide_late(self, latest: float) -> List[WaiterT]:
         """The same for those who came at ``latest`` or before: no answer has come for too long."""
-        return self._decide([waiter for waiter in self._past if self._waiting[waiter] <= latest])
+        return self._decide([waiter for waiter in self._past if self._waiting.arrival_of(waiter) <= latest])
 
     def _decide(self, decided: List[WaiterT]) -> List[WaiterT]:
         undecided = len(self._past) - len(decided)
@@ -90,43 +90,30 @@ class Line(Generic[WaiterT, LeaseT]):
             del self._past[waiter]
         refused = decided[room:]
         for waiter in refused:
-            del self._waiting[waiter]
+            self._waiting.remove(waiter)
         return refused
 
     def rejoin(self, waiter: WaiterT, arrival: float) -> None:
         """Stand where ``arrival`` belongs: in front of all that were never served. Past the limit too: it was let in once."""
-        insort(self._again, (arrival, next(self._serials), waiter))
+        self._waiting.add_again(waiter, arrival)
 
     def leave(self, waiter: WaiterT) -> bool:
         """Wait no longer; False when it did not wait."""
-        if self._waiting.pop(waiter, None) is not None:
+        if self._past:
             self._past.pop(waiter, None)
-            return True
-        before = len(self._again)
-        self._again = [entry for entry in self._again if entry[2] is not waiter]
-        return len(self._again) < before
+        return self._waiting.remove(waiter)
 
     def oldest(self) -> Optional[float]:
-        """When the first of the line arrived, None when nobody waits."""
-        if self._again:
-            return self._again[0][0]
-        for arrival in self._waiting.values():
-            return arrival
-        return None
+        """When the one who waits longest arrived, None when nobody waits."""
+        return self._waiting.oldest()
 
     def arrivals(self, count: int) -> List[float]:
         """When the first ``count`` of the line arrived, oldest first."""
-        again = [entry[0] for entry in self._again[:count]]
-        return again + list(islice(self._waiting.values(), count - len(again)))
+        return self._waiting.arrivals(count)
 
     def arrived_by(self, latest: float) -> List[WaiterT]:
         """Everybody who arrived at ``latest`` or before, oldest first: who has waited too long."""
-        found = [waiter for arrival, _, waiter in self._again if arrival <= latest]
-        for waiter, arrival in self._waiting.items():
-            if arrival > latest:
-                break
-            found.append(waiter)
-        return found
+        return self._waiting.arrived_by(latest)
 
     def freed(self, lease: LeaseT) -> Union[WaiterT, Fate]:
         """A lease is free: the waiter to serve with it (who leaves the line), or what becomes of it."""
@@ -135,10 +122,8 @@ class Line(Generic[WaiterT, LeaseT]):
             if oldest is None or self._recalled[0] < oldest:
                 self._recalled.popleft()
                 return Fate.GIVE_BACK
-        if self._again:
-            return self._again.pop(0)[2]
-        if self._waiting:
-            waiter = self._waiting.popitem(last=False)[0]
+        waiter = self._waiting.take() if self._waiting else None
+        if waiter is not None:
             if self._past:
                 self._past.pop(waiter, None)
             return waiter

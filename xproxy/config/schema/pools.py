@@ -6,6 +6,7 @@ from typing import Optional
 
 import attr
 
+from ...dispatch import RING
 from .. import checks
 from ..checks import list_of, one_of, seconds, whole_number
 from ..networks import LOOPBACK, Networks
@@ -75,6 +76,15 @@ class PoolConfig:
             'When set, a slot must bring it (in PROXY protocol v2). Best kept out of the file: `{ file = "/run/secrets/token"'
             ' }` or `{ env = "TOKEN" }`.',
             secret=True,
+        ),
+    )
+    dispatch: str = attr.field(
+        default=RING,
+        metadata=entry(
+            checks.plugin_name,
+            'Which idle slot takes the next request, and which waiting request the next slot: `"ring"` (slots in turn over'
+            " their services, requests in the order of arrival), or the name of a Twisted plugin that provides"
+            " `xproxy.interfaces.IDispatch`. It holds as long as the pool is there.",
         ),
     )
     queue_limit: int = attr.field(

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from twisted.logger import Logger
 
 from ... import config as cfg
+from ...dispatch import find_dispatch
 from ...http1.limits import HeadLimits
 from ...interfaces import ANSWER_S, MAX_MORE, ISlotSource
 from ...metrics import PoolCounts
@@ -76,7 +77,8 @@ class Pool:
         self.sweep = sweep
         self.counts = counts
         self._connections = connections
-        self.line: Line[Exchange, LeasedSlot] = Line(config.queue_limit)
+        dispatch = find_dispatch(config.dispatch)
+        self.line: Line[Exchange, LeasedSlot] = Line(config.queue_limit, dispatch.waiting(), dispatch.free_leases())
         self.slots: Dict[LeasedSlot, None] = {}
         self.splicer: Optional[Splicer] = None
         """For long bodies; set by the gateway, which owns it."""
