@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...net.descriptors import Adoption
+from ...net.transports import has_unwritten
 
 DISCARD_BYTES = 64 * 1024
 """What is read at a time of bytes that are dropped."""
@@ -52,17 +53,12 @@ class _Flush:
 
     def resumeProducing(self) -> None:
         """See IPullProducer."""
-        if not waiting(self._transport):
+        if not has_unwritten(self._transport):
             self._transport.unregisterProducer()
             self._written()
 
     def stopProducing(self) -> None:
         """See IProducer. The transport's protocol is told too."""
-
-
-def waiting(transport: Any) -> bool:
-    """Whether a transport has not yet written all that it was given."""
-    return bool(transport.dataBuffer or transport._tempDataBuffer)
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -135,7 +131,7 @@ class PairEnd(Protocol):
         """Send to whoever has the outer end, at once where nothing waits; dropped where nobody is there any more."""
         if self.over or self.gone:
             return
-        if not waiting(self.transport):
+        if not has_unwritten(self.transport):
             try:
                 data = data[self.transport.getHandle().send(data) :]
             except OSError:

@@ -11,18 +11,19 @@ protocol that comes after takes our place at the transport: nothing is in the wa
 
 from __future__ import annotations
 
-from socket import MSG_PEEK
 from typing import Any, Optional
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, IProtocolFactory
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...net.descriptors import unread
 from ...net.peers import client_host, peer_host
+from ...net.transports import read_by, read_itself
 from ...refusals import RefusalLog
 from ...slots.preamble import PreambleError
 from ...slots.proxy_header import ProxyHeader, ProxyHeaderParser
@@ -64,26 +65,24 @@ class Balanced(Protocol):
         self._gateway.sweep.add(self)
         self._gateway.counts.opened("handshake")
         if isinstance(self.transport, Connection):
-            self.transport.doRead = self._read  # type: ignore[method-assign]
+            read_by(self.transport, self._read)
         else:
             self._refuse("proxy-header", "this kind of endpoint has no sockets")
 
     def _read(self) -> Any:
         """What the reactor calls when something of the header is there: all of it is taken, and nothing more."""
         plain = self.transport.getHandle()
-        try:
-            data = plain.recv(PEEK_BYTES, MSG_PEEK)
-            if not data:
-                return CONNECTION_DONE
-            found = self._parser.feed(data)
-            plain.recv(len(data) - len(found[1]) if found is not None else len(data))
-        except BlockingIOError:
+        data = unread(plain, PEEK_BYTES)
+        if data is None:
             return None
+        if not data:
+            return CONNECTION_DONE
+        try:
+            found = self._parser.feed(data)
         except PreambleError as error:
             self._refuse("proxy-header", str(error))
             return None
-        except OSError:
-            return CONNECTION_LOST
+        plain.recv(len(data) - len(found[1]) if found is not None else len(data))
         if found is not None:
             self._hand_on(source_of(found[0], self._address))
         return None
@@ -99,7 +98,7 @@ class Balanced(Protocol):
             return
         self._gateway.sweep.discard(self)
         self._gateway.counts.closed("handshake")
-        del self.transport.doRead
+        read_itself(self.transport)
         self.transport.protocol = successor
         successor.makeConnection(self.transport)
         if self._gateway.draining:

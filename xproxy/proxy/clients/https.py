@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...net.peers import client_host
+from ...net.transports import read_by, read_itself, write_by, write_itself
 from ...refusals import RefusalLog
 from ...tls.certificate_store import CertificateStore
 from ...tls.contexts import HTTP2, agreed_protocol, openssl_reason, verify_reason
@@ -108,7 +109,7 @@ class Handshake(Protocol):
             return
         context = self._secure.certificates.front
         self._socket = transport.socket = SecureSocket(context, transport.socket)  # type: ignore[assignment]
-        transport.doRead = self._shake  # type: ignore[method-assign]
+        read_by(transport, self._shake)
 
     def _shake(self) -> Any:
         """What the reactor calls when the client has said or taken something."""
@@ -119,12 +120,9 @@ class Handshake(Protocol):
         except SSL.Error as error:
             return self._failed(error)
         if done is None:
-            transport.doWrite = self._shake
-            transport.startWriting()
+            write_by(transport, self._shake)
             return None
-        if "doWrite" in transport.__dict__:
-            del transport.doWrite
-            transport.stopWriting()
+        write_itself(transport)
         if done:
             self._completed(self._socket)
         return None
@@ -132,7 +130,7 @@ class Handshake(Protocol):
     def _completed(self, connection: SecureSocket) -> None:
         """The client is what it says, and speaks what was agreed on: hand the transport on."""
         transport = self.transport
-        del transport.doRead
+        read_itself(transport)
         successor: Any
         if agreed_protocol(connection.tls) == HTTP2:
             successor = HTTP2Connection(self._front, self.peer)

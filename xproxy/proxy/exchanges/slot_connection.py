@@ -17,6 +17,7 @@ from zope.interface import implementer
 from ...net.descriptors import unread
 from ...net.inlet import Inlet
 from ...net.outlet import Outlet
+from ...net.transports import let_go
 from .slot_states import SlotInput
 
 if TYPE_CHECKING:
@@ -111,7 +112,4 @@ class SlotConnection(Protocol):
 
     def let_go(self) -> None:
         """Close our descriptor, but not the connection, which the acceptor keeps."""
-        # Twisted shuts a socket down before it closes it, for all copies; it has this one switch to leave that out.
-        self.transport._shouldShutdown = False
-        self.transport.stopReading()
-        self.transport.connectionLost(connectionDone)
+        let_go(self.transport)
