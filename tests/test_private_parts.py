@@ -31,12 +31,6 @@ class PrivatePartsTests(SynchronousTestCase):
     def test_what_is_found(self) -> None:
         lines = ("transport._tempDataBuffer", "del self.transport.doRead", "transport.doRead = read", "SSL._lib.x", "MSG_PEEK")
         for line in lines:
-            "transport._tempDataBuffer",
-            "del self.transport.doRead",
-            "transport.doRead = read",
-            "SSL._lib.x",
-            "MSG_PEEK",
-        ):
             self.assertTrue(PRIVATE.search(line), line)
         for line in ("return transport.doRead()", "self._library", "self._selectable"):
             self.assertFalse(PRIVATE.search(line), line)
