@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
 from tests.doubles.holders import RecordingHolder, descriptors
-from xproxy.handoff import client as client_module
+from xproxy.handoff import acceptor_connection
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import encode_box
 from xproxy.handoff.client import HandoffClient
@@ -443,7 +443,7 @@ class ImpostorTests(HandoffTestCase):
         self.assertEqual(holder.grants, [])
 
     async def test_silence(self) -> None:
-        self.patch(client_module, "HELLO_S", 0.01)
+        self.patch(acceptor_connection, "HELLO_S", 0.01)
         await self.refused([], "does not answer")
 
     async def test_it_hangs_up(self) -> None:

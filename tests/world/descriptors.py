@@ -117,6 +117,10 @@ class Descriptors:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         return end.family
 
+    def spare(self) -> int:
+        """See IDescriptors."""
+        return self.open(MemoryFile(0))
+
     def memory(self, size: int) -> Tuple[int, Any]:
         """See IDescriptors."""
         file = MemoryFile(size)

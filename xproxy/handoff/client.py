@@ -6,202 +6,41 @@ acceptor is lost it dials again, for as long as the service runs. See docs/archi
 
 from __future__ import annotations
 
-from itertools import count
 from random import random
-from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
-from .board import make_board
-from .boxes import Box
-from .connection import BoxConnection, Refused
+from .acceptor_connection import AcceptorConnection, Standing
 from .messages import (
-    ANSWER,
-    ERROR,
     MAX_SPOKEN_BYTES,
-    VERSION,
-    Ask,
-    AskAnswered,
-    Census,
     GiveBack,
-    Hello,
-    LeaseAskedBack,
-    LeaseClosed,
-    LeaseGranted,
-    LeasesRecalled,
-    MalformedMessage,
-    Message,
-    RecallDone,
-    ServiceRegistered,
     SlotSpoke,
-    decode,
-    decode_answer,
-    encode,
-    error_text,
 )
-from .pacing import Pacer
 from .path import check_acceptor
+from .spare import SHORTAGES, SpareDescriptors
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 """Between two attempts to dial the acceptor: a restart takes about a second, and a UNIX socket costs nothing to try."""
 
-HELLO_S = 10.0
-"""How long an acceptor may take to answer Hello; it has nothing to wait for."""
-
-MAX_BOX_BYTES = 16 << 20
-"""The longest answer taken: a census of 16,384 services (100 bytes each) in ten pools."""
-
-Standing = Tuple[Tuple[float, ...], int, int, int]
-"""A standing ask: the arrivals, how many grants had been seen, how many more wait, the question."""
-
-NOTHING_ASKED: Standing = ((), 0, 0, 0)
+SAY_LOST_S = 60.0
+"""How often it is said."""
 
 
 def redial_delay(random: Callable[[], float] = random) -> Callable[[int], float]:
     """The delay before each attempt, in seconds, by its number; random in part, so that many proxies do not come at once."""
     return backoffPolicy(FIRST_DELAY_S, LONGEST_DELAY_S, jitter=lambda: random() * FIRST_DELAY_S)
-
-
-def _ask_is_urgent(said: Standing, standing: Standing) -> bool:
-    """Somebody more waits than the acceptor knows of, which has struck one for each grant: an idle slot may be there for it."""
-    granted = standing[1] - said[1]
-    return len(standing[0]) + standing[2] > len(said[0]) + said[2] - granted
-
-
-class AcceptorConnection(BoxConnection):
-    """One connection to an acceptor, from Hello on. Belongs to a HandoffClient."""
-
-    max_box_bytes = MAX_BOX_BYTES
-    max_descriptors = 4096
-
-    def __init__(self, client: HandoffClient, clock: Any) -> None:
-        super().__init__(clock)
-        self._client = client
-        self._clock = clock
-        self._tags = count(1)
-        self._questions: Dict[bytes, Deferred[Any]] = {}
-        self._asks: Dict[str, Pacer[Standing]] = {}
-
-    def connectionMade(self) -> None:
-        """Connected: say Hello."""
-        super().connectionMade()
-        try:
-            descriptor, board = make_board(self.descriptors)
-        except OSError as error:
-            self.drop(f"no board can be made: {error}")
-            return
-        tag, answered = self._question()
-        answered.addTimeout(HELLO_S, self._clock)
-        # The board is passed on and not kept: it is to be freed with the last lease that was granted under it.
-        answered.addCallbacks(self._hello_answered, self._hello_failed, callbackArgs=(board,))
-        self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), tag), descriptor)
-
-    def _hello_answered(self, answer: Any, board: MutableSequence[int]) -> None:
-        self.liveness.start()
-        self._client.connection_found(self, board)
-
-    def _hello_failed(self, failure: Failure) -> None:
-        self.drop("it does not answer" if failure.check(TimeoutError) else failure.getErrorMessage())
-
-    def _question(self) -> Tuple[bytes, Deferred[Any]]:
-        tag = b"%x" % next(self._tags)
-        answered: Deferred[Any] = Deferred()
-        self._questions[tag] = answered
-        return tag, answered
-
-    # -- to the acceptor
-
-    def say(self, message: Message) -> None:
-        """Send what has no answer."""
-        self.send(encode(message))
-
-    def ask(self, pool: str, standing: Standing) -> None:
-        """Say the standing ask of a pool, now or soon."""
-        pacer = self._asks.get(pool)
-        if pacer is None:
-            pacer = self._asks[pool] = Pacer(
-                self._clock, NOTHING_ASKED, lambda said: self.say(Ask(pool, *said)), _ask_is_urgent
-            )
-        if standing != pacer.newest:
-            pacer.say(standing)
-
-    def census(self) -> Deferred[Any]:
-        """The acceptor's counts."""
-        tag, answered = self._question()
-        self.send(encode(Census(), tag))
-        return answered
-
-    # -- from the acceptor
-
-    def box_received(self, box: Box) -> None:
-        """One message or answer. Raises Refused or MalformedMessage."""
-        if ANSWER in box or ERROR in box:
-            self._answer_received(box)
-            return
-        message = decode(box)
-        if isinstance(message, LeaseGranted):
-            descriptor = self.claim(message.slot)
-            if message.lease >= BOARD_BYTES or message.pool not in self._asks:
-                self.descriptors.close(descriptor)
-                raise Refused("a lease that can't be")
-            self._client.holder.lease_granted(message.pool, message.lease, descriptor, message.service)
-        elif isinstance(message, LeasesRecalled) and message.pool in self._asks:
-            self._client.holder.leases_recalled(message.pool, message.arrivals, message.more)
-            if message.number:
-                self.say(RecallDone(message.pool, message.number))
-        elif isinstance(message, LeaseAskedBack) and message.pool in self._asks:
-            self._client.holder.lease_asked_back(message.pool, message.lease)
-        elif isinstance(message, AskAnswered) and message.pool in self._asks:
-            self._client.holder.ask_answered(message.pool, message.question)
-        elif isinstance(message, ServiceRegistered):
-            self._client.holder.service_registered(message.pool, bool(message.registered))
-        else:
-            raise Refused("a message that no acceptor has to send now")
-
-    def _answer_received(self, box: Box) -> None:
-        answered = self._questions.pop(box.get(ANSWER) or box.get(ERROR, b""), None)
-        if answered is None:
-            raise Refused("an answer to a question that nobody asked")
-        text = error_text(box)
-        if text is not None:
-            answered.errback(Refused(text))
-            return
-        try:
-            answer = decode_answer(box)
-        except MalformedMessage as error:
-            answered.errback(error)
-            raise
-        answered.callback(answer)
-
-    def answering(self, answers: bool) -> None:
-        """The acceptor hangs, or does so no more. Nothing can be done about it: it would not answer another connection."""
-        self._client.acceptor_answering(answers, self.liveness.silent_s)
-
-    def drop(self, reason: str) -> None:
-        """See BoxConnection. To the acceptor it looks as if this process had died, but the leases may be in use for a while."""
-        if not self.was_dropped:
-            self._client.connection_dropped(self)
-        super().drop(reason)
-
-    def ended(self, reason: str) -> None:
-        """The connection is gone."""
-        for pacer in self._asks.values():
-            pacer.stop()
-        questions, self._questions = self._questions, {}
-        for answered in questions.values():
-            answered.errback(ConnectionLost(reason))
-        self._client.connection_ended(self, reason)
 
 
 class _Dialled(Factory):
@@ -214,6 +53,25 @@ class _Dialled(Factory):
 
     def buildProtocol(self, addr: Optional[IAddress]) -> AcceptorConnection:
         return self._make()
+
+
+@implementer(IStreamClientEndpoint)
+class _Dialling:
+    """Dials; when there is no descriptor to dial with, the next attempt will have a spare one."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, spare: SpareDescriptors) -> None:
+        self._endpoint = endpoint
+        self._spare = spare
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See IStreamClientEndpoint."""
+        dialled: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
+        return dialled.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> Failure:
+        if failure.check(OSError) and getattr(failure.value, "errno", None) in SHORTAGES:
+            self._spare.release()
+        return failure
 
 
 @implementer(ISlotSource)
@@ -238,6 +96,9 @@ class HandoffClient(Service):
     ) -> None:
         self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
         self.holder = holder
+        self.spare = SpareDescriptors(reactor)
+        self._clock = reactor
+        self._said_lost_at = float("-inf")
         self._path = path
         self._connection: Optional[AcceptorConnection] = None
         self._asks: Dict[str, Standing] = {}
@@ -245,7 +106,7 @@ class HandoffClient(Service):
         self._attempts = 0
         self._delay = retry_policy or redial_delay()
         self._dialling = ClientService(
-            UNIXClientEndpoint(reactor, path),
+            _Dialling(UNIXClientEndpoint(reactor, path), self.spare),
             _Dialled(lambda: AcceptorConnection(self, reactor)),
             retryPolicy=lambda _: self._next_delay(),
             clock=reactor,
@@ -266,11 +127,13 @@ class HandoffClient(Service):
     def startService(self) -> None:
         """Dial, and go on dialling."""
         super().startService()
+        self.spare.fill()
         self._dialling.startService()
 
     def stopService(self) -> Deferred[None]:
         """Hang up; the acceptor takes back what this proxy leases."""
         super().stopService()
+        self.spare.stop()
         if self._connection is not None:
             self._connection.drop("this proxy stops")  # Not waiting until an acceptor reads that is perhaps stuck.
         return self._dialling.stopService()
@@ -304,6 +167,14 @@ class HandoffClient(Service):
                 path=self._path,
                 seconds=silent_s,
             )
+
+    def descriptor_lost(self) -> bool:
+        """A lease came without its descriptor; gives whether there are descriptors for the next."""
+        now = self._clock.seconds()
+        if now - self._said_lost_at >= SAY_LOST_S:
+            self._said_lost_at = now
+            self._log.warn("no descriptor is left to receive a lease with: its slot is closed")
+        return bool(self.running) and self.spare.release() > 0
 
     def connection_dropped(self, connection: AcceptorConnection) -> None:
         """We are about to cut the connection: say that every lease is in use, so that the acceptor gives none to others.
@@ -343,7 +214,7 @@ class HandoffClient(Service):
     def lease_closed(self, lease: int) -> None:
         """See ISlotSource. Nothing happens without an acceptor."""
         if self._connection is not None:
-            self._connection.say(LeaseClosed(lease))
+            self._connection.lease_closed(lease)
 
     def spoke(self, lease: int, data: bytes) -> None:
         """See ISlotSource. Nothing happens without an acceptor."""

@@ -22,9 +22,16 @@ from .outbox import Outbox
 _PONG_BOX = encode(Pong())
 _PING, _PONG = encode(Ping())[COMMAND], _PONG_BOX[COMMAND]
 
+LOST = -1
+"""Stands for a descriptor that could not be received."""
+
 
 class Refused(Exception):
     """The peer did what it may not. The text says what, for the log."""
+
+
+class DescriptorLost(Refused):
+    """A message's descriptor did not come: this process had none left, or the peer did what it may not."""
 
 
 @implementer(IFileDescriptorReceiver)
@@ -84,11 +91,16 @@ class BoxConnection(Protocol):
         self._outbox.send(encode_box(make_box(ordinal)), descriptor)
 
     def claim(self, ordinal: int) -> int:
-        """The descriptor a message brought, which is the caller's from here on. Raises Refused when there is none."""
-        if not self._received or ordinal != self._ordinal_in:
-            raise Refused("a message without the descriptor that belongs to it")
+        """The descriptor a message brought, which is the caller's from here on. Raises DescriptorLost, and Refused when it is
+        another's turn.
+        """
+        if ordinal != self._ordinal_in:
+            raise Refused("a message whose descriptor is another's")
         self._ordinal_in += 1
-        return self._received.popleft()
+        descriptor = self._received.popleft() if self._received else LOST
+        if descriptor == LOST:
+            raise DescriptorLost("a message without the descriptor that belongs to it")
+        return descriptor
 
     def drop(self, reason: str) -> None:
         """Cut the connection, at once and without what is unwritten; ``ended`` is told the reason."""
@@ -122,6 +134,13 @@ class BoxConnection(Protocol):
         self.descriptors.keep(descriptor)
         self._received.append(descriptor)
 
+    def descriptor_lost(self) -> None:
+        """A descriptor could not be received: its message finds that out, and not that of the next."""
+        if len(self._received) < self.max_descriptors:
+            self._received.append(LOST)
+        else:
+            self.drop("it sent a descriptor that nobody asked for")
+
     def dataReceived(self, data: bytes) -> None:
         """Bytes of boxes."""
         if self._dropped is not None:
@@ -146,5 +165,7 @@ class BoxConnection(Protocol):
             self._outbox.close()
             self._outbox = None
         while self._received:
-            self.descriptors.close(self._received.popleft())
+            descriptor = self._received.popleft()
+            if descriptor != LOST:
+                self.descriptors.close(descriptor)
         self.ended(self._dropped or "the other end closed the connection")

@@ -1,6 +1,7 @@
 """How often a standing list is said: at once when it matters, else at most every ten milliseconds.
 
-An ask and a recall are standing lists: the newest replaces what was said before, so those in between need not be said.
+A recall is a standing list: the newest replaces what was said before, so those in between need not be said. So is an ask,
+whose pace ``proxy.exchanges.asking`` keeps.
 """
 
 from __future__ import annotations

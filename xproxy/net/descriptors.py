@@ -37,6 +37,9 @@ class IDescriptors(Interface):
     def connected(descriptor: int) -> socket.AddressFamily:  # noqa: N805
         """The family of a stream socket that is connected, still; it is non-blocking from here on."""
 
+    def spare() -> int:
+        """A descriptor of nothing, which is the caller's."""
+
     def memory(size: int) -> Tuple[int, Any]:  # noqa: N805
         """Memory that another process can read: a descriptor, which is the caller's, and so many zeros to write to."""
 
@@ -79,6 +82,10 @@ class SystemDescriptors:
             probe.detach()
         os.set_blocking(descriptor, False)
         return family
+
+    def spare(self) -> int:
+        """See IDescriptors."""
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def memory(self, size: int) -> Tuple[int, Any]:
         """See IDescriptors. The memory is freed when neither the descriptor nor the bytes are used any more."""
