@@ -158,7 +158,7 @@ class ProxyService(MultiService):
         self._source = source
 
     def startService(self) -> None:
-        """Begin: the first ask is said when the first request comes."""
+        """Begin, and ask for slots: with the first ask, be it for none, they are dealt out ahead of need."""
         super().startService()
         self.gateway.begin()
         if self._source is not None:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.interfaces import MAX_MORE
 from xproxy.proxy.exchanges.asking import ASK_INTERVAL_S, StandingAsk
-from xproxy.slots.book import ASK_WINDOW
+from xproxy.slots.book import ASK_WINDOW, GRANT_WINDOW
 from xproxy.slots.line import Line
 
 
@@ -37,6 +37,7 @@ class AskingTests(SynchronousTestCase):
         self.asking = StandingAsk(self.clock, "web", self.line)
         self.source: Any = Source()
         self.attach()
+        self.assertEqual(self.take(), [(0, 0, 0, 0)])
         self.arrived = 0
 
     def attach(self) -> None:
@@ -171,6 +172,13 @@ class AskingTests(SynchronousTestCase):
         self.asking.attach(self.source)
         self.assertEqual(self.take(), [(1, 0, 0, 0)])
         self.assertGreater(self.asking.new_question(), question)
+
+    def test_grants_that_nobody_waited_for(self) -> None:
+        """They are seen, and said to be now and then: only so many may be on their way."""
+        for _ in range(GRANT_WINDOW):
+            self.asking.granted()
+            self.asking.catch_up()
+        self.assertEqual(self.take(), [(0, GRANT_WINDOW // 2, 0, 0), (0, GRANT_WINDOW, 0, 0)])
 
     def test_stopped(self) -> None:
         """Nothing is said, and no timer runs."""

@@ -43,7 +43,7 @@ class AskTests(RigCase):
     def test_first_to_wait(self) -> None:
         """At once, and said when it is over."""
         rig = self.make_rig()
-        self.assertEqual(asks(rig), [])
+        self.assertEqual(asks(rig), [([], 0)])
         client = rig.client(GET)
         self.assertEqual(asks(rig), [([1000.0], 0)])
         service = rig.slot()
@@ -55,6 +55,7 @@ class AskTests(RigCase):
     def test_coalesced(self) -> None:
         """Those who come while others wait are told of together, soon."""
         rig = self.make_rig()
+        asks(rig)
         for _ in range(5):
             rig.client(GET)
             rig.reactor.advance(ASK_INTERVAL_S / 10)
@@ -69,6 +70,7 @@ class AskTests(RigCase):
     def test_after_a_grant(self) -> None:
         """At once, although one is due: what waits now, and how many grants were seen."""
         rig = self.make_rig()
+        asks(rig)
         for _ in range(4):
             rig.client(GET)
         self.assertEqual([(len(arrivals), seen) for arrivals, seen in asks(rig)], [(1, 0)])
@@ -103,6 +105,7 @@ class AskTests(RigCase):
     def test_served_by_a_kept_lease(self) -> None:
         """The acceptor hears soon that somebody does not wait any more."""
         rig = self.make_rig()
+        asks(rig)
         service = rig.slot()
         rig.client(GET)
         rig.client(GET)
@@ -124,6 +127,7 @@ class AskTests(RigCase):
     def test_leases_are_kept(self) -> None:
         """A lease serves one request after the other, and two take turns."""
         rig = self.make_rig()
+        asks(rig)
         services = [rig.slot(), rig.slot()]
         client = rig.client()
         for number in range(6):
@@ -346,6 +350,7 @@ class OrphanTests(RigCase):
     def test_used_until_another_is_found(self) -> None:
         """Requests are answered from what is held; nothing is said to nobody."""
         rig = self.make_rig()
+        asks(rig)
         service = rig.slot()
         rig.proxy.acceptor_lost()
         client = rig.client(GET + GET)

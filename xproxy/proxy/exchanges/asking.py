@@ -10,7 +10,7 @@ from typing import Any, List, Optional
 from twisted.internet.interfaces import IDelayedCall
 
 from ...interfaces import MAX_MORE, ISlotSource
-from ...slots.book import ASK_WINDOW
+from ...slots.book import ASK_WINDOW, GRANT_WINDOW
 from ...slots.line import Line
 
 ASK_INTERVAL_S = 0.01
@@ -41,12 +41,16 @@ class StandingAsk:
         self._news = False
         """Something has come from the source since it was asked."""
         self._saying = False
+        self._unsaid = False
+        """The source is due an ask, even for nothing: it has had none yet, or none since many grants."""
+        self._said_seen = 0
         self._later: Optional[IDelayedCall] = None
 
     def attach(self, source: ISlotSource) -> None:
-        """A source is there, which knows nothing yet."""
+        """A source is there, which knows nothing yet. It is asked at once, for nothing if need be: then it deals slots out."""
         self.source = source
-        self._seen = self._more = 0
+        self._unsaid = True
+        self._seen = self._said_seen = self._more = 0
         self._listed = []
         self._said_question = self._answered
         self.dry = False
@@ -60,6 +64,8 @@ class StandingAsk:
     def granted(self) -> None:
         """The source has made a grant, and struck the oldest arrival for it."""
         self._seen += 1
+        if self._seen - self._said_seen >= GRANT_WINDOW // 2:
+            self._unsaid = True
         self._news = True
         self.dry = False
         if self._listed:
@@ -107,8 +113,10 @@ class StandingAsk:
                 self._news = False
                 arrivals = self._line.arrivals(ASK_WINDOW)
                 more = min(len(self._line) - len(arrivals), MAX_MORE)
-                if self._is_known(arrivals, more):
+                if self._is_known(arrivals, more) and not self._unsaid:
                     return
+                self._unsaid = False
+                self._said_seen = self._seen
                 self._listed, self._more = arrivals, more
                 self._said_question = self._question
                 if not arrivals:
