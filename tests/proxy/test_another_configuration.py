@@ -87,12 +87,13 @@ class UseTests(RigCase):
     def test_a_pool_is_added_while_there_is_no_acceptor(self) -> None:
         """It is asked for slots when there is one."""
         rig = self.make_rig(config())
+        rig.source.asks.clear()
         rig.proxy.acceptor_lost()
         rig.proxy.use(config("other"))
         rig.client(TO_OTHER)
         self.assertEqual(rig.source.asks, [])
         rig.proxy.acceptor_found()
-        self.assertEqual([ask[0] for ask in rig.source.asks], ["other"])
+        self.assertEqual([(pool, len(arrivals)) for pool, arrivals, _ in rig.source.asks], [("default", 0), ("other", 1)])
 
     def test_a_pool_is_changed(self) -> None:
         """Its line takes as many as it says now."""

@@ -215,6 +215,7 @@ class EndMixin:
         """The calls of the seam reach every pool."""
         rig = self.make_rig(pools=["other"], routes=[cfg.RouteConfig(), cfg.RouteConfig(host="other.test", pool="other")])
         first, second = rig.slot(), rig.slot("other")
+        rig.source.asks.clear()
         rig.proxy.acceptor_lost()
         clients = [rig.client(GET), rig.client(GET.replace(b"example.com", b"other.test"))]
         rig.exchange(first, OK)
@@ -223,7 +224,7 @@ class EndMixin:
         rig.proxy.acceptor_found()
         rig.settle()
         self.assertTrue(first.over and second.over)
-        self.assertEqual(rig.source.asks, [])
+        self.assertEqual(rig.source.asks, [("default", [], 0), ("other", [], 0)])
 
 
 class MemoryEndTests(EndMixin, RigCase):

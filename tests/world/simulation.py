@@ -11,6 +11,7 @@ from typing import Callable, Dict, List
 from tests.world.parts import ProxyPart, ServicePart, Stage
 from tests.world.peers import Peer
 from tests.world.rig import responses
+from xproxy.handoff.spare import SPARE_DESCRIPTORS
 
 SLOTS = 3
 """Of each service."""
@@ -164,7 +165,8 @@ class Simulation:
         assert [proxy.pool.counts.in_flight for proxy in stage.proxies] == [0] * len(held)
         assert len(stage.acceptor.process.descriptors) == slots + 2 * len(held)  # Each proxy's connection and board.
         for proxy, number in zip(stage.proxies, held):
-            assert len(proxy.process.descriptors) == number + 1, (len(proxy.process.descriptors), number)
+            expected = number + 1 + SPARE_DESCRIPTORS
+            assert len(proxy.process.descriptors) == expected, (len(proxy.process.descriptors), number)
         assert [len(service.process.descriptors) for service in self._services()] == [SLOTS] * (slots // SLOTS)
 
     def close(self) -> None:
