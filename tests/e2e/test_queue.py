@@ -65,7 +65,7 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(200, client.response().status)
 
     def test_a_client_leaves(self) -> None:
-        """Who hangs up while waiting is never sent to the service."""
+        """Who resets its connection while waiting is never sent to the service."""
         self.start()
         self.serve()
         running = Waiting(self.proxy.http, "/first")
@@ -74,7 +74,7 @@ class QueueTests(SynchronousTestCase):
         self.proxy.has(queue_length=1)
         patient = Waiting(self.proxy.http, "/patient")
         self.proxy.has(queue_length=2)
-        impatient.leave()
+        impatient.reset()
         self.proxy.has(queue_length=1)
         self.gate.let_go(2)
         self.assertEqual([200, 200], [running.response().status, patient.response().status])
