@@ -31,6 +31,9 @@ at once, and closes at once; one with keep-alive connections that another client
 SILENT_S = 60.0
 """How long nothing may come from either side while something runs; nginx proxy_read_timeout 60s."""
 
+LOOK_S = 1.0
+"""How often it is looked whether a client that is not read, because the service is slow, has left: nothing else would tell."""
+
 COOL_S = 0.05
 """How long a slot rests whose client said that the connection ends and whose service did not. nginx says so with each request
 (HTTP/1.0, ``Connection: close``) unless it is told otherwise, and a raw service need not care; one that does closes within this
@@ -63,7 +66,7 @@ class Loan(Protocol):
 
     def __init__(self, lending: Lending, slot: ParkedSlot) -> None:
         self.slot = slot
-        self.deadline = 0.0
+        self.deadline = self._until = 0.0
         self._lending = lending
         self._tracker = ExchangeTracker()
         self._answering = False
@@ -79,7 +82,9 @@ class Loan(Protocol):
         self._stir()
 
     def _stir(self) -> None:
-        self.deadline = self._lending.monotonic() + _PATIENCE_S[self._tracker.phase]
+        now = self._lending.monotonic()
+        self._until = now + _PATIENCE_S[self._tracker.phase]
+        self.deadline = min(self._until, now + LOOK_S) if self._coupled else self._until
 
     @property
     def running(self) -> bool:
@@ -159,7 +164,9 @@ class Loan(Protocol):
         """Nothing has come for too long. A request that has come and was not read yet is no silence."""
         if self._over:
             return
-        if self._tracker.phase is not Phase.IDLE or is_quiet(self.transport):
+        if now <= self._until and not is_deserted(self.transport):
+            self.deadline = min(self._until, now + LOOK_S)
+        elif self._tracker.phase is not Phase.IDLE or is_quiet(self.transport):
             self.end()
 
     def end(self, unasked: bool = False) -> None:
@@ -214,6 +221,7 @@ class Loan(Protocol):
         """One side is slow: from here on each transport tells the other when to stop reading and when to go on."""
         if not self._coupled:
             self._coupled = True
+            self._stir()
             transport: Any = self.transport
             transport.registerProducer(_Reading(self.slot.transport), True)
             self.slot.transport.registerProducer(_Reading(transport), True)
