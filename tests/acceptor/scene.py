@@ -13,7 +13,7 @@ from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.local import LocalSource
 from xproxy.acceptor.registering import SlotFactory
 from xproxy.config import Config, PoolConfig
-from xproxy.slots.registration import AUTO_RAW_S
+from xproxy.slots.preambles.registration import AUTO_RAW_S
 
 POLITE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"
 

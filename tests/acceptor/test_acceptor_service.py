@@ -14,7 +14,7 @@ from tests.doubles.holders import RecordingHolder
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.acceptor.admission import check_exposure
 from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
-from xproxy.slots.registration import build_registration
+from xproxy.slots.preambles.registration import build_registration
 from xproxy.startup import StartupError
 
 LOCAL = "tcp:0:interface=127.0.0.1"

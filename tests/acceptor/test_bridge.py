@@ -13,7 +13,7 @@ from tests.doubles.holders import RecordingHolder
 from tests.doubles.tls_services import TLSService, TLSTestCase
 from xproxy.acceptor.over_tls import tls_slots
 from xproxy.acceptor.over_tls.bridge import BridgeState
-from xproxy.slots.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
 
 BUFFERED_BYTES = 3 * 64 * 1024
 """What may wait in one direction in our own memory: what a transport takes before it says pause, and two reads."""

@@ -11,7 +11,7 @@ from tests.doubles.holders import RecordingBorrower, SlotTransport
 from xproxy.acceptor.loan import COOL_S, IDLE_S, SILENT_S
 from xproxy.net.descriptors import SystemDescriptors
 from xproxy.net.sweep import SWEEP_INTERVAL_S
-from xproxy.slots.registration import build_registration
+from xproxy.slots.preambles.registration import build_registration
 
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d"

@@ -20,8 +20,8 @@ from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.registering import SlotFactory
 from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
 from xproxy.net.keepalive import USER_TIMEOUT_S
-from xproxy.slots.goodbye import is_goodbye
-from xproxy.slots.registration import AUTO_RAW_S, Registration, build_mxproxy, build_registration
+from xproxy.slots.preambles.registration import AUTO_RAW_S, Registration, build_mxproxy, build_registration
+from xproxy.slots.serving.goodbye import is_goodbye
 
 HERE = IPv4Address("TCP", "127.0.0.1", 4711)
 TIMEOUT_S = 5.0

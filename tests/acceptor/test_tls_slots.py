@@ -18,7 +18,7 @@ from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.acceptor.over_tls import tls_slots
 from xproxy.config import AcceptorConfig, Config, PoolConfig, networks
 from xproxy.net.keepalive import USER_TIMEOUT_S
-from xproxy.slots.registration import build_registration
+from xproxy.slots.preambles.registration import build_registration
 from xproxy.startup import StartupError
 
 

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from twisted.internet.endpoints import clientFromString
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.config.refusing import RefusingTestCase
 from xproxy.config import Unfit, checks
 from xproxy.config.checks import Place, place_of
 from xproxy.http1.paths import equivalent_path, resolved_path
-
-from .refusing import RefusingTestCase
 
 
 class Checking(SynchronousTestCase):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.config.refusing import RefusingTestCase
 from xproxy.config import (
     CertificateConfig,
     Config,
@@ -24,8 +25,6 @@ from xproxy.config import (
     networks,
 )
 from xproxy.config.reading import MAX_FILE_BYTES
-
-from .refusing import RefusingTestCase
 
 DEFAULT_SLOTS = ("tcp:9999:interface=127.0.0.1",)
 

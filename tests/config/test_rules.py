@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from tests.config.refusing import RefusingTestCase
 from xproxy.config import ConfigError, Overrides, PoolConfig, Role, RouteConfig, load, networks
-
-from .refusing import RefusingTestCase
 
 DEFAULT_SLOTS = ("tcp:9999:interface=127.0.0.1",)
 

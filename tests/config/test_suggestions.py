@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
+from tests.config.refusing import RefusingTestCase
 from xproxy.config.foreign import ANSWERS, plain
 from xproxy.config.schema import HEADINGS, keys_of
-
-from .refusing import RefusingTestCase
 
 
 class UnknownTests(RefusingTestCase):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
+from tests.config.refusing import RefusingTestCase
 from xproxy.config import ConfigError, from_toml
 from xproxy.config.values import MAX_VALUE_BYTES
-
-from .refusing import RefusingTestCase
 
 SECRET = "Tr0ub4dor&3"
 

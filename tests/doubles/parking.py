@@ -12,7 +12,7 @@ from tests.doubles.waiting import Waiting
 from xproxy.http1.limits import DEFAULT_LIMITS
 from xproxy.http1.request import head_end
 from xproxy.http1.response import ResponseHead, parse_response_head, response_body
-from xproxy.slots.registration import Registration, RegistrationParser
+from xproxy.slots.preambles.registration import Registration, RegistrationParser
 
 Response = Tuple[ResponseHead, bytes]
 

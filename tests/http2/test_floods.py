@@ -9,18 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.http2.peers import (
-    GET,
-    MAX_HEAD_BYTES,
-    POST,
-    START,
-    Recorder,
-    begun,
-    block,
-    content,
-    frame,
-    head,
-)
+from tests.http2.peers import GET, MAX_HEAD_BYTES, POST, START, Recorder, begun, block, content, frame, head
 from tests.http2.test_connection import played
 from xproxy.http2 import connection, control, frames
 from xproxy.http2.allowance import BYTES_PER_IDLE_FRAME, IDLE_FRAMES, IDLE_FRAMES_PER_S, RAPID_S, RESETS, RESETS_PER_S

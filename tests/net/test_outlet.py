@@ -17,9 +17,9 @@ from tests.world.descriptors import make_pair
 from tests.world.peers import Peer
 from tests.world.reactor import LoopReactor
 from tests.world.sockets import CAPACITY, KERNEL, MEMORY
-from xproxy.net import spool
+from xproxy.net.bodies import spool
+from xproxy.net.bodies.spool import Spool
 from xproxy.net.outlet import Outlet
-from xproxy.net.spool import Spool
 
 SOMEWHERE = IPv4Address("TCP", "192.0.2.1", 1)
 
@@ -281,7 +281,7 @@ class MemoryOutletTests(OutletMixin, SynchronousTestCase):
         self.build(5, memory_bytes=3)
         self.peer.reading = False
         self.outlet.send(b"123456")
-        with mock.patch("xproxy.net.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
+        with mock.patch("xproxy.net.bodies.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             self.assertRaises(OSError, self.outlet.send, b"7890")
 
     @settings(max_examples=100, deadline=None, derandomize=True)

@@ -13,7 +13,7 @@ from tests.doubles.relaying import OK, POST, UPLOAD, RelayTestCase
 from xproxy.service import backend as backend_module
 from xproxy.service.backend import FULL_BACKLOG_RETRY_S, FULL_BACKLOG_S
 from xproxy.service.relay import MAX_CONNECTIONS, MAX_HELD_BYTES
-from xproxy.slots.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
 
 
 class KeptTests(RelayTestCase):

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from tests.doubles.dialling import GET, SLOW, HalfRecorder, MemoryAcceptor, PortTestCase, Recorders
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.linger import LINGER_S
-from xproxy.slots.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
 
 
 class PoliteClosingTests(PortTestCase):

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from xproxy.service.dialler import Dialler
-from xproxy.slots.dialling import (
+from xproxy.slots.serving.dialling import (
     DIALS_AT_ONCE,
     MAX_DELAY_S,
     MAX_REASONS,
@@ -25,7 +25,7 @@ from xproxy.slots.dialling import (
     SETTLED_S,
     jittered_backoff,
 )
-from xproxy.slots.unasked import SlotRefused
+from xproxy.slots.serving.unasked import SlotRefused
 
 DONE = Failure(ConnectionDone())
 

@@ -24,7 +24,7 @@ from tests.doubles.dialling import Recorder, Recorders
 from tests.doubles.waiting import Waiting
 from xproxy.service import handshake, linger
 from xproxy.service.handshake import EndedByTLS, HandshakeFailed, why_lost
-from xproxy.slots.dialling import INITIAL_DELAY_S, RECENTLY_SETTLED_S
+from xproxy.slots.serving.dialling import INITIAL_DELAY_S, RECENTLY_SETTLED_S
 
 reactor: Any = _reactor
 

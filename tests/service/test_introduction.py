@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
 from xproxy.service.introduction import make_introduction, new_instance
-from xproxy.slots.registration import Registration, RegistrationParser
+from xproxy.slots.preambles.registration import Registration, RegistrationParser
 
 
 class IntroductionTests(TestCase):

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 from tests.doubles.dialling import ACCEPTOR, GET, HERE, HalfRecorder, PortTestCase, Recorder, Recorders
 from xproxy.service.endpoint import MAX_COUNT, SlotsServerEndpoint
 from xproxy.service.linger import LINGER_S
-from xproxy.slots.registration import RegistrationParser
+from xproxy.slots.preambles.registration import RegistrationParser
 
 
 class ListenTests(PortTestCase):

@@ -10,8 +10,8 @@ from tests.doubles.dialling import GET, MemoryAcceptor
 from tests.doubles.relaying import OK, RelayTestCase
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.relay_service import RelayService
-from xproxy.slots.dialling import RECENT_DELAY_S, RECENT_S
-from xproxy.slots.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.dialling import RECENT_DELAY_S, RECENT_S
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
 
 
 class UnreachableTests(RelayTestCase):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.service.relay_tracker import RelayTracker
-from xproxy.slots.tracker import Phase
+from xproxy.slots.serving.tracker import Phase
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"

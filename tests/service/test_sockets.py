@@ -26,7 +26,7 @@ from twisted.web.server import Site
 from tests.doubles.dialling import GET, SLOW, Hello
 from tests.doubles.parking import ParkedSlot, Parking
 from xproxy.service.endpoint import SlotsServerEndpoint
-from xproxy.slots.registration import RegistrationParser
+from xproxy.slots.preambles.registration import RegistrationParser
 
 reactor: Any = _reactor
 

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.doubles.dialling import GET, HalfRecorder, PortTestCase, Recorders, Wire
 from tests.doubles.relaying import RelayTestCase
 from xproxy.service.linger import LINGER_S
-from xproxy.slots.goodbye import CLOSING_RESPONSE
-from xproxy.slots.unasked import MAX_REASON_CHARACTERS, MAX_REFUSAL_BYTES, refusal_reason
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.unasked import MAX_REASON_CHARACTERS, MAX_REFUSAL_BYTES, refusal_reason
 
 TOKEN = "its token is not the pool's"
 REFUSAL = (

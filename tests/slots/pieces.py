@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple, Union
 
-from xproxy.slots.preamble import REASONS, PreambleError
+from xproxy.slots.preambles.preamble import REASONS, PreambleError
 
 Outcome = Union[str, Tuple[Any, bytes], None]
 """The reason of the error; or what was read and what followed it; or None when more bytes are needed."""

@@ -21,7 +21,7 @@ from tests.world.sockets import CAPACITY, MEMORY
 from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource
-from xproxy.net.blocks import BLOCK_BYTES
+from xproxy.net.bodies.blocks import BLOCK_BYTES
 from xproxy.proxy.clients.connection import ClientConnection
 from xproxy.proxy.exchanges.pool import Pool
 from xproxy.proxy.proxy_service import ProxyService

@@ -19,7 +19,7 @@ from ..net.descriptors import descriptors_of
 from ..slots.actions import Action, Answer, AskBack, Ending, Grant, Lend, Recall
 from ..slots.book import PoolBook
 from ..slots.parked_states import SlotEvent, SlotState
-from ..slots.refusal import refusal_response
+from ..slots.serving.refusal import refusal_response
 from .census import census
 from .holding import BusyLeases, Holding, LeaseEnd
 from .lending import Lending

@@ -14,9 +14,9 @@ from twisted.logger import Logger
 from ..interfaces import BOARD_BYTES
 from ..slots.actions import Answer, AskBack, Ending, NotLeased, Recall
 from ..slots.book import PoolBook
-from ..slots.goodbye import is_goodbye
 from ..slots.parked_states import SlotEvent
-from ..slots.registration import begins_preamble
+from ..slots.preambles.registration import begins_preamble
+from ..slots.serving.goodbye import is_goodbye
 from .parked import ParkedSlot
 
 if TYPE_CHECKING:

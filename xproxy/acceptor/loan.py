@@ -17,8 +17,8 @@ from zope.interface import implementer
 from ..net.pair_end import is_deserted
 from ..net.plain import is_quiet, unreceived_bytes, write_at_once
 from ..slots.actions import Ending
-from ..slots.registration import begins_preamble
-from ..slots.tracker import ExchangeTracker, Phase
+from ..slots.preambles.registration import begins_preamble
+from ..slots.serving.tracker import ExchangeTracker, Phase
 from .parked import ParkedSlot
 
 if TYPE_CHECKING:

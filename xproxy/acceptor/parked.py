@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 
 from ..net.descriptors import IDescriptors, unread
 from ..slots.book import PoolBook
-from ..slots.goodbye import MAX_GOODBYE_BYTES
 from ..slots.parked_states import SlotEvent, SlotState, after
+from ..slots.serving.goodbye import MAX_GOODBYE_BYTES
 
 if TYPE_CHECKING:
     from .holding import Holding

@@ -20,10 +20,10 @@ from ..net.keepalive import watch_peer
 from ..net.peers import peer_host
 from ..refusals import RefusalLog
 from ..slots.access import allowed
-from ..slots.goodbye import is_goodbye
-from ..slots.preamble import PreambleError
-from ..slots.refusal import looks_like_tls, refusal_response
-from ..slots.registration import AUTO, AUTO_RAW_S, Registration, RegistrationParser, begins_preamble
+from ..slots.preambles.preamble import PreambleError
+from ..slots.preambles.registration import AUTO, AUTO_RAW_S, Registration, RegistrationParser, begins_preamble
+from ..slots.serving.goodbye import is_goodbye
+from ..slots.serving.refusal import looks_like_tls, refusal_response
 from .acceptor import Acceptor
 from .admission import pools_at, token_matches
 from .parked import ParkedSlot

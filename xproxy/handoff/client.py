@@ -22,11 +22,7 @@ from zope.interface import implementer
 
 from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
 from .acceptor_connection import AcceptorConnection, Standing
-from .messages import (
-    MAX_SPOKEN_BYTES,
-    GiveBack,
-    SlotSpoke,
-)
+from .messages import MAX_SPOKEN_BYTES, GiveBack, SlotSpoke
 from .path import check_acceptor
 from .spare import SHORTAGES, SpareDescriptors
 

@@ -18,8 +18,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-from .space import Space
-from .spool import SEND_BYTES, Backlog, Spool
+from .bodies.space import Space
+from .bodies.spool import SEND_BYTES, Backlog, Spool
 
 
 class OutletOwner(Protocol):

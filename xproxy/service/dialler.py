@@ -10,8 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xproxy.service.handshake import HandshakeFailed
-from xproxy.slots.dialling import Dial, DialPlan, News
-from xproxy.slots.unasked import SlotRefused
+from xproxy.slots.serving.dialling import Dial, DialPlan, News
+from xproxy.slots.serving.unasked import SlotRefused
 
 
 def short_reason(failure: Failure) -> str:

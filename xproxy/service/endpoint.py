@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from xproxy.service.introduction import make_introduction
 from xproxy.service.port import SlotsAddress, SlotsPort
-from xproxy.slots.dialling import jittered_backoff
+from xproxy.slots.serving.dialling import jittered_backoff
 
 DRAIN_TIMEOUT_S = 30.0
 """How long running requests may take when the endpoint stops, in seconds; the proxy's own drain_timeout."""

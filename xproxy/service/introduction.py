@@ -14,7 +14,7 @@ import secrets
 import socket
 from typing import Any, Callable
 
-from xproxy.slots.registration import build_mxproxy, build_registration
+from xproxy.slots.preambles.registration import build_mxproxy, build_registration
 
 Introduction = Callable[[Any], bytes]
 """From a connected transport to the bytes that are sent first on it."""

@@ -29,8 +29,8 @@ from zope.interface import implementer
 from xproxy.service.dialler import Dialler
 from xproxy.service.introduction import Introduction
 from xproxy.service.served_slot import ServedSlot
-from xproxy.slots.dialling import SETTLED_S
-from xproxy.slots.unasked import SlotRefused
+from xproxy.slots.serving.dialling import SETTLED_S
+from xproxy.slots.serving.unasked import SlotRefused
 
 
 @implementer(IAddress)

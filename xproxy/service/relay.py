@@ -43,7 +43,7 @@ from xproxy.net.plain import closes_by_halves
 from xproxy.service.backend import BackendConnection, BackendConnections
 from xproxy.service.relay_tracker import RelayTracker
 from xproxy.service.served_slot import ITracksExchanges, ServedSlot
-from xproxy.slots.tracker import Phase
+from xproxy.slots.serving.tracker import Phase
 
 HALF_CLOSED_S = 30.0
 """How long a pair of which one direction is closed may be silent, in seconds; the example of HAProxy's timeout client-fin."""

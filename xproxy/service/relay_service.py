@@ -20,7 +20,7 @@ from xproxy.service.dialler import short_reason
 from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.port import SlotsPort
 from xproxy.service.relay import RelayFactory
-from xproxy.slots.dialling import RECENT_S, bounded_delay, jittered_backoff
+from xproxy.slots.serving.dialling import RECENT_S, bounded_delay, jittered_backoff
 
 MAX_PROBE_DELAY_S = 5.0
 """Between two probes, in seconds. Shorter than for slots: there is one prober, and the backend is usually on the same host.

@@ -28,7 +28,7 @@ from xproxy.http1.body import BodyReader, CloseBody, encode_chunk, last_chunk
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.request import head_end
 from xproxy.http1.response import ResponseHead, parse_response_head, response_body
-from xproxy.slots.tracker import HTTP, TRACKER_LIMITS, ExchangeTracker, Phase
+from xproxy.slots.serving.tracker import HTTP, TRACKER_LIMITS, ExchangeTracker, Phase
 
 _timeout = re.compile(rb"(?:^|[,; \t])timeout=([0-9]{1,9})(?![0-9])", re.IGNORECASE).search
 

@@ -34,9 +34,9 @@ from xproxy.net.keepalive import watch_peer
 from xproxy.net.plain import closes_by_halves, write_at_once
 from xproxy.service.handshake import Handshake, why_lost
 from xproxy.service.linger import Linger
-from xproxy.slots.goodbye import CLOSING_RESPONSE
-from xproxy.slots.service_end import ServiceEnd
-from xproxy.slots.unasked import SlotRefused
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.service_end import ServiceEnd
+from xproxy.slots.serving.unasked import SlotRefused
 
 if TYPE_CHECKING:
     from xproxy.service.port import ServedSlotFactory

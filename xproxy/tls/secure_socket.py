@@ -22,8 +22,8 @@ from OpenSSL import SSL
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 
+from ..net.bodies.space import Space
 from ..net.outlet import Outlet, OutletOwner
-from ..net.space import Space
 
 RECORD_BYTES = 16 * 1024
 """The plaintext of one record at most (RFC 8446 section 5.1)."""

@@ -19,7 +19,7 @@ from xproxy import config as cfg
 from xproxy.proxy.clients.balanced import BalancedFront, source_of
 from xproxy.proxy.clients.connection import LAST_REQUEST_S
 from xproxy.proxy.proxy_service import ProxyService
-from xproxy.slots.proxy_header import ProxyHeader
+from xproxy.slots.preambles.proxy_header import ProxyHeader
 from xproxy.startup import StartupError
 
 BALANCER = "198.51.100.1"

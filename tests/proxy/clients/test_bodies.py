@@ -11,7 +11,7 @@ from tests.world.peers import Peer
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses, unlinked_files
 from tests.world.sockets import KERNEL
 from xproxy import config as cfg
-from xproxy.net.blocks import BLOCK_BYTES
+from xproxy.net.bodies.blocks import BLOCK_BYTES
 from xproxy.net.sweep import NEVER
 from xproxy.proxy.clients.states import State
 
@@ -320,12 +320,12 @@ class BodyMixin:
         """507, and the connection ends; the log says why."""
         logged = Logged(self)
         rig = self.make_rig(limits={"request_memory": 10, "bodies_memory": 0})
-        with mock.patch("xproxy.net.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
+        with mock.patch("xproxy.net.bodies.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             client = rig.client(post(b"x" * 20_000 + b"y")[:-1])
         self.assertEqual(statuses(client.take()), [507])
         self.assert_at_rest(rig)
         rig = self.make_rig(limits={"bodies_memory": 0})
-        with mock.patch("xproxy.net.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
+        with mock.patch("xproxy.net.bodies.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
             client = rig.client(post(b"x" * 200_000)[:-1])
         self.assertEqual(statuses(client.take()), [507])
         self.assertEqual(unlinked_files(), self.files_before)

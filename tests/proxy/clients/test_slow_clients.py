@@ -195,7 +195,7 @@ class SlowClientMixin:
     def test_disk_full(self: Any) -> None:
         """The client is cut off; the slot goes on with what may be thrown away."""
         rig, _, service = self.slow(limits={"response_memory": 10_000})
-        with mock.patch("xproxy.net.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
+        with mock.patch("xproxy.net.bodies.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
             rig.exchange(service, LONG + CONTENT)
         self.assertEqual(rig.proxy.front.clients, {})
         self.assertFalse(service.over)

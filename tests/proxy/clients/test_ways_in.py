@@ -13,7 +13,7 @@ from tests.doubles.logs import MemoryLog
 from tests.world.rig import OK, RigCase, request_head
 from tests.world.ways import WAYS, Ask, HTTP2Way, PlainWay, SecureWay, SiteWay, Way
 from xproxy import config as cfg
-from xproxy.net.blocks import BLOCK_BYTES
+from xproxy.net.bodies.blocks import BLOCK_BYTES
 
 HSTS = "max-age=31536000"
 TRUSTED = {"trusted_proxies": cfg.networks("192.0.2.0/24")}

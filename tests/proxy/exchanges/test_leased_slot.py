@@ -8,7 +8,7 @@ from tests.world.rig import GET, OK, RigCase, post, request_head, responses, sta
 from tests.world.sockets import KERNEL
 from xproxy.proxy.exchanges.incoming_response import MAX_INTERIM
 from xproxy.proxy.exchanges.slot_states import LeasedSlotState
-from xproxy.slots.registration import build_registration
+from xproxy.slots.preambles.registration import build_registration
 
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 

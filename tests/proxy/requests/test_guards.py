@@ -11,16 +11,7 @@ from zope.interface.verify import verifyObject
 from tests.doubles.guards import PlayedGuard
 from xproxy.http1.errors import BadMessage
 from xproxy.interfaces import Admitted, Denied, GuardedRequest, IGuard, IGuardMaker
-from xproxy.proxy.requests.guards import (
-    MAX_ADDED_BYTES,
-    Guard,
-    UnsoundVerdict,
-    both,
-    changed,
-    checked,
-    make_guard,
-    makers,
-)
+from xproxy.proxy.requests.guards import MAX_ADDED_BYTES, Guard, UnsoundVerdict, both, changed, checked, make_guard, makers
 
 REQUEST = GuardedRequest(b"GET", b"https", b"example.com", b"/a?b", b"Accept: */*\r\nX-User: mallory\r\n", "192.0.2.1", "api")
 

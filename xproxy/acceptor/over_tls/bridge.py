@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...net.keepalive import watch_peer
-from ...slots.goodbye import CLOSING_RESPONSE
 from ...slots.parked_states import SlotState
-from ...slots.refusal import refusal_response
+from ...slots.serving.goodbye import CLOSING_RESPONSE
+from ...slots.serving.refusal import refusal_response
 from ..parked import ParkedSlot
 from ..registering import SlotConnection
 from .pair import PairEnd

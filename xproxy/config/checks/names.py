@@ -10,7 +10,7 @@ from typing import Union
 from urllib.parse import quote
 
 from ...http1.paths import equivalent_path
-from ...slots.registration import MAX_TOKEN_BYTES, is_pool_name
+from ...slots.preambles.registration import MAX_TOKEN_BYTES, is_pool_name
 from ..errors import Unfit, shown
 from ..networks import Network, UnixPeers, networks
 from .check import Check, of_text

@@ -25,8 +25,8 @@ from ...net.descriptors import unread
 from ...net.peers import client_host, peer_host
 from ...net.transports import read_by, read_itself
 from ...refusals import RefusalLog
-from ...slots.preamble import PreambleError
-from ...slots.proxy_header import ProxyHeader, ProxyHeaderParser
+from ...slots.preambles.preamble import PreambleError
+from ...slots.preambles.proxy_header import ProxyHeader, ProxyHeaderParser
 from .client import Spare
 from .front import HTTPFront
 

@@ -10,8 +10,8 @@ from typing import Any, Optional
 
 from ...http2.connection import Connection
 from ...http2.streams import OpenStream
-from ...net.space import Space
-from ...net.spool import Backlog
+from ...net.bodies.space import Space
+from ...net.bodies.spool import Backlog
 
 PIECE_BYTES = 64 * 1024
 """What of one piece of content may stay in memory beside the backlog, when the client's window is shut."""

@@ -12,8 +12,8 @@ from ...http1.body import BodyReader, ChunkedBody, LengthBody
 from ...http1.errors import BadMessage
 from ...http1.fields import Fields
 from ...http1.request import RequestHead, head_end, parse_request_head, request_body
+from ...net.bodies.splice import MIN_BYTES
 from ...net.inlet import MAX_READ_BYTES
-from ...net.splice import MIN_BYTES
 from ...net.sweep import NEVER
 from ..requests.request_body import RequestBody
 from .request import ClientRequest

@@ -23,8 +23,8 @@ from ...http1.request import RequestHead, parse_request_head
 from ...http1.response import ResponseHead
 from ...http1.target import local_host
 from ...interfaces import Verdict
+from ...net.bodies.spool import READ_BYTES
 from ...net.peers import peer_host
-from ...net.spool import READ_BYTES
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange, FramedCaller
 from ..requests import answers

@@ -13,8 +13,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
 
 from ...http1.body import BodyReader, LengthBody
+from ...net.bodies.splice import MIN_BYTES
 from ...net.inlet import Inlet
-from ...net.splice import MIN_BYTES
 
 if TYPE_CHECKING:
     from .exchange import Exchange

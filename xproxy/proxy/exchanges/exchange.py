@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional, Protocol
 from ...http1.body import BodyReader
 from ...http1.request import IDEMPOTENT
 from ...http1.response import ResponseHead
-from ...net.spool import Spool
+from ...net.bodies.spool import Spool
 from .errors import Busy, ExchangeError, ServiceFailed
 
 if TYPE_CHECKING:

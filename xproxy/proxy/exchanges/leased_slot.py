@@ -14,7 +14,7 @@ from ...http1.errors import BadMessage
 from ...http1.upgrade import check_switch
 from ...net.outlet import Outlet
 from ...net.sweep import NEVER
-from ...slots.registration import begins_preamble
+from ...slots.preambles.registration import begins_preamble
 from .bypass import Bypass
 from .errors import Busy, ExchangeError, ServiceFailed, ServiceSilent
 from .exchange import Exchange

@@ -15,9 +15,9 @@ from ...dispatch import find_dispatch
 from ...http1.limits import HeadLimits
 from ...interfaces import ANSWER_S, MAX_MORE, ISlotSource
 from ...metrics import PoolCounts
+from ...net.bodies.splice import Splicer
 from ...net.descriptors import adopt
 from ...net.polling import readiness_of
-from ...net.splice import Splicer
 from ...net.sweep import NEVER, Sweep
 from ...refusals import RefusalLog
 from ...slots.line import Fate, Line, LineFull

@@ -19,9 +19,9 @@ from ...http1.fields import Fields
 from ...http1.forward import received_request_id
 from ...http1.request import RequestHead
 from ...metrics import ProxyCounts
-from ...net.blocks import Blocks
-from ...net.space import Bounds, Space
-from ...net.splice import make_splicer
+from ...net.bodies.blocks import Blocks
+from ...net.bodies.space import Bounds, Space
+from ...net.bodies.splice import make_splicer
 from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
 from ...refusals import RefusalLog

@@ -8,7 +8,7 @@ from ...http1.body import last_chunk
 from ...http1.forward import Marks, request_head, without_field
 from ...http1.request import RequestHead
 from ...http1.upgrade import offer_with
-from ...net.spool import Spool
+from ...net.bodies.spool import Spool
 from .policy import Destination
 from .provenance import Provenance
 from .request_body import RequestBody

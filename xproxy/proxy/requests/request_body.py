@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from ...http1.errors import BadMessage
-from ...net.blocks import Blocks
-from ...net.space import Space, SpaceFull
-from ...net.spool import Spool
+from ...net.bodies.blocks import Blocks
+from ...net.bodies.space import Space, SpaceFull
+from ...net.bodies.spool import Spool
 
 JOINED_BYTES = 64 * 1024
 """What goes to the slot in one piece with its head: one copy more, and some calls of send less."""

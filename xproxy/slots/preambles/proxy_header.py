@@ -15,8 +15,8 @@ from typing import Iterable, List, Optional, Tuple
 
 import attr
 
-from xproxy.slots.crc32c import crc32c
-from xproxy.slots.preamble import Address, IPAddress, PreambleError, begins, check_port, ip_text, packed_ip, shown
+from xproxy.slots.preambles.crc32c import crc32c
+from xproxy.slots.preambles.preamble import Address, IPAddress, PreambleError, begins, check_port, ip_text, packed_ip, shown
 
 V1_PREFIX = b"PROXY "
 V1_MAX_BYTES = 107

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from xproxy.slots.tracker import TRACKER_LIMITS, ExchangeTracker, Phase
+from xproxy.slots.serving.tracker import TRACKER_LIMITS, ExchangeTracker, Phase
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"

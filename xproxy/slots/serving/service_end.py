@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from xproxy.slots.goodbye import CLOSING_RESPONSE
-from xproxy.slots.tracker import ExchangeTracker, Phase
-from xproxy.slots.unasked import UnaskedResponse, refusal_reason
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.tracker import ExchangeTracker, Phase
+from xproxy.slots.serving.unasked import UnaskedResponse, refusal_reason
 
 _last_words = {
     Phase.IDLE: CLOSING_RESPONSE,

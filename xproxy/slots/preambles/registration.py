@@ -14,8 +14,16 @@ from typing import Dict, List, Optional, Tuple, Union
 
 import attr
 
-from xproxy.slots.preamble import Address, PreambleError, begins, check_port, ip_text, packed_ip, shown
-from xproxy.slots.proxy_header import TLV_UNIQUE_ID, V1_PREFIX, V2_SIGNATURE, ProxyHeader, Tlv, build_v2, read_proxy_header
+from xproxy.slots.preambles.preamble import Address, PreambleError, begins, check_port, ip_text, packed_ip, shown
+from xproxy.slots.preambles.proxy_header import (
+    TLV_UNIQUE_ID,
+    V1_PREFIX,
+    V2_SIGNATURE,
+    ProxyHeader,
+    Tlv,
+    build_v2,
+    read_proxy_header,
+)
 
 AUTO_RAW_S = 1.0
 """A service that has sent nothing for this long is taken for raw: on a loaded host the preamble of one in five comes more than

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.slots.pieces import outcome, outcome_of_all_cuts
-from xproxy.slots.crc32c import crc32c
-from xproxy.slots.preamble import Address, PreambleError
-from xproxy.slots.proxy_header import (
+from xproxy.slots.preambles.crc32c import crc32c
+from xproxy.slots.preambles.preamble import Address, PreambleError
+from xproxy.slots.preambles.proxy_header import (
     MAX_BLOCK_BYTES,
     TLV_CRC32C,
     V1_MAX_BYTES,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.net.space import Bounds, Space, SpaceFull
-from xproxy.net.spool import Backlog, Spool
+from xproxy.net.bodies.space import Bounds, Space, SpaceFull
+from xproxy.net.bodies.spool import Backlog, Spool
 
 CLIENTS = ("", "192.0.2.1", "192.0.2.2", "2001:db8::1")
 

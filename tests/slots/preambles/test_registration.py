@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.slots.pieces import Outcome, outcome, outcome_of_all_cuts
-from xproxy.slots.preamble import Address, PreambleError
-from xproxy.slots.proxy_header import V2_SIGNATURE, build_v1, build_v2
-from xproxy.slots.registration import (
+from xproxy.slots.preambles.preamble import Address, PreambleError
+from xproxy.slots.preambles.proxy_header import V2_SIGNATURE, build_v1, build_v2
+from xproxy.slots.preambles.registration import (
     MAX_TOKEN_BYTES,
     MODES,
     MXPROXY_SIGNATURE,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.world.rig import unlinked_files
-from xproxy.net.blocks import BLOCK_BYTES, Blocks
-from xproxy.net.spool import READ_BYTES, Spool
+from xproxy.net.bodies.blocks import BLOCK_BYTES, Blocks
+from xproxy.net.bodies.spool import READ_BYTES, Spool
 
 
 def drain(spool: Spool) -> List[bytes]:
@@ -104,7 +104,7 @@ class SpoolTests(SynchronousTestCase):
         """The error of the disk goes to whoever puts, and the descriptor is released."""
         spool = Spool(0)
         spool.put(b"fits")
-        with mock.patch("xproxy.net.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
+        with mock.patch("xproxy.net.bodies.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
             self.assertRaises(OSError, spool.put, b"too much")
         spool.clear()
         self.assertEqual(self.files(), 0)
@@ -114,7 +114,7 @@ class SpoolTests(SynchronousTestCase):
         spool = Spool(0)
         spool.put(b"begin ")
         real = os.pwrite
-        short = mock.patch("xproxy.net.spool.os.pwrite", lambda descriptor, view, at: real(descriptor, view[:3], at))
+        short = mock.patch("xproxy.net.bodies.spool.os.pwrite", lambda descriptor, view, at: real(descriptor, view[:3], at))
         short.start()
         self.addCleanup(short.stop)
         spool.put(b"and the rest")
@@ -272,7 +272,7 @@ class SharedSpoolTests(SynchronousTestCase):
     def test_disk_full(self) -> None:
         """Told, and nothing is left."""
         self.receive(4 * BLOCK_BYTES)
-        with mock.patch("xproxy.net.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
+        with mock.patch("xproxy.net.bodies.spool.os.pwrite", side_effect=OSError(errno.ENOSPC, "no space")):
             self.assertRaises(OSError, self.receive, 1)
         self.spool.clear()
         self.assertEqual((self.blocks.free, self.files()), (16, 0))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.slots.dialling import (
+from xproxy.slots.serving.dialling import (
     DIALS_AT_ONCE,
     MAX_DELAY_S,
     RECENT_DELAY_S,

@@ -6,9 +6,9 @@ from typing import List, Optional, Tuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.slots.goodbye import CLOSING_RESPONSE
-from xproxy.slots.service_end import ServiceEnd
-from xproxy.slots.unasked import MAX_REFUSAL_BYTES
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
+from xproxy.slots.serving.service_end import ServiceEnd
+from xproxy.slots.serving.unasked import MAX_REFUSAL_BYTES
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from xproxy.net import splice as splice_module
-from xproxy.net.splice import Splicer, make_splicer
+from xproxy.net.bodies import splice as splice_module
+from xproxy.net.bodies.splice import Splicer, make_splicer
 
 
 def pair(buffer_bytes: int = 0) -> Tuple[socket.socket, socket.socket]:
