@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..net.pair_end import is_deserted
 from ..net.plain import is_quiet, unreceived_bytes, write_at_once
+from ..net.transports import Reading
 from ..slots.actions import Ending
 from ..slots.preambles.registration import begins_preamble
 from ..slots.serving.tracker import ExchangeTracker, Phase
@@ -223,26 +224,5 @@ class Loan(Protocol):
             self._coupled = True
             self._stir()
             transport: Any = self.transport
-            transport.registerProducer(_Reading(self.slot.transport), True)
-            self.slot.transport.registerProducer(_Reading(transport), True)
-
-
-@implementer(IPushProducer)
-class _Reading:
-    """The reading of one transport, as the producer of the other; what becomes of a transport is told to its protocol."""
-
-    __slots__ = ("_transport",)
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-
-    def pauseProducing(self) -> None:
-        """See IPushProducer."""
-        self._transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """See IPushProducer."""
-        self._transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """See IPushProducer."""
+            transport.registerProducer(Reading(self.slot.transport), True)
+            self.slot.transport.registerProducer(Reading(transport), True)

@@ -1,10 +1,12 @@
-"""What is done to Twisted's TCP transports behind their backs: another reads for them, and one is closed without a shutdown."""
+"""What is done to Twisted's TCP transports: another reads for them, one paces another, one is closed without a shutdown."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
+from zope.interface import implementer
 
 Turn = Callable[[], Any]
 """What the reactor calls: returns why the connection is over, None when it is not (see ``IReadDescriptor.doRead``)."""
@@ -45,3 +47,24 @@ def let_go(transport: Any) -> None:
     transport._shouldShutdown = False
     transport.stopReading()
     transport.connectionLost(connectionDone)
+
+
+@implementer(IPushProducer)
+class Reading:
+    """The reading of one transport, as the producer of the other; what becomes of a transport is told to its protocol."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer."""
+        self._transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer."""
+        self._transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """See IPushProducer."""

@@ -6,6 +6,7 @@ from tests.world.rig import OK
 from tests.world.secure import SecureCase
 from tests.world.sockets import KERNEL
 from xproxy.proxy.clients.connection import LOOK_INTERVAL_S
+from xproxy.proxy.exchanges.pool import status_of
 
 
 class HalfCloseTests(SecureCase):
@@ -21,7 +22,7 @@ class HalfCloseTests(SecureCase):
         first, second = client.ask(), client.ask()
         client.ask(method=b"POST", body=b"some", end=False)
         client.shut_down()
-        self.assertEqual(rig.pool.status()["queue_length"], 2)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 2)
         service = rig.slot()
         rig.exchange(service, OK)
         rig.exchange(service, OK)
@@ -44,9 +45,9 @@ class HalfCloseTests(SecureCase):
         client = rig.http2_client()
         client.ask()
         client.shut_down()
-        self.assertEqual(rig.pool.status()["queue_length"], 1)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 1)
         client.peer.close()
         rig.pass_time(2 * LOOK_INTERVAL_S)
-        self.assertEqual(rig.pool.status()["queue_length"], 0)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 0)
         self.assertEqual(rig.proxy.front.clients, {})
         self.assert_at_rest(rig)

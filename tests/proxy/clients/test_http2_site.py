@@ -9,6 +9,7 @@ from twisted.web.server import Site
 from tests.world.rig import OK
 from tests.world.secure import HTTP2Client, SecureCase, SecureRig
 from xproxy.proxy.clients.resource import SlotProxyResource
+from xproxy.proxy.exchanges.pool import status_of
 
 
 class SiteTests(SecureCase):
@@ -40,10 +41,10 @@ class SiteTests(SecureCase):
         rig = self.make_secure_rig()
         client = self.connect(rig)
         stream = client.ask()
-        self.assertEqual(rig.pool.status()["queue_length"], 1)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 1)
         client.h2.reset_stream(stream)
         client.push()
-        self.assertEqual(rig.pool.status()["queue_length"], 0)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 0)
 
     def test_an_answer_of_several_frames(self) -> None:
         """No larger than the client's window: twisted.web goes round and round while that is shut."""
@@ -53,7 +54,7 @@ class SiteTests(SecureCase):
         stream = client.ask()
         rig.exchange(service, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
         self.assertEqual(len(client.answer(stream).content), 60_000)
-        self.assertEqual(rig.pool.status()["in_flight"], 0)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 0)
 
     def test_bad_requests(self) -> None:
         rig = self.make_secure_rig()

@@ -30,6 +30,7 @@ from xproxy.http2.windows import MAX_STREAMS
 from xproxy.proxy.clients.connection import LINGER_S
 from xproxy.proxy.clients.http2_connection import LEAVE_S, HTTP2Connection
 from xproxy.proxy.clients.http2_outlet import HELD_BYTES
+from xproxy.proxy.exchanges.pool import status_of
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n"
 
@@ -58,7 +59,7 @@ class HTTP2Case(SecureCase):
         rig.settle()
         self.assertEqual(rig.proxy.front.clients, {})
         self.assertEqual(rig.gateway.counts.connections["client"], 0)
-        self.assertEqual(rig.pool.status()["queue_length"], 0)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 0)
 
 
 class ExchangeMixin:
@@ -88,7 +89,7 @@ class ExchangeMixin:
         (line,) = rig.logged(log)
         self.assertEqual((line["version"], line["status"], line["bytes"], line["pool"]), ("HTTP/2.0", 200, 2, "default"))
         self.assertEqual(rig.pool.counts.codes, {200: 1})
-        self.assertEqual(rig.pool.status()["in_flight"], 0)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 0)
 
     def test_streams_run_on_different_slots_at_once(self: Any) -> None:
         rig = self.make_secure_rig()
@@ -109,7 +110,7 @@ class ExchangeMixin:
         two.ask(b"/first")
         one.send(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n")
         two.ask(b"/third")
-        self.assertEqual(rig.pool.status()["queue_length"], 2)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 2)
         served = [rig.exchange(service, OK).split(b" ")[1] for _ in range(3)]
         self.assertEqual(served, [b"/first", b"/second", b"/third"])
 
@@ -163,7 +164,7 @@ class ExchangeMixin:
         client = rig.http2_client(acknowledges=False)
         stream = client.ask()
         rig.exchange(service, answer_of(size))
-        self.assertEqual(rig.pool.status()["in_flight"], 0)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 0)
         self.assertEqual(len(client.answer(stream).content), 65535)
         while not client.answer(stream).ended:
             before = len(client.answer(stream).content)
@@ -188,7 +189,7 @@ class ExchangeMixin:
         self.assertTrue(connection.outlet.blocked)
         tcp = connection.transport
         self.assertLess(len(tcp.dataBuffer) + tcp._tempDataLen, 200_000)
-        self.assertEqual(rig.pool.status()["in_flight"], 0)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 0)
         client.peer.reading = True
         answers = [client.answer(stream) for stream in streams]
         self.assertEqual([(len(answer.content), answer.ended) for answer in answers], [(size, True)] * 2)
@@ -208,7 +209,7 @@ class ExchangeMixin:
         rig.settle()
         space = rig.gateway.space
         self.assertEqual(space.files, 2)
-        self.assertEqual(rig.pool.status()["in_flight"], 3)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 3)
         client.h2.increment_flow_control_window(2**22)
         for stream in streams:
             client.h2.increment_flow_control_window(2**20, stream)
@@ -225,7 +226,7 @@ class ExchangeMixin:
         service.send(answer_of(2_000_000))
         rig.settle()
         self.assertGreater(len(service._unsent), 1_000_000)
-        self.assertEqual(rig.pool.status()["in_flight"], 1)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 1)
         client.h2.increment_flow_control_window(2**22)
         client.h2.increment_flow_control_window(2**22, stream)
         client.push()
@@ -236,10 +237,10 @@ class ExchangeMixin:
         log = rig.log_to()
         client = rig.http2_client()
         stream = client.ask()
-        self.assertEqual(rig.pool.status()["queue_length"], 1)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 1)
         client.h2.reset_stream(stream)
         client.push()
-        self.assertEqual(rig.pool.status()["queue_length"], 0)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 0)
         self.assertEqual(self.connection(rig).streams, {})
         self.assertEqual([line["status"] for line in rig.logged(log)], [499])
 
@@ -251,7 +252,7 @@ class ExchangeMixin:
         client.h2.reset_stream(stream)
         client.push()
         rig.exchange(service, OK)
-        self.assertEqual(rig.pool.status()["in_flight"], 0)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 0)
         self.assertEqual(client.answer(client.ask()).status, 0)
         rig.exchange(service, OK)
         self.assertEqual(client.answer(3).status, 200)
@@ -266,7 +267,7 @@ class ExchangeMixin:
         client.peer.reset()
         self.assert_clean(rig)
         rig.exchange(service, OK)
-        self.assertEqual(rig.pool.status()["in_flight"], 0)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 0)
 
 
 class MemoryExchangeTests(ExchangeMixin, HTTP2Case):
@@ -641,7 +642,7 @@ class LimitTests(HTTP2Case):
         self.assertEqual(client.h2.remote_settings.max_concurrent_streams, MAX_STREAMS)
         for _ in range(MAX_STREAMS):
             client.ask()
-        self.assertEqual(rig.pool.status()["queue_length"], MAX_STREAMS)
+        self.assertEqual(status_of(rig.pool)["queue_length"], MAX_STREAMS)
         client.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
         client.h2.remote_settings.acknowledge()
         for _ in range(3):
@@ -701,7 +702,7 @@ class LimitTests(HTTP2Case):
             if client.goaway or client.peer.over:
                 break
         self.assertIsNotNone(client.goaway)
-        self.assertEqual(rig.pool.status()["queue_length"], 0)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 0)
 
     def test_floods(self) -> None:
         for frame in (
@@ -1213,7 +1214,7 @@ class EndTests(HTTP2Case):
         client.ask()
         client.h2.close_connection(ErrorCodes.INTERNAL_ERROR)
         client.push()
-        self.assertEqual(rig.pool.status()["queue_length"], 0)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 0)
         self.close(client)
         self.assert_clean(rig)
 

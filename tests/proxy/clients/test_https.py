@@ -21,6 +21,7 @@ from xproxy import config as cfg
 from xproxy.proxy.clients.connection import LAST_REQUEST_S, LINGER_S, LOOK_INTERVAL_S
 from xproxy.proxy.clients.https import NOT_TLS_TEXT, HTTPSFront, outcome_of, subject_of
 from xproxy.proxy.clients.intake import PIPELINE_BYTES
+from xproxy.proxy.exchanges.pool import status_of
 from xproxy.tls.certificate_store import CertificateStore
 from xproxy.tls.contexts import TLSPolicy
 
@@ -96,7 +97,7 @@ class ExchangeMixin:
         service.take()
         service.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
         rig.settle()
-        self.assertEqual(rig.pool.status()["in_flight"], 0)
+        self.assertEqual(status_of(rig.pool)["in_flight"], 0)
         (connection,) = rig.proxy.front.clients
         self.assertTrue(connection.outlet.draining)
         tcp = connection.transport
@@ -217,10 +218,10 @@ class ExchangeMixin:
         first, second = rig.secure_client(GET), rig.secure_client(GET)
         first.shut_down()
         second.shut_down()
-        self.assertEqual(rig.pool.status()["queue_length"], 2)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 2)
         second.peer.close()
         rig.pass_time(2 * LOOK_INTERVAL_S)
-        self.assertEqual(rig.pool.status()["queue_length"], 1)
+        self.assertEqual(status_of(rig.pool)["queue_length"], 1)
         rig.exchange(rig.slot(), OK)
         self.assertEqual(statuses(first.take()), [200])
         self.assertTrue(first.ended)

@@ -13,7 +13,7 @@ from tests.world.sockets import KERNEL
 from xproxy.interfaces import ISlotSource
 from xproxy.metrics import GONE_S
 from xproxy.proxy.exchanges.asking import ASK_INTERVAL_S
-from xproxy.proxy.exchanges.pool import RETRY_AFTER_S
+from xproxy.proxy.exchanges.pool import RETRY_AFTER_S, status_of
 from xproxy.slots.book import ASK_WINDOW
 
 
@@ -440,7 +440,7 @@ class GrantTests(RigCase):
         rig.source.leases[5] = rig.source.ring.pop()
         rig.proxy.lease_granted("default", 5, reading, "nobody")
         self.assertEqual(rig.source.closed, [5])
-        self.assertEqual((rig.pool.slots, rig.pool.status()["services"]["nobody"]["held"]), ({}, 0))
+        self.assertEqual((rig.pool.slots, status_of(rig.pool)["services"]["nobody"]["held"]), ({}, 0))
         self.assertEqual(rig.gateway.counts.connections["slot"], 0)
         self.assertEqual(descriptors() - before, 1)
         self.assert_at_rest(rig)

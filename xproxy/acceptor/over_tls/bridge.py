@@ -11,12 +11,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Optional
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...net.keepalive import watch_peer
+from ...net.transports import Reading
 from ...slots.parked_states import SlotState
 from ...slots.serving.goodbye import CLOSING_RESPONSE
 from ...slots.serving.refusal import refusal_response
@@ -40,7 +41,7 @@ class BridgeState(Enum):
     OVER = "over"
 
 
-@implementer(IHandshakeListener, IPushProducer)
+@implementer(IHandshakeListener)
 class Bridge(Protocol):
     """Passes bytes both ways, each side at the pace of the other, and passes on how each side ends.
 
@@ -100,7 +101,7 @@ class Bridge(Protocol):
         if not pair.gone:
             # Each transport tells the other one's protocol when to stop reading and when to go on.
             self.transport.registerProducer(pair, True)
-            pair.transport.registerProducer(self, True)
+            pair.transport.registerProducer(Reading(self.transport), True)
 
     # -- bytes
 
@@ -218,16 +219,3 @@ class Bridge(Protocol):
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-
-    # -- as the producer of the pair
-
-    def pauseProducing(self) -> None:
-        """See IPushProducer."""
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """See IPushProducer."""
-        self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """See IPushProducer. The pair is closed, which it tells in its own way."""

@@ -355,25 +355,26 @@ class Pool:
                 self._refuse(exchange, "stopping")
         self._end_if_over()
 
-    def status(self) -> Dict[str, Any]:
-        """What ``/status`` says of this pool as far as the proxy knows."""
-        self.counts.forget_gone(self.monotonic())
-        return {
-            "in_flight": self.counts.in_flight,
-            "most_in_flight": self.counts.most_in_flight,
-            "queue_length": len(self.line),
-            "served": self.counts.served,
-            "held": len(self.slots),
-            "services": {
-                name: {
-                    "held": counts.slots,
-                    "in_flight": counts.in_flight,
-                    "most_in_flight": counts.most_in_flight,
-                    "served": counts.served,
-                }
-                for name, counts in self.counts.services.items()
-            },
-        }
+
+def status_of(pool: Pool) -> Dict[str, Any]:
+    """What ``/status`` says of a pool as far as the proxy knows."""
+    pool.counts.forget_gone(pool.monotonic())
+    return {
+        "in_flight": pool.counts.in_flight,
+        "most_in_flight": pool.counts.most_in_flight,
+        "queue_length": len(pool.line),
+        "served": pool.counts.served,
+        "held": len(pool.slots),
+        "services": {
+            name: {
+                "held": counts.slots,
+                "in_flight": counts.in_flight,
+                "most_in_flight": counts.most_in_flight,
+                "served": counts.served,
+            }
+            for name, counts in pool.counts.services.items()
+        },
+    }
 
 
 def _response_limits(limits: cfg.LimitsConfig) -> HeadLimits:

@@ -26,7 +26,7 @@ from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
 from ...refusals import RefusalLog
 from ...startup import StartupError
-from ..exchanges.pool import Pool
+from ..exchanges.pool import Pool, status_of
 from .access_log import AccessLog
 from .guards import make_guards
 from .policy import Destination, Policy, make_policy
@@ -192,4 +192,4 @@ class Gateway:
 
     def status(self) -> Dict[str, Any]:
         """What ``/status`` says as far as the proxy knows: per pool, by name."""
-        return {name: pool.status() for name, pool in self.pools.items()}
+        return {name: status_of(pool) for name, pool in self.pools.items()}
