@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import select
 import signal
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import Callable, List
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,7 +40,8 @@ class BacklogTests(SynchronousTestCase):
     def freeze(self, program: Program) -> None:
         """Let it stand still, as one that has much to do."""
         program.signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, program.process.pid, os.WSTOPPED | os.WNOWAIT)
+        state = Path(f"/proc/{program.process.pid}/stat")
+        program.eventually(lambda: state.read_text("ascii").rpartition(") ")[2].startswith("T"), "a stop")
 
     def thaw(self, program: Program) -> None:
         """Let it go on: the first thing it learns is that it has to stop."""
