@@ -13,7 +13,7 @@ ROOT = Path(xproxy.__file__).parent
 
 PRIVATE = re.compile(
     r"\._(?:tempData\w*|shouldShutdown|selectables|poller|doReadOrWrite|disconnectSelectable|lib)\b|\.dataBuffer\b"
-    r"|\.do(?:Read|Write) = |del \S+\.do(?:Read|Write)|\bMSG_PEEK\b"
+    r"|\.do(?:Read|Write) = |\[\"do(?:Read|Write)\"\]|del \S+\.do(?:Read|Write)|\bMSG_PEEK\b"
 )
 
 

@@ -13,6 +13,8 @@ from typing import Any, Callable
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.unix import Client
 
+from ..net.transports import read_by
+
 READ_BYTES = 65536
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 253)
 """As many descriptors as Linux lets one message carry (SCM_MAX_FD)."""
@@ -45,4 +47,4 @@ def watch_descriptors(transport: Any, lost: Callable[[], None]) -> None:
             protocol.dataReceived(data)
             return None
 
-        vars(transport)["doRead"] = read
+        read_by(transport, read)
