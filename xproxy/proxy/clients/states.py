@@ -121,6 +121,8 @@ TABLE: Dict[Tuple[State, Input], Tuple[State, Do]] = {
     (_S.HEAD, _I.DRAIN): (_S.HEAD, _D.NOTHING),
     (_S.BODY, _I.BYTES): (_S.BODY, _D.FEED),
     (_S.BODY, _I.BODY_WHOLE): (_S.EXCHANGE, _D.AWAIT),
+    (_S.BODY, _I.LAST_ANSWERED): (_S.CLOSED, _D.CLOSE),
+    (_S.BODY, _I.LAST_WAITS): (_S.CLOSING, _D.NOTHING),
     (_S.BODY, _I.REFUSED): (_S.LINGERING, _D.LINGER),
     (_S.BODY, _I.REFUSAL_WAITS): (_S.REFUSING, _D.NOTHING),
     (_S.BODY, _I.TAKEN): (_S.BODY, _D.GO_ON),
