@@ -178,6 +178,31 @@ class ServiceStopTests(SynchronousTestCase):
         self.assertEqual({200}, set(load.outcomes), load.outcomes)
         proxy.has(slots=8, in_flight=0)
 
+    def test_resized_and_restarted(self) -> None:
+        """Under the same load a service changes its number of slots, to none and back, while another one is replaced."""
+        proxy = Xproxy(self).ready()
+        wanted = Path(self.mktemp()).absolute()
+        command = (Path(__file__).parent / "applications" / "resizing_service.py").as_posix()
+        slots = slots_description(proxy.slots, 8, ":instance=resized")
+        resized = Program(self, [sys.executable, command, slots, str(wanted)])
+        other = self.service(proxy, 4, "old")
+        proxy.has(slots=12)
+        load = Load(self, proxy.http, 8, wsgi_answer)
+        for count in (2, 12, 0, 8):
+            if count == 12:
+                self.service(proxy, 4, "new")
+                other.signal(signal.SIGTERM)
+            elif count == 0:
+                self.assertEqual(ENDED_BY_SIGTERM, other.exit_status(), other.story())
+                self.parked(proxy, "new", 4)
+            wanted.write_text(str(count))
+            resized.signal(signal.SIGUSR1)
+            self.parked(proxy, "resized", count)
+            load.go_on(proxy)
+        load.stop()
+        self.assertEqual({200}, set(load.outcomes), load.outcomes)
+        proxy.has(slots=12, in_flight=0)
+
     def test_running_requests_are_finished(self) -> None:
         """Requests that the service is working on when SIGTERM comes are answered; its idle slots are gone before."""
         proxy = Xproxy(self).ready()

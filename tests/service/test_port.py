@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, List
 
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from zope.interface.verify import verifyObject
 
-from tests.doubles.dialling import ACCEPTOR, GET, HERE, HalfRecorder, PortTestCase, Recorder, Recorders
-from xproxy.service.endpoint import MAX_COUNT, SlotsServerEndpoint
+from tests.doubles.dialling import ACCEPTOR, GET, HERE, SLOW, HalfRecorder, PortTestCase, Recorder, Recorders, Wire
+from xproxy.service.endpoint import SlotsServerEndpoint
 from xproxy.service.linger import LINGER_S
+from xproxy.service.port import MAX_COUNT
 from xproxy.slots.preambles.registration import RegistrationParser
+from xproxy.slots.serving.goodbye import CLOSING_RESPONSE
 
 
 class ListenTests(PortTestCase):
@@ -163,6 +165,141 @@ class ServingTests(PortTestCase):
         self.listen(factory)
         self.acceptor.wires[0].end()
         self.assertIsNotNone(factory.built[0].lost)
+
+
+class ResizeTests(PortTestCase):
+    """The number of slots changes while they are used."""
+
+    def leaving(self) -> List[Wire]:
+        return [wire for wire in self.acceptor.open if wire.half_closed]
+
+    def test_grows(self) -> None:
+        self.fresh(2)
+        self.port.resize(5)
+        self.assertEqual((len(self.acceptor.open), self.leaving(), self.port.getHost().count), (5, [], 5))
+
+    def test_shrinks_idle_slots_first(self) -> None:
+        one, two, three = self.fresh(3)
+        one.deliver(SLOW)
+        self.port.resize(1)
+        self.assertEqual((two.taken(), three.taken(), one.taken()), (CLOSING_RESPONSE, CLOSING_RESPONSE, b""))
+        for wire in (two, three):
+            wire.end()
+        self.clock.pump([0.5] * 20)
+        self.assertEqual((self.acceptor.open, self.acceptor.attempts), ([one], 3))
+        self.resource.waiting[0].finish()
+        one.clear()
+        one.deliver(GET)
+        self.assertTrue(one.taken().endswith(b"hello"), "the one that is kept")
+
+    def test_busy_ones_end_after_their_answer(self) -> None:
+        wires = self.fresh(2)
+        for wire in wires:
+            wire.deliver(SLOW)
+        self.port.resize(1)
+        self.assertEqual([wire.taken() for wire in wires], [b"", b""])
+        for request in self.resource.waiting:
+            request.finish()
+        self.clock.advance(0)
+        self.assertEqual([wire.taken().endswith(CLOSING_RESPONSE) for wire in wires], [True, False])
+
+    def test_tunnels_are_closed_last(self) -> None:
+        """They may go on for hours: others are answered soon."""
+        factory = Recorders()
+        self.port = self.listen(factory, 2)
+        for wire in self.acceptor.wires:
+            wire.clear()
+            wire.deliver(GET)
+        tunnel, other = (protocol.transport for protocol in factory.built)
+        tunnel.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        self.port.resize(1)
+        other.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        self.clock.advance(0)
+        self.assertEqual(self.leaving(), [self.acceptor.wires[1]])
+
+    def test_a_pause(self) -> None:
+        port = self.listen(Recorders(), 2)
+        port.resize(0)
+        for wire in self.acceptor.wires:
+            self.assertTrue(wire.value().endswith(CLOSING_RESPONSE))
+            wire.end()
+        self.clock.pump([1.0] * 5)
+        self.assertEqual((self.acceptor.open, self.clock.getDelayedCalls()), ([], []))
+        port.resize(2)
+        self.assertEqual(len(self.acceptor.open), 2)
+
+    def test_the_last_of_several_holds(self) -> None:
+        """What runs and was to be closed is kept; what has said goodbye counts until it is gone."""
+        wires = self.fresh(4)
+        wires[0].deliver(SLOW)
+        for count in (0, 4, 1, 6, 3):
+            self.port.resize(count)
+        self.assertEqual((self.leaving(), self.acceptor.attempts), (wires[1:], 6))
+        self.resource.waiting[0].finish()
+        self.clock.advance(0)
+        self.assertFalse(wires[0].half_closed)
+        for wire in wires[1:]:
+            wire.end()
+        self.clock.advance(0)
+        self.assertEqual((len(self.acceptor.open), self.acceptor.attempts), (3, 6))
+
+    def test_while_dialling(self) -> None:
+        self.acceptor.mode = "pend"
+        port = self.listen(Recorders(), 5)
+        port.resize(2)
+        self.assertEqual(self.acceptor.cancelled, 3)
+        port.resize(3)
+        self.assertEqual(self.acceptor.attempts, 6)
+        port.resize(0)
+        self.assertEqual((self.acceptor.cancelled, self.clock.getDelayedCalls()), (6, []))
+
+    def test_while_nobody_answers(self) -> None:
+        """The wait goes on: another number is no reason to hammer."""
+        self.acceptor.mode = "refuse"
+        port = self.listen(Recorders(), 5)
+        for count in (3, 8, 0, 4):
+            port.resize(count)
+        self.assertEqual(self.acceptor.attempts, 1)
+        self.acceptor.mode = "accept"
+        self.clock.pump([0.1] * 30)
+        self.assertEqual(len(self.acceptor.open), 4)
+
+    def test_a_dial_that_comes_through_too_late(self) -> None:
+        """The endpoint can't stop it any more."""
+        self.acceptor.mode = "pend"
+        factory = Recorders()
+        port = self.listen(factory, 1)
+        port.resize(0)
+        self.acceptor.accept(port._slot_factory)
+        self.assertTrue(self.acceptor.wires[0].value().endswith(CLOSING_RESPONSE))
+
+    def test_by_its_endpoint(self) -> None:
+        endpoint = SlotsServerEndpoint(self.clock, self.acceptor, 3)
+        ports: List[Any] = [self.successResultOf(endpoint.listen(Recorders())) for _ in range(2)]
+        endpoint.resize(4)
+        self.assertEqual(len(self.acceptor.open), 8)
+        ports.append(self.successResultOf(endpoint.listen(Recorders())))
+        self.assertEqual([port.getHost().count for port in ports], [4, 4, 4])
+
+    def test_bounds(self) -> None:
+        self.fresh(2)
+        endpoint = SlotsServerEndpoint(self.clock, self.acceptor, 3)
+        for resize in (self.port.resize, endpoint.resize):
+            for count in (-1, MAX_COUNT + 1):
+                with self.assertRaisesRegex(ValueError, "from 0 to 16384"):
+                    resize(count)
+            with self.assertRaises(TypeError):
+                resize(2.5)  # type: ignore[arg-type]
+        self.assertEqual((len(self.acceptor.open), endpoint.count), (2, 3))
+
+    def test_a_port_that_stops(self) -> None:
+        (wire,) = self.fresh(1)
+        stopped = self.port.stopListening()
+        self.port.resize(9)
+        wire.end()
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertEqual(self.acceptor.attempts, 1)
 
 
 class RedialTests(PortTestCase):

@@ -71,9 +71,7 @@ class UnreachableTests(RelayTestCase):
         self.assertEqual(len(self.slots), 2, "what runs counts")
         backend.deliver(OK)
         self.clock.advance(0)
-        self.assertEqual(running.taken(), OK + CLOSING_RESPONSE)
-        running.end()
-        self.clock.advance(0)
+        self.assertEqual((running.taken(), running.half_closed), (OK, False), "and is wanted again")
         self.assertEqual(len(self.slots), 2)
 
     def test_many_fail_at_once(self) -> None:
@@ -86,6 +84,39 @@ class UnreachableTests(RelayTestCase):
             pending.errback(ConnectionLost())
         self.assertEqual([slot.taken() for slot in slots], [CLOSING_RESPONSE] * 2)
         self.assertEqual(self.service._failures, 1)
+
+
+class ResizeTests(RelayTestCase):
+    """How many requests the backend has at once changes."""
+
+    def test_all_its_ports(self) -> None:
+        self.service.resize(5)
+        self.assertEqual((len(self.slots), self.service.ports[0].getHost().count), (5, 5))
+        self.service.resize(1)
+        self.assertEqual([slot.half_closed for slot in self.slots], [True] * 4 + [False])
+
+    def test_what_runs_is_answered(self) -> None:
+        running = self.slots[0]
+        backend = self.request()
+        self.service.resize(0)
+        backend.deliver(OK)
+        self.clock.advance(0)
+        self.assertEqual(running.taken(), OK + CLOSING_RESPONSE)
+
+    def test_while_the_backend_is_away(self) -> None:
+        """No slot comes before it answers; then as many as were said last."""
+        self.backend.mode = "refuse"
+        slots = self.slots
+        slots[0].deliver(GET)
+        for slot in slots:
+            slot.end()
+        self.clock.advance(0)
+        self.service.resize(3)
+        self.assertEqual(self.slots, [])
+        self.backend.mode = "accept"
+        self.clock.advance(4)
+        self.clock.advance(0)
+        self.assertEqual(len(self.slots), 3)
 
 
 class ServiceTests(TestCase):

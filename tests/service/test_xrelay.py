@@ -73,7 +73,7 @@ class ServiceTests(TestCase):
 
     def test_good(self) -> None:
         services = self.make(*BACKEND, *SLOTS, "--slots", "slots:unix:/run/x:count=3:pool=api", *BACKEND, *SLOTS)
-        counts = [[port.getHost().count for port in service._ports] for service in services]
+        counts = [[port.getHost().count for port in service.ports] for service in services]
         self.assertEqual(counts, [[2, 3], [2]])
 
     def test_refused(self) -> None:

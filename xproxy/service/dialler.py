@@ -39,7 +39,8 @@ class Dialler:
         self._connect = connect
         self._target = target
         self._acting = False
-        self._dials: Dict[Deferred[Any], None] = {}
+        self._dials: Dict[Deferred[Any], Dial] = {}
+        """Those that go on, and are still wanted."""
         self._timer: Optional[IDelayedCall] = None
         self._timer_at = 0.0
 
@@ -52,7 +53,21 @@ class Dialler:
         """Dial no more. Connections being made are cancelled, those that are there are left alone."""
         self.plan.stop()
         self._act()
-        for dial in list(self._dials):
+        self._give_up_surplus()
+
+    def resize(self, count: int) -> None:
+        """So many connections are wanted from now on. Those that are there are left alone, whatever their number."""
+        shrinks = count < self.plan.count
+        self.plan.resize(count)
+        if shrinks:
+            self._give_up_surplus()
+        self._act()
+
+    def _give_up_surplus(self) -> None:
+        for dial in list(reversed(self._dials)):
+            if not self.plan.surplus:
+                return
+            self.plan.given_up(self._dials.pop(dial))
             dial.cancel()
 
     def slot_parked(self) -> None:
@@ -68,6 +83,11 @@ class Dialler:
         if not reason.check(HandshakeFailed, SlotRefused):
             said = f"closed at once, registration refused? ({said})"
         self.plan.slot_lost(self._clock.seconds(), worked, said)
+        self._act()
+
+    def slot_closed(self) -> None:
+        """A connection ended that was given up: no failure, and not to be dialled again."""
+        self.plan.slot_closed()
         self._act()
 
     def _act(self, at: float = 0.0) -> None:
@@ -106,19 +126,19 @@ class Dialler:
 
     def _dial(self, kind: Dial) -> None:
         dial = maybeDeferred(self._connect)
-        self._dials[dial] = None
-        dial.addCallbacks(self._connected, self._not_connected, callbackArgs=(dial, kind), errbackArgs=(dial,))
+        self._dials[dial] = kind
+        dial.addCallbacks(self._connected, self._not_connected, callbackArgs=(dial,), errbackArgs=(dial,))
         dial.addErrback(lambda failure: self._log.failure("a dial went wrong", failure))
 
-    def _connected(self, connection: object, dial: Deferred[Any], kind: Dial) -> None:
-        del self._dials[dial]
-        self.plan.connected(self._clock.seconds(), kind)
+    def _connected(self, connection: object, dial: Deferred[Any]) -> None:
+        self.plan.connected(self._clock.seconds(), self._dials.pop(dial))
         self._act()
 
     def _not_connected(self, failure: Failure, dial: Deferred[Any]) -> None:
-        del self._dials[dial]
-        self.plan.not_connected(self._clock.seconds(), short_reason(failure))
-        self._act()
+        kind = self._dials.pop(dial, None)
+        if kind is not None:  # Else it was given up, which the plan knows.
+            self.plan.not_connected(self._clock.seconds(), short_reason(failure), kind)
+            self._act()
 
     def _report(self) -> None:
         news, self.plan.news = self.plan.news, []

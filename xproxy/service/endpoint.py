@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from random import random
 from typing import Any, Callable
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamClientEndpoint, IStreamServerEndpoint
 from zope.interface import implementer
 
 from xproxy.service.introduction import make_introduction
-from xproxy.service.port import SlotsAddress, SlotsPort
+from xproxy.service.port import SlotsAddress, SlotsPort, check_count
 from xproxy.slots.serving.dialling import jittered_backoff
 
 DRAIN_TIMEOUT_S = 30.0
 """How long running requests may take when the endpoint stops, in seconds; the proxy's own drain_timeout."""
-
-MAX_COUNT = 16384
-"""As the acceptor's max_slots: more would be refused anyway, and is a slip of the finger."""
 
 
 @implementer(IStreamServerEndpoint)
@@ -29,7 +27,7 @@ class SlotsServerEndpoint:
 
     :param reactor: IReactorTime.
     :param acceptor: where the acceptor's slots endpoint is.
-    :param count: how many requests the service runs at once.
+    :param count: how many requests the service runs at once; see ``resize``.
     :param pool: the pool to join; empty: the one that the acceptor's endpoint is for.
     :param token: what the pool asks of its services.
     :param registration: ``proxy``, ``mxproxy`` or ``raw``; see ``introduction``.
@@ -54,8 +52,7 @@ class SlotsServerEndpoint:
         description: str = "",
         random: Callable[[], float] = random,
     ) -> None:
-        if not 1 <= count <= MAX_COUNT:
-            raise ValueError(f"count={count}: a number from 1 to {MAX_COUNT} is needed")
+        check_count(count)
         if not 0 <= drain_timeout_s < float("inf"):
             raise ValueError(f"drain={drain_timeout_s}: a number of seconds is needed")
         self.count = count
@@ -65,6 +62,7 @@ class SlotsServerEndpoint:
         self._introduction = make_introduction(registration, pool, instance, token)
         self._drain_timeout_s = drain_timeout_s
         self.description = description or repr(acceptor)
+        self._ports: WeakKeyDictionary[SlotsPort, None] = WeakKeyDictionary()
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Begin to dial. Fires at once: the acceptor may be started later, or be away for a while."""
@@ -72,8 +70,20 @@ class SlotsServerEndpoint:
         port.startListening()
         return succeed(port)
 
+    def resize(self, count: int) -> None:
+        """Have so many slots from now on, whether it listens already or not; see ``SlotsPort.resize``.
+
+        :raises ValueError: the number does not do; nothing is changed.
+        """
+        check_count(count, least=0)
+        self.count = count
+        for port in list(self._ports):
+            port.resize(count)
+
     def make_port(self, factory: IProtocolFactory) -> SlotsPort:
         """A port that does nothing yet."""
         address = SlotsAddress(self.description, self.count)
         delay = jittered_backoff(self._random)
-        return SlotsPort(self._reactor, self._acceptor, factory, address, self._introduction, self._drain_timeout_s, delay)
+        port = SlotsPort(self._reactor, self._acceptor, factory, address, self._introduction, self._drain_timeout_s, delay)
+        self._ports[port] = None
+        return port

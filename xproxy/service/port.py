@@ -3,10 +3,15 @@
 The port owns the slots. The dialler says when to dial, the client endpoint connects, ``ServedSlotFactory`` puts a protocol of
 the server factory on the connection, and the port hears of each slot's beginning and end. Stopping drains: idle slots are
 closed politely at once, the others when they have answered, what is left after ``drain_timeout_s`` is cut.
+
+How many slots are wanted changes by ``resize``, and to none and back by ``withdraw`` and ``offer``. Where there are more than
+that, those that are idle are closed politely at once, others when they have answered, those that may never end last; where
+there are fewer, those that run and were to be closed are kept, and the rest is dialled.
 """
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, Dict, List, Optional
 
 import attr
@@ -30,7 +35,26 @@ from xproxy.service.dialler import Dialler
 from xproxy.service.introduction import Introduction
 from xproxy.service.served_slot import ServedSlot
 from xproxy.slots.serving.dialling import SETTLED_S
+from xproxy.slots.serving.tracker import Phase
 from xproxy.slots.serving.unasked import SlotRefused
+
+MAX_COUNT = 16384
+"""As the acceptor's max_slots: more would be refused anyway, and is a slip of the finger."""
+
+_may_never_end = frozenset((Phase.TUNNEL, Phase.UNCLEAR, Phase.RAW_OWED))
+
+
+def check_count(count: int, least: int = 1) -> None:
+    """Raise ValueError unless a port can have so many slots; TypeError for what is no whole number."""
+    if not least <= index(count) <= MAX_COUNT:
+        raise ValueError(f"count={count}: a number from {least} to {MAX_COUNT} is needed")
+
+
+def _reluctance(slot: ServedSlot) -> int:
+    """Slots with a lower number are closed first: those that wait, then those that answer a request."""
+    if slot.end.last_words() is not None:
+        return 0
+    return 2 if slot.end.tracker.phase in _may_never_end else 1
 
 
 @implementer(IAddress)
@@ -95,6 +119,7 @@ class SlotsPort:
     :param factory: the server factory.
     :param delay: see ``Dialler``.
     :ivar offered: slots are wanted.
+    :ivar slots: those that are there, the oldest first.
     """
 
     _log = Logger()
@@ -162,6 +187,7 @@ class SlotsPort:
         """Dial and keep the slots up."""
         if not self.offered:
             self.offered = True
+            self._trim()
             self._dialler.start()
 
     def withdraw(self) -> None:
@@ -171,8 +197,34 @@ class SlotsPort:
         """
         self.offered = False
         self._dialler.stop()
-        for slot in list(self.slots):
-            slot.drain()
+        self._trim()
+
+    def resize(self, count: int) -> None:
+        """Have so many slots from now on, 0 (a pause) to ``MAX_COUNT``. Of several calls the last one holds. No request fails.
+
+        :raises ValueError: the number does not do; nothing is changed.
+        :raises TypeError: it is no whole number; nothing is changed.
+        """
+        check_count(count, least=0)
+        self._address = attr.evolve(self._address, count=count)
+        self._trim()
+        self._dialler.resize(count)
+
+    @property
+    def _wanted(self) -> int:
+        return self._address.count if self.offered else 0
+
+    def _trim(self) -> None:
+        """Have no more slots than are wanted, once they have answered; see the module."""
+        kept = [slot for slot in self.slots if not slot.draining and not slot.end.closing]
+        missing = self._wanted - len(kept)
+        if missing > 0:
+            leaving = [slot for slot in self.slots if slot.draining and not slot.end.closing]
+            for slot in leaving[:missing]:
+                slot.keep()
+        elif missing < 0:
+            for slot in sorted(kept, key=_reluctance)[:-missing]:
+                slot.drain()
 
     # -- what the slots tell
 
@@ -181,13 +233,21 @@ class SlotsPort:
         self.slots[slot] = None
         self._dialler.slot_parked()
 
+    def slot_made(self) -> None:
+        """The protocol of a slot is there. While it was dialled, the port may have stopped, or shrunk."""
+        if len(self.slots) > self._wanted:
+            self._trim()
+
     def slot_lost(self, slot: ServedSlot, reason: Failure) -> None:
         """A connection is gone."""
         self.slots.pop(slot, None)
         # Requests, not bytes: what answers every connection with an error at once is not an acceptor.
         lived_s = 0.0 if slot.parked_at is None else self.reactor.seconds() - slot.parked_at
         worked = not reason.check(SlotRefused) and (slot.end.tracker.requests > 0 or lived_s >= SETTLED_S)
-        self._dialler.slot_lost(worked, reason)
+        if slot.draining:
+            self._dialler.slot_closed()
+        else:
+            self._dialler.slot_lost(worked, reason)
         if slot in self._going:
             del self._going[slot]
             if not self._going and self._gone is not None:

@@ -35,6 +35,7 @@ class RelayService(Service):
     :param slots: where its slots go.
     :param description: the backend, for the log.
     :param delay: from the number of failures in a row to seconds.
+    :ivar ports: one for each of ``slots``, with a count of its own (``SlotsPort.resize``).
     """
 
     _log = Logger()
@@ -53,7 +54,7 @@ class RelayService(Service):
         self._delay = delay or jittered_backoff(random, MAX_PROBE_DELAY_S)
         self._connections = BackendConnections(reactor, backend)
         factory = RelayFactory(reactor, self._connections, self._unreachable)
-        self._ports: List[SlotsPort] = [endpoint.make_port(factory) for endpoint in slots]
+        self.ports: List[SlotsPort] = [endpoint.make_port(factory) for endpoint in slots]
         self._failures = 0
         self._alive_at = -RECENT_S
         """When the backend was not known to be dead last."""
@@ -74,8 +75,16 @@ class RelayService(Service):
             self._retry = None
         if self._probing is not None:
             self._probing.cancel()
-        stopped = gatherResults([port.stopListening() for port in self._ports])
+        stopped = gatherResults([port.stopListening() for port in self.ports])
         return stopped.addCallback(self._stopped)
+
+    def resize(self, count: int) -> None:
+        """Let the backend have so many requests at once from each acceptor; see ``SlotsPort.resize``.
+
+        :raises ValueError: the number does not do; nothing is changed.
+        """
+        for port in self.ports:
+            port.resize(count)
 
     def _stopped(self, ports: List[None]) -> None:
         self._connections.close()
@@ -90,9 +99,9 @@ class RelayService(Service):
         self._connections.drop(probe)
         self._failures = 0
         self.serving = True
-        slots = ", ".join(f"{port.getHost().count} slots at {port.getHost().acceptor}" for port in self._ports)
+        slots = ", ".join(f"{port.getHost().count} slots at {port.getHost().acceptor}" for port in self.ports)
         self._log.info("backend {backend} answers: {slots}", backend=self._description, slots=slots)
-        for port in self._ports:
+        for port in self.ports:
             port.startListening()
             port.offer()
 
@@ -108,7 +117,7 @@ class RelayService(Service):
         if self.serving:
             self.serving = False
             self._alive_at = self._reactor.seconds()
-            for port in self._ports:
+            for port in self.ports:
                 port.withdraw()
             self._wait(failure)
 

@@ -54,6 +54,7 @@ class ServedSlot(ProtocolWrapper):
     :param needs_ports: the protocol has to be shown addresses with a host and a port, as WSGI wants them (PEP 3333: SERVER_PORT
         must be there). A UNIX socket has neither; its two ends are on this host.
     :ivar end: what runs on this slot, and whether it may be closed.
+    :ivar draining: it is to be closed as soon as nothing runs on it.
     :ivar parked_at: when the connection was made, over TLS when its handshake was done, by the reactor's clock; None before.
     """
 
@@ -68,7 +69,7 @@ class ServedSlot(ProtocolWrapper):
         self.parked_at: Optional[float] = None
         self._port = factory.port
         self._needs_ports = needs_ports
-        self._draining = False
+        self.draining = False
         self._producing = False
         self._heard = False
         self._early_producer: Any = None
@@ -107,8 +108,7 @@ class ServedSlot(ProtocolWrapper):
         except Exception:  # noqa: BLE001 - logged; whatever a foreign protocol raises, the slot is closed and dialled again.
             self._log.failure("a slot could not be set up")
             transport.abortConnection()
-        if not self._port.offered:  # The connection was made while the port stopped.
-            self.drain()
+        self._port.slot_made()
 
     def handshakeCompleted(self) -> None:
         """See IHandshakeListener. Twisted calls it before it ends a connection whose certificate is for another name."""
@@ -134,7 +134,7 @@ class ServedSlot(ProtocolWrapper):
             if self._early_producer is not None:
                 self.registerProducer(self._early_producer, True)
         self.wrappedProtocol.dataReceived(data)
-        if self._draining:
+        if self.draining:
             self._close_soon()
 
     def readConnectionLost(self) -> None:
@@ -188,14 +188,14 @@ class ServedSlot(ProtocolWrapper):
         """See ITransport. Dropped when the slot is closing."""
         if self.end.sent(data):
             self.transport.write(data)
-            if self._draining:
+            if self.draining:
                 self._close_soon()
 
     def write_at_once(self, data: bytes) -> None:
         """As ``write``, without waiting for the next turn of the reactor."""
         if self.end.sent(data):
             write_at_once(self.transport, data)
-            if self._draining:
+            if self.draining:
                 self._close_soon()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -237,8 +237,12 @@ class ServedSlot(ProtocolWrapper):
 
     def drain(self) -> None:
         """Close when no request is running: now, or when the one that runs is answered."""
-        self._draining = True
+        self.draining = True
         self._close_if_quiet()
+
+    def keep(self) -> None:
+        """Go on after the request that runs: it is not to be closed after all. Of no meaning once it is closing."""
+        self.draining = False
 
     def refuse(self) -> None:
         """The request that runs was not read by the service and will not be: say so, and close.
@@ -264,7 +268,7 @@ class ServedSlot(ProtocolWrapper):
 
     def _close_if_quiet(self) -> None:
         last_words = self.end.last_words()
-        if last_words is not None and not self.disconnecting:
+        if last_words is not None and self.draining and not self.disconnecting:
             self._close(last_words)
 
     def _close(self, last_words: bytes) -> None:

@@ -66,7 +66,7 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual((self.due(plan, 100.0), plan.wake_at, plan.parked, plan.dialling), ([], None, 3, 0))
         plan.slot_lost(1000.0, True, "")
         self.assertEqual(self.due(plan, 1000.0), [Dial.ONE])
-        plan.not_connected(1000.0, "nobody there")
+        plan.not_connected(1000.0, "nobody there", Dial.ONE)
         self.assertEqual((self.due(plan, 1000.0), plan.wake_at), ([], 1000.0 + RECENT_DELAY_S))
         self.assertEqual(self.due(plan, 1000.4), [])
         self.assertEqual((self.due(plan, 1000.5), plan.wake_at), ([Dial.PROBE], None))
@@ -80,19 +80,96 @@ class PlanTests(SynchronousTestCase):
         plan.stop()
         self.assertEqual((self.due(plan, 3000.0), plan.wake_at, plan.parked), ([], None, 2))
 
+    def settled(self, count: int) -> DialPlan:
+        """A plan whose connections are all there."""
+        plan = DialPlan(count, lambda attempt: 10.0 * attempt)
+        plan.start(0.0)
+        for dial in self.due(plan, 0.0):
+            plan.slot_parked()
+            plan.connected(0.0, dial)
+        return plan
+
+    def test_more_are_wanted(self) -> None:
+        plan = self.settled(2)
+        plan.resize(5)
+        self.assertEqual(self.due(plan, 1.0), [Dial.ONE] * 3)
+
+    def test_fewer_are_wanted(self) -> None:
+        """What is given up is neither dialled again nor a failure; and a later one that had worked waits its turn."""
+        plan = self.settled(5)
+        plan.resize(2)
+        for _ in range(3):
+            plan.slot_closed()
+        self.assertEqual((self.due(plan, 1.0), plan.parked, plan.news, plan.wake_at), ([], 2, [], None))
+        plan.slot_lost(2.0, False, "refused")
+        self.assertEqual((self.due(plan, 2.0), plan.wake_at), ([], 12.0))
+
+    def test_none_and_again(self) -> None:
+        plan = self.settled(2)
+        plan.resize(0)
+        plan.slot_closed()
+        plan.slot_closed()
+        self.assertEqual((self.due(plan, 1.0), plan.wake_at), ([], None))
+        plan.resize(2)
+        self.assertEqual(self.due(plan, 1.0), [Dial.ONE] * 2)
+
+    def test_what_is_being_dialled_is_surplus_too(self) -> None:
+        plan = DialPlan(8, lambda attempt: 10.0)
+        plan.start(0.0)
+        self.assertEqual(len(self.due(plan, 0.0)), 8)
+        plan.slot_parked()
+        plan.connected(0.0, Dial.ONE)
+        plan.resize(3)
+        self.assertEqual(plan.surplus, 5)
+        for _ in range(5):
+            plan.given_up(Dial.ONE)
+        self.assertEqual((self.due(plan, 1.0), plan.surplus, plan.dialling), ([], 0, 2))
+
+    def test_a_pause_does_not_shorten_a_wait(self) -> None:
+        """Who asks for none and for some again, while nobody answers, gets no attempt more; and nothing is said to be well."""
+        plan = self.settled(2)
+        plan.slot_lost(100.0, False, "refused")
+        self.due(plan, 100.0)
+        plan.resize(0)
+        plan.resize(2)
+        self.assertEqual((self.due(plan, 100.0), plan.wake_at), ([], 110.0))
+        plan.resize(0)
+        plan.slot_closed()
+        self.assertEqual((self.due(plan, 120.0), plan.wake_at), ([], None))
+        plan.resize(3)
+        self.assertEqual(self.due(plan, 120.0), [Dial.PROBE])
+        self.assertEqual(plan.news, [(News.FAILED, "refused")])
+
+    def test_the_probe_is_given_up(self) -> None:
+        """There is another when slots are wanted again, and never two."""
+        plan = self.settled(1)
+        plan.slot_lost(100.0, False, "refused")
+        self.assertEqual((self.due(plan, 100.0), self.due(plan, 110.0)), ([], [Dial.PROBE]))
+        plan.resize(0)
+        self.assertEqual(plan.surplus, 1)
+        plan.resize(4)
+        self.assertEqual(self.due(plan, 110.0), [])
+        plan.resize(0)
+        plan.given_up(Dial.PROBE)
+        plan.resize(4)
+        self.assertEqual(self.due(plan, 110.0), [Dial.PROBE])
+
     @settings(max_examples=300, deadline=None, derandomize=True)
     @given(
         st.integers(1, 70),
         st.lists(
             st.one_of(
-                st.sampled_from(["made", "refused", "worked", "failed", "stop", "start"]), st.floats(0.01, 40), st.just("wake")
+                st.sampled_from(["made", "refused", "given up", "worked", "failed", "closed", "stop", "start"]),
+                st.floats(0.01, 40),
+                st.just("wake"),
+                st.integers(0, 70),
             ),
             max_size=60,
         ),
     )
     def test_never_too_many_and_never_stuck(self, count: int, events: List[Any]) -> None:
         """While a slot is missing, one is being dialled or a time is set; never two probes; never more than wanted."""
-        plan, now, dials, running = DialPlan(count, jittered_backoff(lambda: 1.0)), 0.0, [], True
+        plan, now, running, most = DialPlan(count, jittered_backoff(lambda: 1.0)), 0.0, True, count
         plan.start(now)
         dials = self.due(plan, now)
         for event in events:
@@ -104,18 +181,26 @@ class PlanTests(SynchronousTestCase):
                 plan.slot_parked()
                 plan.connected(now, dials.pop(0))
             elif event == "refused" and dials:
-                dials.pop(0)
-                plan.not_connected(now, "refused")
+                plan.not_connected(now, "refused", dials.pop(0))
+            elif event == "given up" and plan.surplus:
+                plan.given_up(dials.pop())
             elif event in ("worked", "failed") and plan.parked:
                 plan.slot_lost(now, event == "worked", "lost")
+            elif event == "closed" and plan.parked > count:
+                plan.slot_closed()
+            elif isinstance(event, int):
+                most = max(count := event, plan.parked + plan.dialling)
+                plan.resize(event)
             elif event in ("stop", "start"):
                 running = event == "start"
                 plan.start(now) if running else plan.stop()
             dials += self.due(plan, now)
             self.assertEqual(plan.dialling, len(dials))
             self.assertLessEqual(len(dials), DIALS_AT_ONCE)
+            self.assertLessEqual(dials.count(Dial.PROBE), 1)
             if running:
-                self.assertLessEqual(plan.parked + plan.dialling, count)
-                self.assertTrue(plan.parked == count or dials or (plan.wake_at or now) > now, (event, plan.__dict__))
+                self.assertLessEqual(plan.parked + plan.dialling, most)
+                most = max(count, plan.parked + plan.dialling)
+                self.assertTrue(plan.parked >= count or dials or (plan.wake_at or now) > now, (event, plan.__dict__))
             else:
                 self.assertIsNone(plan.wake_at)

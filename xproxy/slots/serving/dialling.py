@@ -8,6 +8,9 @@ There is one backoff for all slots, not one for each: they dial the same place, 
 the others. While it lasts, one slot at a time tries, the probe; when that one has lived for ``SETTLED_S``, the others follow. A
 thousand slots whose acceptor is down make one attempt every few seconds.
 
+How many are wanted may change at any time, to none and back. A connection that its service ends itself is no failure; it counts
+until it is gone, so that there are never more than were wanted, as long as none that is busy has to go.
+
 Pure: what happened and the time go in, what to dial and when to look again come out.
 """
 
@@ -77,6 +80,7 @@ class DialPlan:
 
     :param count: how many connections are wanted.
     :param delay: from the number of failures in a row to seconds; see ``jittered_backoff``.
+    :ivar count: the same; see ``resize``.
     :ivar parked: connections that are there.
     :ivar dialling: connections being made.
     :ivar failures: in a row.
@@ -88,7 +92,7 @@ class DialPlan:
         self.dialling = 0
         self.failures = 0
         self.news: List[Tuple[News, str]] = []
-        self._count = count
+        self.count = count
         self._delay = delay
         self._running = False
         self._worked = 0
@@ -99,7 +103,8 @@ class DialPlan:
         """When the acceptor was there last as far as we know: a slot that had worked ended, or we were told to begin."""
         self._told: Set[str] = set()
         """The reasons for these failures that were told: each is, once."""
-        self._probe_due = False
+        self._probing = False
+        """The probe is being dialled."""
         self._retry_at: Optional[float] = None
         """When the wait after a failure is over."""
         self._settle_at: Optional[float] = None
@@ -123,8 +128,17 @@ class DialPlan:
     def stop(self) -> None:
         """None are, from now on. Those that are there are left alone."""
         self._running = False
-        self._probe_due = False
         self._retry_at = self._settle_at = None
+
+    def resize(self, count: int) -> None:
+        """So many connections are wanted from now on; a wait after a failure goes on."""
+        self.count = count
+
+    @property
+    def surplus(self) -> int:
+        """How many of those being dialled are not wanted any more."""
+        wanted = self.count if self._running else 0
+        return max(0, min(self.dialling, self.parked + self.dialling - wanted))
 
     def slot_parked(self) -> None:
         """A connection is there. (Whether its dial is over is another matter: a TLS handshake may follow.)"""
@@ -142,16 +156,24 @@ class DialPlan:
         else:
             self._failed(now, why, self._delay(self.failures + 1))
 
+    def slot_closed(self) -> None:
+        """A connection ended that we gave up ourselves."""
+        self.parked -= 1
+
     def connected(self, now: float, dial: Dial) -> None:
         """A dial is over: the connection is made."""
-        self.dialling -= 1
+        self._dial_over(dial)
         self._reachable = True
         if dial is Dial.PROBE and self._running and self._retry_at is None:
             self._settle_at = now + (RECENTLY_SETTLED_S if self._recent(now) else SETTLED_S)
 
-    def not_connected(self, now: float, why: str) -> None:
+    def given_up(self, dial: Dial) -> None:
+        """A dial is over: we gave it up ourselves."""
+        self._dial_over(dial)
+
+    def not_connected(self, now: float, why: str, dial: Dial) -> None:
         """A dial is over: there is no connection."""
-        self.dialling -= 1
+        self._dial_over(dial)
         if self._running:
             self._reachable = False
             self._worked = 0
@@ -164,24 +186,31 @@ class DialPlan:
         if self._settle_at is not None and now >= self._settle_at:
             self._settle_at = None
             self._settled()
+        missing = self.count - self.parked - self.dialling
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            if self.parked + self.dialling < self._count:
-                self._probe_due = True
-            else:
+            if missing <= 0 < self.count:
                 self._settled()  # Others took the place of what failed.
-        if not self._running or self.parked + self.dialling >= self._count or self.dialling >= DIALS_AT_ONCE:
+        if not self._running or missing <= 0:
+            self._worked = 0
+            return None
+        if self.dialling >= DIALS_AT_ONCE:
             return None
         if self._worked:
             self._worked -= 1
-        elif self._probe_due:
-            self._probe_due = False
+        elif self.failures:
+            if self._probing or self._retry_at is not None or self._settle_at is not None:
+                return None
+            self._probing = True
             self.dialling += 1
             return Dial.PROBE
-        elif self.failures:
-            return None
         self.dialling += 1
         return Dial.ONE
+
+    def _dial_over(self, dial: Dial) -> None:
+        self.dialling -= 1
+        if dial is Dial.PROBE:
+            self._probing = False
 
     def _recent(self, now: float) -> bool:
         return now - self._alive_at < RECENT_S
@@ -190,7 +219,6 @@ class DialPlan:
         if not self._running or self._retry_at is not None:
             return  # The others fail for the same reason, and the wait has begun.
         self._settle_at = None
-        self._probe_due = False
         self.failures += 1
         if why not in self._told and len(self._told) < MAX_REASONS:
             self._told.add(why)

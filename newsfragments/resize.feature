@@ -1,0 +1,1 @@
+A service changes its number of slots while it is used, to none and back, without a failed request: `resize(count)` on `SlotsServerEndpoint`, on what its `listen()` fires with, and on a `RelayService`.
