@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +50,8 @@ class CommandTestCase(SynchronousTestCase):
             self.patch(sys, name, self.out)
         for name in ("stderr", "__stderr__"):
             self.patch(sys, name, self.err)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
 
     def refused(self, call: Callable[..., Any], *args: Any) -> str:
         """The one line that ``call`` ends with, at status 1."""

@@ -200,18 +200,18 @@ class AcceptorDeathTests(SynchronousTestCase):
         self.acceptor.kill()
         for proxy in self.proxies:
             proxy.said(r"acceptor at .* is lost .*dialling it again")
-        # It has leases: it answers. The other has none: its clients wait.
         self.assertEqual([200] * 5, [ask(holder.http).status for _ in range(5)])
         self.assertFalse(holder.status()["acceptor"])
-        waiting = Waiting(other.http, "/waiting")
-        other.has(queue_length=1)
-        gate_of_slow.let_go()
+        # The other has what was dealt to it, three leases at most: of four clients that stay, one waits at least.
+        waiting = [Waiting(other.http, "/slow") for _ in range(4)]
+        other.eventually(lambda: other.pool()["queue_length"] > 0, "somebody waits")
+        gate_of_slow.let_go(5)
         self.assertEqual(200, slow.response().status)
 
         acceptor = self.restart()
         for proxy in self.proxies:
             proxy.said(r"acceptor at .* is back")
-        self.assertEqual(200, waiting.response().status)
+        self.assertEqual([200] * 4, [client.response().status for client in waiting])
         acceptor.has(slots=4)
         answers = together(*[partial(ask, self.proxies[number % 2].http) for number in range(20)])
         self.assertEqual([200] * 20, [answer.status for answer in answers])

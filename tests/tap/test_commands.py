@@ -236,7 +236,7 @@ class PidFileTests(CommandsTestCase):
         directory = self.mktemp()
         os.mkdir(directory)
         name = f"{directory}/own.pid"
-        begin = f"import os; open({name!r}, 'w').write(str(os.getpid()))"
+        begin = f"import os, pathlib; pathlib.Path({name!r}).write_text(str(os.getpid()))"
         first = self.twistd("--nodaemon", f"--pidfile={name}", *self.PROXY, begin=begin)
         await first.said(" proxy at ")
         with open(name, encoding="ascii") as file:

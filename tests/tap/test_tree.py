@@ -109,6 +109,14 @@ class StartTests(TreeTestCase):
         self.reactor.run()
         self.assertEqual(announced, [{signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}])
 
+    def test_stop_signals_wait_until_they_are_ours(self) -> None:
+        """One that comes between would be the reactor's, and end the process without what a stop has to do."""
+        self.tree.privilegedStartService()
+        self.tree.startService()
+        self.assertLessEqual({signal.SIGTERM, signal.SIGINT}, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        self.reactor.run()
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGINT}, set())
+
     def test_a_signal_that_is_ignored_on_purpose_stays_so(self) -> None:
         self.patch(signal, "getsignal", lambda number: signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
         self.tree.startService()
@@ -145,6 +153,7 @@ class RefusalTests(TreeTestCase):
         Refusing(while_listening=True).setServiceParent(self.tree)
         line = self.refused(self.tree.privilegedStartService)
         self.assertEqual(line, "xproxy: cannot listen on tcp:1: address already in use")
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGINT}, set())
 
     def test_while_starting(self) -> None:
         Refusing(while_listening=False).setServiceParent(self.tree)

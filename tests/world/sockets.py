@@ -14,6 +14,8 @@ from collections import deque
 from functools import partial
 from typing import Any, Callable, Deque, List, Optional, Protocol, Sequence, Tuple
 
+from xproxy.net.peers import SO_PEERCRED
+
 CAPACITY = 212_992
 """What a direction holds that nobody reads: net.core.wmem_default of Linux."""
 
@@ -311,7 +313,7 @@ class MemorySocket:
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
         """Knows SO_ERROR, and SO_PEERCRED: everybody is the user that we are."""
-        if option == socket.SO_PEERCRED:
+        if option == SO_PEERCRED:
             return struct.pack("3i", 0, os.geteuid(), os.getegid())
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
         return errno.EPIPE if self._live().incoming.reset else 0

@@ -138,22 +138,30 @@ def has_left(transport: Any) -> bool:
     It has reset its TCP connection, or closed its UNIX socket. Reading tells no more than the end of file, once that was read.
     """
     try:
+        number, handle = transport.fileno(), transport.getHandle()
+    except AttributeError:  # A transport without a socket of its own, or any more.
+        return False
+    try:
         poll = select.poll()
-        poll.register(transport.fileno(), 0)
+        poll.register(number, 0)
         if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
             return True
-        return bool(transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-    except (AttributeError, OSError, ValueError):  # A transport without a socket of its own, or any more.
+        return bool(handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    except (OSError, ValueError):  # It is closed.
         return False
 
 
 def is_readable(transport: Any) -> bool:
     """Whether something that was not read yet has come, its end included."""
     try:
+        number = transport.fileno()
+    except AttributeError:  # As above.
+        return False
+    try:
         poll = select.poll()
-        poll.register(transport.fileno(), select.POLLIN)
+        poll.register(number, select.POLLIN)
         return any(events & select.POLLIN for _, events in poll.poll(0))
-    except (AttributeError, OSError, ValueError):  # As above.
+    except (OSError, ValueError):
         return False
 
 

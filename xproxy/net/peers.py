@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from typing import Any, Optional
 
 from twisted.internet.address import UNIXAddress
@@ -33,15 +34,18 @@ def client_host(address: Any) -> str:
     return UNIX_PEER if isinstance(address, UNIXAddress) and address.name is not None else peer_host(address)
 
 
+SO_PEERCRED = getattr(socket, "SO_PEERCRED", 17 if sys.platform == "linux" else None)
+"""The option by its number in asm-generic/socket.h where Python (PyPy) has no name for it; None where there is none."""
+
+
 def peer_user(connection: socket.socket) -> int:
     """The user (uid) of the process that connected to a UNIX socket, as it was then (unix(7), SO_PEERCRED); -1 where the kernel
     does not say.
     """
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
+    if SO_PEERCRED is None:
         return -1
     try:
-        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i")))
     except OSError:
         return -1
     return int(user)

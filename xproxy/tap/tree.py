@@ -52,6 +52,8 @@ class ServiceTree(MultiService):
         self._drained: Optional[Service] = None
         self._stopped: Optional[Deferred[None]] = None
         self._listening = False
+        self._mask: Optional[set[int]] = None
+        """The signals that were blocked before ours are held back; None while they are not."""
         self._asked = False
         self._hurried = False
         self._wait_no_longer: Optional[Callable[[], None]] = None
@@ -98,6 +100,7 @@ class ServiceTree(MultiService):
         if self._listening:
             return
         self._listening = True
+        self._mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS))
         signal.signal(signal.SIGHUP, self._hung_up)  # Both end a process that does not heed them.
         signal.signal(signal.SIGUSR1, self._logs_moved)
         use_all_descriptors()
@@ -122,8 +125,15 @@ class ServiceTree(MultiService):
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs of a shell ignore it on purpose
                 signal.signal(number, self._signalled)
+        self._heed_stop_signals()
         if self._announce is not None:
             self._announce()
+
+    def _heed_stop_signals(self) -> None:
+        """Those that came since ``listen`` waited: the reactor would have ended by them, whose way is not ours."""
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            self._mask = None
 
     def say_room(self, room: Room) -> None:
         """Say what there are not enough descriptors for."""
@@ -132,6 +142,7 @@ class ServiceTree(MultiService):
 
     def refuse(self, error: StartupError) -> NoReturn:
         """End before the beginning. A daemon has no standard error any more: its log and twistd's first process say it."""
+        self._heed_stop_signals()
         twistd: Any = self._options.parent or {}
         if not twistd.get("nodaemon", True):
             self._log.critical("{program}: {error}", program=self._options.program, error=error)
@@ -183,6 +194,7 @@ class ServiceTree(MultiService):
         """Drain, then stop everything in order; fires when that is done."""
         if self._stopped is None:
             Service.stopService(self)
+            self._heed_stop_signals()
             self.ready = False
             self._stopped = Deferred()
             orderly = Deferred.fromCoroutine(self._stop_in_order())
