@@ -9,7 +9,14 @@ from twisted.python.failure import Failure
 
 
 class StartupError(Exception):
-    """Something that keeps us from starting. Its text is one clear line for the person who started us."""
+    """Something that keeps us from starting. Its text is one clear line for the person who started us.
+
+    :ivar endpoint: the description of the endpoint that can't be listened on; empty: it is about something else.
+    """
+
+    def __init__(self, line: str, endpoint: str = "") -> None:
+        super().__init__(line)
+        self.endpoint = endpoint
 
 
 def os_reason(error: BaseException) -> str:

@@ -188,12 +188,14 @@ class RefusalTests(TreeTestCase):
 class StopTests(TreeTestCase):
     """Stopping."""
 
+    delay_s = 0.0
+
     def drained_by(self, service: Service, drained: Deferred[Any], limit_s: Optional[float] = None) -> None:
         def drain() -> Deferred[Any]:
             self.events.append("drains")
             return drained
 
-        self.tree.drain_first(service, drain, limit_s)
+        self.tree.drain_first(service, drain, lambda: limit_s, lambda: self.delay_s)
 
     def test_order(self) -> None:
         drained: Deferred[Any] = Deferred()
@@ -229,6 +231,32 @@ class StopTests(TreeTestCase):
         self.reactor.advance(0.2)
         self.successResultOf(stopped)
         self.assertEqual(self.events, ["drains", "acceptor stops"])
+
+    def test_a_delay(self) -> None:
+        """Meanwhile everything goes on, and it is said that it will not for long."""
+        self.delay_s = 5.0
+        self.drained_by(self.add("proxy"), succeed(None))
+        self.started()
+        self.installed[signal.SIGTERM](signal.SIGTERM, None)
+        self.assertFalse(self.tree.ready)
+        stopped = self.tree.stopService()
+        self.reactor.advance(4.9)
+        self.assertEqual(self.events, [])
+        self.reactor.advance(0.2)
+        self.successResultOf(stopped)
+        self.assertEqual(self.events, ["drains", "proxy stops"])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_second_signal_ends_the_delay(self) -> None:
+        self.delay_s = 5.0
+        self.drained_by(self.add("proxy"), Deferred())
+        self.started()
+        self.installed[signal.SIGTERM](signal.SIGTERM, None)
+        stopped = self.tree.stopService()
+        self.installed[signal.SIGTERM](signal.SIGTERM, None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.events, ["drains", "proxy stops"])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_a_drain_in_time_leaves_no_timer(self) -> None:
         self.drained_by(self.add("acceptor"), succeed(None), limit_s=30.0)

@@ -4,6 +4,7 @@
 ``reading`` makes the tree; ``rules`` is what keys have to do with each other; ``reference`` writes the documentation.
 """
 
+from .changes import settled
 from .errors import ConfigError, Mistake, Unfit
 from .networks import EVERYWHERE, LOOPBACK, Network, Networks, Trusted, UnixPeers, networks
 from .overrides import Overrides
@@ -53,4 +54,5 @@ __all__ = [
     "from_toml",
     "load",
     "networks",
+    "settled",
 ]

@@ -120,13 +120,17 @@ def _allowed(key: Key) -> str:
     return key.check.brief
 
 
+def _meaning(key: Key) -> str:
+    return f"{key.meaning} A reload does not change it." if key.at_start else key.meaning
+
+
 def _rows(keys: Mapping[str, Key]) -> Iterator[str]:
     yield "| key | default | allowed | meaning |"
     yield "|---|---|---|---|"
     for name, key in keys.items():
         default = default_of(key)
         source = f" ({key.source}.)" if key.source else ""
-        cells = (f"`{name}`", f"`{default}`" if default else key.unset, _allowed(key), key.meaning + source)
+        cells = (f"`{name}`", f"`{default}`" if default else key.unset, _allowed(key), _meaning(key) + source)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -151,7 +155,7 @@ def _comment(text: str) -> str:
 
 def _explained(key: Key) -> str:
     more = "; ".join(filter(None, (_allowed(key), key.source)))
-    return _comment(f"{key.meaning} [{more}]")
+    return _comment(f"{_meaning(key)} [{more}]")
 
 
 def _section(heading: str) -> Iterator[str]:

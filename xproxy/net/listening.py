@@ -132,7 +132,8 @@ class ListenService(Service):
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):  # Stopped before it had begun to listen.
-            self._fail(StartupError(f"cannot listen on {self.description}: {failure_reason(failure)}"))
+            reason = failure_reason(failure)
+            self._fail(StartupError(f"cannot listen on {self.description}: {reason}", self.description))
 
     def _fail(self, error: StartupError) -> None:
         if self._starting:

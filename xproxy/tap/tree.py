@@ -48,7 +48,8 @@ class ServiceTree(MultiService):
         self.log: Optional[program_log.ProgramLog] = None
         """The program's own; None where it is not ours to write."""
         self._drain: Optional[Callable[[], Deferred[Any]]] = None
-        self._drain_limit_s: Optional[float] = None
+        self._drain_limit_s: Callable[[], Optional[float]] = lambda: None
+        self._drain_delay_s: Callable[[], float] = lambda: 0.0
         self._drained: Optional[Service] = None
         self._stopped: Optional[Deferred[None]] = None
         self._listening = False
@@ -61,14 +62,22 @@ class ServiceTree(MultiService):
         self.ready = False
         """Whether new work is taken."""
 
-    def drain_first(self, service: Service, drain: Callable[[], Deferred[Any]], limit_s: Optional[float] = None) -> None:
+    def drain_first(
+        self,
+        service: Service,
+        drain: Callable[[], Deferred[Any]],
+        limit_s: Callable[[], Optional[float]] = lambda: None,
+        delay_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """``service`` ends what it does, by ``drain``, before anything is stopped.
 
-        :param limit_s: how long that may take; None: it sees to that itself.
+        :param limit_s: asked at the end how long that may take; None: it sees to that itself.
+        :param delay_s: asked at the end how long everything goes on before, while ``ready`` is false already.
         """
         self._drained = service
         self._drain = drain
         self._drain_limit_s = limit_s
+        self._drain_delay_s = delay_s
 
     def reload_with(self, reload: Callable[[], None]) -> None:
         """``reload`` reads again what may have changed, when SIGHUP asks for it."""
@@ -182,13 +191,22 @@ class ServiceTree(MultiService):
 
     def stop_asked(self, signal_name: str) -> None:
         """A stop signal came: the first one drains, any other stops at once."""
-        if not self._asked and self._stopped is None:
-            self._asked = True
-            self._log.info("{signal}: draining, then stopping; a second signal stops at once", signal=signal_name)
-            self._reactor.stop()
-        else:
+        if not self.drain_asked(signal_name):
             self._log.info("{signal} again: stopping at once", signal=signal_name)
             self.stop_at_once()
+
+    def drain_asked(self, by: str) -> bool:
+        """Drain, then stop; gives whether that begins now.
+
+        :param by: a signal, or a request to the admin endpoint.
+        """
+        if self._asked or self._stopped is not None:
+            return False
+        self._asked = True
+        self.ready = False
+        self._log.info("{by}: draining, then stopping; a second signal stops at once", by=by)
+        self._reactor.stop()
+        return True
 
     def stopService(self) -> Deferred[None]:
         """Drain, then stop everything in order; fires when that is done."""
@@ -210,7 +228,10 @@ class ServiceTree(MultiService):
 
     async def _stop_in_order(self) -> None:
         if self._drain is not None:
-            await self._end_of(maybeDeferred(self._drain), "could not drain", self._drain_limit_s)
+            delay_s = self._drain_delay_s()
+            if delay_s:
+                await self._end_of(Deferred(), "", delay_s)
+            await self._end_of(maybeDeferred(self._drain), "could not drain", self._drain_limit_s())
         others = [service for service in reversed(self.services) if service is not self._drained]
         for service in [self._drained, *others] if self._drained is not None else others:
             await self._end_of(maybeDeferred(service.stopService), f"{service} did not stop cleanly")

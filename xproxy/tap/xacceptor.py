@@ -81,7 +81,7 @@ class XacceptorTree(ServiceTree):
             self.admin = ListenService(reactor, config.acceptor.admin, admin_factory(sources))
             self.admin.setServiceParent(self)
         self.acceptor.setServiceParent(self)
-        self.drain_first(self.acceptor, self.acceptor.drain, config.proxy.drain_timeout)
+        self.drain_first(self.acceptor, self.acceptor.drain, lambda: self._config.proxy.drain_timeout)
         if self.acceptor.certificates is not None:
             self.reload_with(self.acceptor.reload)
 

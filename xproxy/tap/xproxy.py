@@ -115,7 +115,7 @@ class XproxyTree(ServiceTree):
         self._demo = bool(options["demo"])
         self.proxy = ProxyService(reactor, config, time.monotonic)
         self.proxy.setServiceParent(self)
-        self.drain_first(self.proxy, self.proxy.drain)
+        self.drain_first(self.proxy, self.proxy.drain, delay_s=lambda: self._config.proxy.drain_delay)
         self.reopen_with(self.proxy.reopen_logs)
         self.acceptor: Optional[AcceptorService] = None
         self.admin: Optional[ListenService] = None

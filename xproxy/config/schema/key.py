@@ -45,6 +45,8 @@ class Key:
     """A value to show, in TOML, where there is no default to show."""
     secret: bool = False
     """Whether the value may be shown to nobody."""
+    at_start: bool = False
+    """Whether the value holds from the start on: a reload names it where it is another one, and goes on with the old one."""
     name: str = ""
     default: Any = attr.field(factory=lambda: attr.NOTHING)
 

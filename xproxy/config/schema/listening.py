@@ -132,9 +132,17 @@ class ProxyConfig:
             example='"/etc/xproxy/errors"',
         ),
     )
+    drain_delay: float = attr.field(
+        default=0.0,
+        metadata=entry(
+            checks.seconds(low=0.0),
+            "How long everything is still accepted after a stop signal, while `/readyz` says 503: as long as whoever sends"
+            " requests here takes to notice that (5 s with a probe each second, and Kubernetes).",
+        ),
+    )
     drain_timeout: float = attr.field(
         default=30.0,
-        metadata=entry(checks.seconds(low=0.0), "How long running requests may go on after a stop signal."),
+        metadata=entry(checks.seconds(low=0.0), "How long running requests may go on after that."),
     )
     name: str = attr.field(default="xproxy", metadata=entry(checks.token, "The pseudonym in `Via` (RFC 9110 section 7.6.3)."))
 
@@ -151,6 +159,7 @@ class AcceptorConfig:
             " there as well when it is set, so that other proxies can share its slots.",
             unset="none",
             example='"/run/xproxy/handoff.sock"',
+            at_start=True,
         ),
     )
     handoff_mode: str = attr.field(
@@ -159,11 +168,14 @@ class AcceptorConfig:
             checks.file_mode,
             "Who may connect to the handoff socket, in octal: whoever may can take every slot. Clients of the one-byte protocol"
             ' that run as another user need `"0660"` and a group.',
+            at_start=True,
         ),
     )
     handoff_group: str = attr.field(
         default="",
-        metadata=entry(checks.group, "Group of the handoff socket.", unset="that of the process", example='"www-data"'),
+        metadata=entry(
+            checks.group, "Group of the handoff socket.", unset="that of the process", example='"www-data"', at_start=True
+        ),
     )
     one_byte_timeout: float = attr.field(
         default=0.1,

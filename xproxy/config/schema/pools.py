@@ -84,7 +84,8 @@ class PoolConfig:
             checks.plugin_name,
             'Which idle slot takes the next request, and which waiting request the next slot: `"ring"` (slots in turn over'
             " their services, requests in the order of arrival), or the name of a Twisted plugin that provides"
-            " `xproxy.interfaces.IDispatch`. It holds as long as the pool is there.",
+            " `xproxy.interfaces.IDispatch`.",
+            at_start=True,
         ),
     )
     queue_limit: int = attr.field(
