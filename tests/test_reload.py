@@ -116,14 +116,8 @@ class ReloadTests(SynchronousTestCase):
 
     def test_what_can_not_be_applied(self) -> None:
         """The line of the endpoint is said, where it is one."""
-        endpoints = '"tcp:1:interface=127.0.0.1",
-  "haproxy:tcp:2:interface=127.0.0.1",
-'
-        source = f'[proxy]
-trusted_proxies = ["127.0.0.1"]
-http = [
-  {endpoints}]
-'
+        first, second = "tcp:1:interface=127.0.0.1", "haproxy:tcp:2:interface=127.0.0.1"
+        source = f'[proxy]\ntrusted_proxies = ["127.0.0.1"]\nhttp = [\n  "{first}",\n  "{second}",\n]\n'
         read = from_toml(source, "x.toml")
         self.reads = [read, read]
 
