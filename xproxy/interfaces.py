@@ -244,8 +244,8 @@ class IDispatch(IPlugin):
         """An empty IIdleSlots: where an acceptor keeps the idle slots of one pool."""
 
     def free_leases() -> Any:
-        """Where a proxy keeps the leases of one pool that are free, empty: with ``append``, ``popleft`` (the one that is used
-        next), ``remove`` (ValueError when it is not there), ``clear``, a length and iteration, as a deque has."""
+        """Where a proxy keeps the leases of one pool that are free, empty: with ``append``, ``extend``, ``popleft`` (the one
+        that is used next), ``remove`` (ValueError when it is not there), ``clear``, a length and iteration, as a deque has."""
 
     def waiting() -> Any:
         """An empty IWaiting: where a proxy keeps who waits for a slot of one pool."""

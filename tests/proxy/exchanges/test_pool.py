@@ -6,8 +6,10 @@ import os
 import socket
 from typing import Any, List, Tuple
 
+import attr
 from zope.interface.verify import verifyObject
 
+from tests.world.peers import Peer
 from tests.world.rig import GET, OK, Rig, RigCase, post, responses, statuses
 from tests.world.sockets import KERNEL
 from xproxy.interfaces import ISlotSource
@@ -15,6 +17,7 @@ from xproxy.metrics import GONE_S
 from xproxy.proxy.exchanges.asking import ASK_INTERVAL_S
 from xproxy.proxy.exchanges.pool import RETRY_AFTER_S, status_of
 from xproxy.slots.book import ASK_WINDOW
+from xproxy.slots.slow_start import SlowStart
 
 
 def descriptors() -> int:
@@ -527,6 +530,63 @@ class StatusTests(RigCase):
         self.assertEqual(status["services"], {"a": gone, "b": {"held": 1, "in_flight": 0, "most_in_flight": 1, "served": 1}})
         rig.pass_time(GONE_S + 1)
         self.assertEqual(list(rig.proxy.status()["default"]["services"]), ["b"])
+
+
+class SlowStartTests(RigCase):
+    """A service that is new is used less than its part of the free leases."""
+
+    def used(self, rig: Rig, services: List[Peer], requests: int = 40) -> List[int]:
+        """How many requests each of the services gets, one after the other."""
+        counts = [0] * len(services)
+        client = rig.client()
+        for _ in range(requests):
+            client.send(GET)
+            rig.settle()
+            (number,) = [number for number, service in enumerate(services) if rig.exchange(service, b"")]
+            counts[number] += 1
+            rig.exchange(services[number], OK)
+        self.assertEqual(statuses(client.take()), [200] * requests)
+        return counts
+
+    def test_of_a_pool_that_has_it(self) -> None:
+        rig = self.make_rig(pool={"slow_start": 10.0})
+        old = rig.slot(name="old")
+        rig.pass_time(10.0)
+        new = rig.slot(name="new")
+        self.assertEqual(self.used(rig, [old, new]), [40, 0])
+        rig.pass_time(5.0)
+        self.assertEqual(self.used(rig, [old, new]), [30, 10])
+        rig.pass_time(5.0)
+        self.assertEqual(self.used(rig, [old, new]), [20, 20])
+        self.assert_at_rest(rig)
+
+    def test_nobody_waits(self) -> None:
+        rig = self.make_rig(pool={"slow_start": 10.0})
+        rig.slot(name="old")
+        rig.pass_time(10.0)
+        rig.slot(name="new")
+        rig.client(GET)
+        rig.client(GET)
+        self.assertEqual((rig.pool.counts.in_flight, len(rig.pool.line)), (2, 0))
+
+    def test_it_is_no_news_after_its_acceptor_was_away(self) -> None:
+        """Every service is heard of anew then."""
+        rig = self.make_rig(pool={"slow_start": 10.0})
+        rig.pass_time(60.0)
+        rig.proxy.acceptor_lost()
+        rig.proxy.acceptor_found()
+        services = [rig.slot(name="a"), rig.slot(name="b")]
+        self.assertEqual(self.used(rig, services), [20, 20])
+
+    def test_switched_on_and_off(self) -> None:
+        """What is free stays free."""
+        rig = self.make_rig()
+        pool = rig.pool
+        rig.slot(name="old")
+        for seconds in (10.0, 0.0):
+            pool.reconfigure(attr.evolve(pool.config, slow_start=seconds), pool.limits)
+            self.assertEqual((isinstance(pool.line.free, SlowStart), len(pool.line.free)), (seconds > 0, 1))
+            rig.pass_time(10.0)
 
 
 class StopTests(RigCase):

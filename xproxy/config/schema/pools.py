@@ -88,6 +88,16 @@ class PoolConfig:
             at_start=True,
         ),
     )
+    slow_start: float = attr.field(
+        default=0.0,
+        metadata=entry(
+            seconds(0.0),
+            "For so long after a service has come into a pool that has others, its idle slots have only a part of their turns,"
+            " which grows from none to all: caches fill meanwhile. A request that would wait takes one at once. 0: its slots"
+            " are as good as others from the first moment. Services are told apart by their names in `/status`.",
+            example="10.0",
+        ),
+    )
     queue_limit: int = attr.field(
         default=1024,
         metadata=entry(

@@ -6,6 +6,7 @@ socket), which grants leases. Who is served next is decided by the pure ``slots.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.logger import Logger
@@ -23,6 +24,7 @@ from ...refusals import RefusalLog
 from ...slots.line import Fate, Line, LineFull
 from ...slots.patience import Patience, Terms
 from ...slots.shares import Shares, most_of
+from ...slots.slow_start import SlowStart
 from .asking import StandingAsk
 from .errors import Busy
 from .exchange import Exchange
@@ -78,7 +80,9 @@ class Pool:
         self.counts = counts
         self._connections = connections
         dispatch = find_dispatch(config.dispatch)
-        self.line: Line[Exchange, LeasedSlot] = Line(config.queue_limit, dispatch.waiting(), dispatch.free_leases())
+        self._newcomers: SlowStart[LeasedSlot] = SlowStart(dispatch.free_leases(), attrgetter("service"), monotonic)
+        free = self._newcomers.leases(config.slow_start)
+        self.line: Line[Exchange, LeasedSlot] = Line(config.queue_limit, dispatch.waiting(), free)
         self.slots: Dict[LeasedSlot, None] = {}
         self.splicer: Optional[Splicer] = None
         """For long bodies; set by the gateway, which owns it."""
@@ -248,6 +252,7 @@ class Pool:
         """Ask ``source`` for slots from here on."""
         for slot in [slot for slot in self.line.free if slot.lease.orphaned]:
             slot.close()
+        self._newcomers.began()
         if not self._refusal:
             self.asking.attach(source)
 
@@ -262,6 +267,8 @@ class Pool:
     def lease_granted(self, lease: Lease, descriptor: int) -> None:
         """See ILeaseHolder."""
         self.asking.granted()
+        if lease.service not in self.counts.services:
+            self._newcomers.came(lease.service)
         slot = LeasedSlot(self, lease)
         self.counts.slot_held(slot.counts)
         try:
@@ -315,6 +322,7 @@ class Pool:
         :param config: of the same name.
         """
         self._patience.change(_terms(config), self.monotonic(), self.line.oldest())
+        self.line.free = self._newcomers.leases(config.slow_start)
         self.config = config
         self.limits = limits
         self.line.limit = config.queue_limit
