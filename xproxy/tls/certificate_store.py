@@ -20,6 +20,7 @@ from .. import config as cfg
 from ..startup import StartupError
 from .certificates import CertificateError, Pair, fingerprint, read_pair
 from .contexts import NameTable, TLSPolicy
+from .ticket_keys import set_ticket_keys
 
 POLL_INTERVAL_S = 5.0
 """How late a changed file may be noticed. A few calls of stat; a deploy hook that sends SIGHUP need not wait."""
@@ -49,6 +50,7 @@ class CertificateStore(Service):
     :param policy: what every context has.
     :param made: further pairs, which come from no file.
     :param now: the wall clock, aware of its time zone.
+    :param ticket_keys: of session tickets, where other processes are to open them too; empty: OpenSSL makes some.
     :raises StartupError: a certificate can't be used, or there is none.
     :ivar front: the context that all connections begin with.
     """
@@ -62,6 +64,7 @@ class CertificateStore(Service):
         policy: TLSPolicy,
         made: Sequence[Pair] = (),
         now: Callable[[], datetime] = utc_now,
+        ticket_keys: bytes = b"",
     ) -> None:
         if not files and not made:
             raise StartupError("https needs a certificate: [[proxy.certificates]], or --self-signed to try it out")
@@ -69,6 +72,7 @@ class CertificateStore(Service):
         self._policy = policy
         self._made = tuple(made)
         self._now = now
+        self._ticket_keys = ticket_keys
         self._seen = self._fingerprints()
         self._warned: dict[str, datetime] = {}
         try:
@@ -111,6 +115,9 @@ class CertificateStore(Service):
         front = self._policy.context(table.only)
         if not table.only:
             front.set_tlsext_servername_callback(self._choose)
+        if self._ticket_keys and self._policy.tickets and not set_ticket_keys(front, self._ticket_keys):
+            self._log.info("this OpenSSL is not told ticket keys: a TLS session resumes only on the worker that it began with")
+            self._ticket_keys = b""
         self._front_until = self._now() + TICKET_LIFETIME
         return front
 
@@ -126,12 +133,16 @@ class CertificateStore(Service):
         now = self._now()
         return NameTable([*(read_pair(files, now) for files in self._files), *self._made], self._policy.context)
 
+    def supply(self, made: Sequence[Pair], ticket_keys: bytes) -> None:
+        """What is prepared next is made with these pairs, which come from no file, and these keys of session tickets."""
+        self._made, self._ticket_keys = tuple(made), ticket_keys
+
     def prepare(self, files: Sequence[cfg.CertificateConfig], policy: TLSPolicy) -> Callable[[], None]:
         """Read what another configuration names; what is returned puts it in the place of what is used now.
 
         :raises StartupError: it can't be used; nothing has changed.
         """
-        successor = CertificateStore(self._polling.clock, files, policy, self._made, self._now)
+        successor = CertificateStore(self._polling.clock, files, policy, self._made, self._now, self._ticket_keys)
 
         def install() -> None:
             self._files, self._policy, self._seen = successor._files, successor._policy, successor._seen
