@@ -19,16 +19,16 @@ class MessageTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
         """On the wire and back each message is what it was, however long."""
         for message, read in (
-            (Configure(3, LONG), from_parent),
-            (Configure(1, b""), from_parent),
+            (Configure(LONG, 3), from_parent),
+            (Configure(b"", 1), from_parent),
             (Listen("tcp:80:interface=\u00e9", 2), from_parent),
             (Drain(), from_parent),
             (Configured(7, "no such file"), from_worker),
-            (Told(1, {"a": ["x" * (2 * MAX_VALUE_BYTES), 0.5, None]}), from_worker),
+            (Told({"a": ["x" * (2 * MAX_VALUE_BYTES), 0.5, None]}, 1), from_worker),
             (Said("warn", "line\n\tand more"), from_worker),
         ):
-            (box,) = BoxReader(1 << 20).feed(encode_box(encode(message)))  # type: ignore[arg-type]
-            self.assertEqual(message, read(box))  # type: ignore[operator]
+            (box,) = BoxReader(1 << 20).feed(encode_box(encode(message)))
+            self.assertEqual(message, read(box))
 
     def test_each_has_one_sender(self) -> None:
         """No end takes what only it may say."""

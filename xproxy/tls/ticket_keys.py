@@ -3,8 +3,8 @@
 OpenSSL makes random ones for each context, and ``SSL_CTX_set_tlsext_ticket_keys`` sets others. pyOpenSSL does not have it, and
 neither does cryptography's binding below it, which has all of OpenSSL inside. So the one function that the call is made of,
 ``SSL_CTX_ctrl``, is looked for by its name: among what that library and those it needs give away, as where the system's
-OpenSSL is used, else in its table of symbols, which wheels come with (elf(5)). Before anything is set the function must tell how
-long the keys are. Where it is not found, nothing is set: each process opens its own tickets.
+OpenSSL is used, else in its table of symbols, which wheels come with (elf(5)). Before anything is set the function must tell
+how long the keys are. Where it is not found, nothing is set: each process opens its own tickets.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import json
 from typing import Any, Dict, List, Type, Union, get_args
 
 import attr
-from attr.validators import ge, in_, instance_of, le, max_len
+from attr.validators import and_, ge, in_, instance_of, le, max_len
 
 from ..handoff.boxes import MAX_VALUE_BYTES, Box
 from ..handoff.messages import COMMAND, MalformedMessage
@@ -27,11 +27,15 @@ LEVELS = ("debug", "info", "warn", "error", "critical")
 
 
 def _number() -> Any:
-    return attr.field(validator=[instance_of(int), ge(0), le(MAX_NUMBER)])
+    return attr.field(validator=and_(instance_of(int), ge(0), le(MAX_NUMBER)))
 
 
 def _text() -> Any:
-    return attr.field(validator=[instance_of(str), max_len(MAX_TEXT)])
+    return attr.field(validator=and_(instance_of(str), max_len(MAX_TEXT)))
+
+
+def _word(*words: str) -> Any:
+    return attr.field(validator=and_(instance_of(str), in_(words)))
 
 
 # From the parent.
@@ -56,8 +60,8 @@ class Listen:
 class Configure:
     """Be a proxy by these orders: see ``orders``."""
 
-    generation: int = _number()
     orders: bytes = attr.field(validator=instance_of(bytes), repr=False)
+    generation: int = _number()
 
 
 @attr.frozen
@@ -116,8 +120,8 @@ class Dial:
 class Told:
     """The numbers of this worker: see ``numbers``."""
 
-    question: int = _number()
     numbers: Dict[str, Any] = attr.field(validator=instance_of(dict), repr=False)
+    question: int = _number()
 
 
 @attr.frozen
@@ -131,7 +135,7 @@ class Drained:
 class Said:
     """A line for the log."""
 
-    level: str = attr.field(validator=in_(LEVELS))
+    level: str = _word(*LEVELS)
     text: str = _text()
 
 

@@ -35,7 +35,7 @@ class Restarts:
         if lived_s >= STEADY_S:
             self._early = 0
             return 0.0
-        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._early, 16))
+        delay_s: float = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._early, 16))
         self._early += 1
         return delay_s * (0.75 + self._random() / 2)
 
