@@ -200,13 +200,14 @@ class Process(Loop):
 
     :param place: which process it is, counted from 2.
     :ivar dead: it was killed: nothing that it was about to do happens.
+    :ivar stopped: it stands still, as after SIGSTOP, until this is taken back.
     """
 
     def __init__(self, world: Any, name: str, place: int) -> None:
         super().__init__(Descriptors(place))
         self.world = world
         self.name = name
-        self.dead = False
+        self.dead = self.stopped = False
         self.running = True
         self._triggers: Dict[int, Tuple[str, str, Callable[[], Any]]] = {}
         self._triggered = 0
@@ -294,6 +295,11 @@ class Process(Loop):
         callable(*args, **kw)
 
     # -- its life
+
+    @property
+    def turns(self) -> bool:
+        """Whether its loop turns."""
+        return not (self.dead or self.stopped)
 
     def due(self) -> bool:
         """Whether a delayed call is due."""

@@ -139,7 +139,7 @@ class World:
         moved = False
         for peer in self.peers:
             moved |= peer.pump()
-        able = [process for process in self.processes if not process.dead and (process.due() or process.ready())]
+        able = [process for process in self.processes if process.turns and (process.due() or process.ready())]
         if able:
             process = self.random.choice(able) if self.seed else able[0]
             process.turn()
@@ -153,7 +153,7 @@ class World:
         raise AssertionError("the world does not come to rest\n" + self.story())
 
     def _next_time(self) -> Optional[float]:
-        times = [process.next_time() for process in self.processes if not process.dead]
+        times = [process.next_time() for process in self.processes if process.turns]
         if self._arrivals:
             times.append(self._arrivals[0][0])
         return min((time for time in times if time is not None), default=None)

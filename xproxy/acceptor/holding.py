@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Protocol, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Optional, Protocol, Sequence, Set, Tuple, Union
 
 from twisted.logger import Logger
 
@@ -78,6 +78,8 @@ class Holding:
         """How many of them were those of an earlier pool of the same name."""
         self._undelivered: Counter[PoolBook] = Counter()
         """Grants that a book has counted and the holder has not."""
+        self._void: Dict[int, None] = {}
+        """Leases that were ended here, of which the holder will say so too when it finds out: then their numbers are free."""
 
     # -- from the proxy
 
@@ -92,6 +94,10 @@ class Holding:
                 self.end.ask_answered(pool, question)
             return
         self._asks[pool] = (arrivals, seen, more, question)
+        self._ask(book, arrivals, seen, more, question)
+
+    def _ask(self, book: PoolBook, arrivals: Sequence[float], seen: int, more: int, question: int) -> None:
+        pool = book.name
         before = self._before.setdefault(book, self._delivered[pool])
         seen = max(0, seen - before) + self._undelivered[book]
         self._acceptor.carry_out(book, book.ask(self, arrivals, seen, more, question))
@@ -106,6 +112,8 @@ class Holding:
     def give_back(self, lease: int) -> None:
         """The slot is clean, says the proxy: back to the ring, unless something waits on it after all. Raises NotLeased."""
         slot = self._end(lease)
+        if slot is None:
+            return
         waits = slot.unread()
         if waits is not None:
             self._judge(slot, waits, taken=False)
@@ -116,11 +124,15 @@ class Holding:
 
     def lease_closed(self, lease: int) -> None:
         """The slot is not good any more. Raises NotLeased."""
-        self._close(self._end(lease), "lease_closed")
+        slot = self._end(lease)
+        if slot is not None:
+            self._close(slot, "lease_closed")
 
     def spoke(self, lease: int, data: bytes) -> None:
         """A slot with a free lease has sent this, or nothing any more, says the proxy. Raises NotLeased."""
-        self._judge(self._end(lease), data, taken=True)
+        slot = self._end(lease)
+        if slot is not None:
+            self._judge(slot, data, taken=True)
 
     def recall_done(self, pool: str, number: int) -> None:
         """The holder has given back what it could for the recall with this number."""
@@ -131,6 +143,35 @@ class Holding:
     def in_flight(self) -> Set[int]:
         """The numbers of the leases in an exchange."""
         return self._busy(self.leases.keys())
+
+    def hang(self) -> int:
+        """The proxy does not turn its loop: take back the leases on which nothing runs, and grant it nothing until ``wake``.
+
+        It has the descriptors and may go on at any moment: so their connections are shut down, which every copy sees, and the
+        services dial again. The board is read anew right before each: a proxy sets its byte before it looks whether the slot is
+        good. Gives how many they were.
+        """
+        for pool, (_, seen, _, _) in list(self._asks.items()):
+            book = self._acceptor.books.get(pool)
+            if book is not None:
+                book.hung.add(self)
+                self._ask(book, (), seen, 0, 0)
+        busy = self.in_flight()
+        free = [lease for lease in self.leases if lease not in busy and not self._busy((lease,))]
+        for lease in free:
+            slot = self.leases.pop(lease)
+            slot.holding = None
+            self._void[lease] = None
+            self._close(slot, "hung")
+        return len(free)
+
+    def wake(self) -> None:
+        """It turns its loop again: what it asked for holds again."""
+        for pool, standing in list(self._asks.items()):
+            book = self._acceptor.books.get(pool)
+            if book is not None:
+                book.hung.discard(self)
+                self._ask(book, *standing)
 
     def leave(self, alive: bool = False) -> None:
         """The proxy is gone: clean slots go back to the ring, those in an exchange are closed. A second call does nothing.
@@ -200,8 +241,13 @@ class Holding:
 
     # -- inside
 
-    def _end(self, lease: int) -> ParkedSlot:
+    def _end(self, lease: int) -> Optional[ParkedSlot]:
+        """The holder says that a lease is over; None: it was already."""
         slot = self.leases.pop(lease, None)
+        if slot is None and lease in self._void:
+            del self._void[lease]
+            heappush(self._free, lease)
+            return None
         if slot is None:
             raise NotLeased(f"there is no lease {lease}")
         heappush(self._free, lease)

@@ -53,8 +53,8 @@ HELLO_DUE_S = 10.0
 """How long a connection may take to say Hello once it has begun to: a proxy has it ready."""
 
 HUNG_S = 10.0
-"""How long a proxy that does not answer keeps its leases. Then their slots are closed, and their services dial again: a third
-of the default ``queue_timeout``, so that those who wait for them are served yet."""
+"""How long a proxy that does not answer keeps the leases that it uses. Then their slots are closed, and their services dial
+again: a third of the default ``queue_timeout``, so that those who wait for them are served yet."""
 
 
 class RemoteHolder(BoxConnection):
@@ -159,15 +159,22 @@ class RemoteHolder(BoxConnection):
             self._refused(reason)
 
     def answering(self, answers: bool) -> None:
-        """The proxy hangs, or does so no more. Nobody else can use what it leases: it may wake up and use it."""
+        """The proxy hangs, or does so no more. What it leases and does not use is closed, so that its services dial again and
+        others have it; what it uses is its own until it is cut off.
+        """
         self._stop_due()
         leases = 0 if self._holding is None else len(self._holding.leases)
         if answers:
             self._log.info("a proxy with {leases} leases answers again", leases=leases)
+            if self._holding is not None:
+                self._holding.wake()
             return
+        taken = 0 if self._holding is None else self._holding.hang()
         self._log.warn(
-            "a proxy with {leases} leases has not answered for {seconds:.0f} s: it is cut off in {left:.0f} s",
+            "a proxy with {leases} leases has not answered for {seconds:.0f} s: the {taken} that it does not use are taken "
+            "from it, and it is cut off in {left:.0f} s",
             leases=leases,
+            taken=taken,
             seconds=self.liveness.silent_s,
             left=HUNG_S,
         )

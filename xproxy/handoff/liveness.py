@@ -32,12 +32,12 @@ class Liveness:
         self._clock = clock
         self._ping = ping
         self._changed = changed
-        self._heard_at = 0.0
+        self._heard_at = self._looked_at = 0.0
         self._looking: Optional[LoopingCall] = None
 
     def start(self) -> None:
         """The connection is there."""
-        self._heard_at = self._clock.seconds()
+        self._heard_at = self._looked_at = self._clock.seconds()
         self._looking = LoopingCall(self._look)
         self._looking.clock = self._clock
         self._looking.start(PING_S, now=False)
@@ -62,6 +62,12 @@ class Liveness:
             self._changed(True)
 
     def _look(self) -> None:
+        now = self._clock.seconds()
+        late_s = now - self._looked_at - PING_S
+        self._looked_at = now
+        if late_s > PING_S / 2:
+            # We stood still ourselves (stopped, or busy): what has come meanwhile waits to be read, and nobody is to blame.
+            self._heard_at = min(now, self._heard_at + late_s)
         silent_s = self.silent_s
         if self.answers and silent_s >= SILENT_S:
             self.answers = False

@@ -74,12 +74,14 @@ class PoolBook:
     :ivar name: the pool's name; the book itself makes no use of it.
     :param idle_slots: makes the collection of idle slots, in the order of the pool's dispatch.
     :ivar retired: the pool is given up: what comes back is closed.
+    :ivar hung: holders that do not answer: nothing is dealt to them. Their asks are the caller's to take back and to say again.
     """
 
     def __init__(self, name: str, idle_slots: Callable[[], Ring[int]] = Ring) -> None:
         self.name = name
         self._idle_slots = idle_slots
         self.retired = False
+        self.hung: Set[Hashable] = set()
         self._services: Dict[int, str] = {}
         """Whose each registered slot is."""
         self._ring: Ring[int] = idle_slots()
@@ -236,6 +238,7 @@ class PoolBook:
         record = self._holders.pop(holder, None)
         if record is None:
             return []
+        self.hung.discard(holder)
         self._waits.replace(record, ())
         self._questions.forget(holder)
         actions: List[Action] = []
@@ -291,7 +294,7 @@ class PoolBook:
             self._looks += 1
             if len(self._holders) < 2 or (self._even and self._looks % CALM_LOOKS):
                 return []
-        holders = list(self._holders.values())
+        holders = [record for record in self._holders.values() if record.who not in self.hung]
         shares = [Share(record.leases, busy(record.who), GRANT_WINDOW - record.made + record.seen) for record in holders]
         dealt = deal(self._ring, shares, self._services, keep)
         self._even = not (dealt.granted or dealt.asked_back)

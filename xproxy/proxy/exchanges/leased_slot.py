@@ -90,8 +90,11 @@ class LeasedSlot:
         # That costs no system call: the poll that began this turn of the reactor has listed every descriptor with something to
         # read, and who was read in this turn has been read to the end.
         quiet = readiness.known and (self._emptied_in == turn or self._descriptor not in readiness.readable)
+        # Said before the look: an acceptor for which this process does not turn its loop ends leases that are not in use.
+        self.lease.busy()
         if exchange.wary or response.bodiless or not quiet:
             if self.connection.holds_something():
+                self.lease.free()
                 self.close()
                 return False
             self._unseen = response.bodiless = False
@@ -103,7 +106,6 @@ class LeasedSlot:
         exchange.attempts += 1
         exchange.heard = False
         self._begun_in = turn
-        self.lease.busy()
         self.began_at = now
         self.counts.took_slot()
         if exchange.attempts == 1:
