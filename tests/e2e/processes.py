@@ -165,9 +165,9 @@ class Program:
                 self._test.fail(f"it said {line!r}\n{self.story()}")
 
 
-def twistd(test: SynchronousTestCase, *arguments: str) -> Program:
+def twistd(test: SynchronousTestCase, *arguments: str, environment: Optional[Dict[str, str]] = None) -> Program:
     """``twistd -n ...``"""
-    return Program(test, [PYTHON, "-c", _TWISTD, "-n", *arguments])
+    return Program(test, [PYTHON, "-c", _TWISTD, "-n", *arguments], environment)
 
 
 def twist(test: SynchronousTestCase, *arguments: str, environment: Optional[Dict[str, str]] = None) -> Program:

@@ -138,6 +138,15 @@ class ServiceTests(TestCase):
         self.clock.advance(1)
         self.assertEqual(len(self.acceptor.open), 4)
 
+    def test_stand(self) -> None:
+        """For a person."""
+        self.assertEqual(self.service.stand, "backend backend does not answer")
+        self.service.startService()
+        self.assertEqual(self.service.stand, "backend backend answers, 4 of 4 slots are there")
+        self.acceptor.mode = "pend"
+        self.service.resize(5)
+        self.assertEqual(self.service.stand, "backend backend answers, 4 of 10 slots are there")
+
     def test_stop(self) -> None:
         self.service.startService()
         self.clock.advance(0)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.doubles.commands import CommandTestCase, FakeReactor, TwistdOptions
 from xproxy.startup import StartupError
+from xproxy.tap.notify import Notify
 from xproxy.tap.options import StrictOptions
 from xproxy.tap.tree import ServiceTree
 
@@ -79,6 +80,61 @@ class TreeTestCase(CommandTestCase):
         self.tree.startService()
         self.reactor.run()
         del self.events[:]
+
+
+class Told(Notify):
+    """Notes what the service manager is told."""
+
+    def __init__(self, events: list[str]) -> None:
+        super().__init__(None, {}, lambda: 0.0)
+        self.events = events
+
+    def ready(self) -> None:
+        self.events.append("READY")
+
+    def reloading(self) -> None:
+        self.events.append("RELOADING")
+
+    def stopping(self) -> None:
+        self.events.append("STOPPING")
+
+    def end(self) -> None:
+        self.events.append("nothing more is told")
+
+
+class NotifyTests(TreeTestCase):
+    """When the service manager is told what."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.add("a")
+        self.tree.notify = Told(self.events)
+
+    def test_ready_at_the_end_of_the_start(self) -> None:
+        self.tree.privilegedStartService()
+        self.tree.startService()
+        self.reactor.run()
+        self.assertEqual(self.events, ["a listens", "a starts", "announced", "READY"])
+
+    def test_a_reload(self) -> None:
+        """Also when there is nothing to read again: who asked waits for its end."""
+        self.started()
+        self.tree.reload_asked()
+        self.tree.reload_with(lambda: self.events.append("reloads"))
+        self.tree.reload_asked()
+        self.assertEqual(self.events, ["RELOADING", "READY", "RELOADING", "reloads", "READY"])
+
+    def test_the_end(self) -> None:
+        """It begins with the signal, and is over when everything has stopped."""
+        self.started()
+        drained: Deferred[None] = Deferred()
+        self.tree.drain_first(self.tree.services[0], lambda: drained)
+        self.tree.stop_asked("SIGTERM")
+        self.assertEqual(self.events, ["STOPPING"])
+        self.tree.stopService()
+        del self.events[:]
+        drained.callback(None)
+        self.assertEqual(self.events, ["a stops", "nothing more is told"])
 
 
 class StartTests(TreeTestCase):

@@ -112,6 +112,19 @@ class Picture:
             ],
         }
 
+    def line(self) -> str:
+        """The picture in a few words."""
+        pools = [self.pool(name) for name in self.pool_names()]
+
+        def total(number: str) -> int:
+            return sum(pool[number] or 0 for pool in pools)
+
+        said = [] if self.ready else ["not ready"]
+        said.append("no acceptor" if self.census is None else f"{total('slots')} slots ({total('idle')} idle)")
+        said.append(f"{total('in_flight')} requests run")
+        said.append(f"{total('waiting' if self.requests is None else 'queue_length')} wait")
+        return ", ".join(said)
+
 
 def _certificate(name: str, kind: str, seconds: float) -> dict[str, Any]:
     expires = datetime.fromtimestamp(seconds, timezone.utc)
@@ -136,6 +149,11 @@ async def take(sources: Sources) -> Picture:
         certificates=() if sources.certificates is None else sources.certificates(),
         lost_lines={} if sources.lost_lines is None else sources.lost_lines(),
     )
+
+
+def stand_of(sources: Sources) -> Deferred[str]:
+    """How things stand, on one line."""
+    return Deferred.fromCoroutine(take(sources)).addCallback(Picture.line)
 
 
 def _numbers(names: Iterable[str], known: Optional[Mapping[str, Any]]) -> dict[str, Optional[int]]:

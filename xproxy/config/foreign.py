@@ -42,7 +42,7 @@ ANSWERS = (
         "[pools.NAME] ends what hangs",
         "health_check health_checks health check health_uri health_interval health_path httpchk option_httpchk "
         "max_fails fail_timeout outlier_detection circuit_breaker circuit_breakers inter rise fall passive_health "
-        "active_health slow_start",
+        "active_health",
     ),
     (
         "there is one process here; several share the slots of one acceptor (twistd xacceptor, and xproxy --acceptor)",

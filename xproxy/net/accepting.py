@@ -164,7 +164,7 @@ class Acceptance:
         port = self._port
         if self._pause is not None:
             self._pause.cancel()
-        self.read(max(port.backlog, BACKLOG) + 1)
+        self.read(max(port.backlog or 0, BACKLOG) + 1)  # A socket that was passed to us has one that we don't know.
         del vars(port)["doRead"], vars(port)["connectionLost"]
         port.connectionLost(reason)
 

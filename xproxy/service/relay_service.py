@@ -78,6 +78,14 @@ class RelayService(Service):
         stopped = gatherResults([port.stopListening() for port in self.ports])
         return stopped.addCallback(self._stopped)
 
+    @property
+    def stand(self) -> str:
+        """How things stand, for a person."""
+        if not self.serving:
+            return f"backend {self._description} does not answer"
+        there, wanted = (sum(numbers) for numbers in zip(*((len(port.slots), port.getHost().count) for port in self.ports)))
+        return f"backend {self._description} answers, {there} of {wanted} slots are there"
+
     def resize(self, count: int) -> None:
         """Let the backend have so many requests at once from each acceptor; see ``SlotsPort.resize``.
 

@@ -9,7 +9,9 @@ are ours from the moment the reactor runs.
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn, Optional
@@ -22,6 +24,7 @@ from twisted.python.components import Componentized
 from ..net.listening import use_all_descriptors
 from ..startup import StartupError
 from . import pid_file, program_log
+from .notify import Notify
 from .options import StrictOptions, refuse
 from .room import Room
 
@@ -34,6 +37,7 @@ class ServiceTree(MultiService):
     :param reactor: the one that twistd runs.
     :param options: the command's; their parent are twistd's own.
     :param announce: called when everything listens and signals are heeded, to say so.
+    :ivar notify: what the service manager is told.
     """
 
     _log = Logger()
@@ -61,6 +65,7 @@ class ServiceTree(MultiService):
         """While something is waited for."""
         self.ready = False
         """Whether new work is taken."""
+        self.notify = Notify(reactor, os.environ, time.monotonic)
 
     def drain_first(
         self,
@@ -137,6 +142,7 @@ class ServiceTree(MultiService):
         self._heed_stop_signals()
         if self._announce is not None:
             self._announce()
+        self.notify.ready()
 
     def _heed_stop_signals(self) -> None:
         """Those that came since ``listen`` waited: the reactor would have ended by them, whose way is not ours."""
@@ -167,10 +173,12 @@ class ServiceTree(MultiService):
 
     def reload_asked(self) -> None:
         """SIGHUP came: read again what there is to read, and open the logs again."""
+        self.notify.reloading()
         self.reopen_logs("SIGHUP")
         if self._reload is not None:
             self._log.info("SIGHUP: reading again what may have changed")
             self._reload()
+        self.notify.ready()
 
     def reopen_logs(self, signal_name: str) -> None:
         """Somebody may have moved the logs away: open them again."""
@@ -204,6 +212,7 @@ class ServiceTree(MultiService):
             return False
         self._asked = True
         self.ready = False
+        self.notify.stopping()
         self._log.info("{by}: draining, then stopping; a second signal stops at once", by=by)
         self._reactor.stop()
         return True
@@ -214,6 +223,7 @@ class ServiceTree(MultiService):
             Service.stopService(self)
             self._heed_stop_signals()
             self.ready = False
+            self.notify.stopping()
             self._stopped = Deferred()
             orderly = Deferred.fromCoroutine(self._stop_in_order())
             orderly.addErrback(lambda failure: self._log.failure("could not stop in order", failure))
@@ -235,6 +245,7 @@ class ServiceTree(MultiService):
         others = [service for service in reversed(self.services) if service is not self._drained]
         for service in [self._drained, *others] if self._drained is not None else others:
             await self._end_of(maybeDeferred(service.stopService), f"{service} did not stop cleanly")
+        self.notify.end()
 
     def _end_of(self, work: Deferred[Any], complaint: str, limit_s: Optional[float] = None) -> Deferred[None]:
         """Fires when ``work`` is done, however it ends, when the time is over, and when nobody waits any more."""

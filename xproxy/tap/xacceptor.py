@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from ..acceptor.acceptor_service import AcceptorService
-from ..admin import Sources, admin_factory
+from ..admin import Sources, admin_factory, stand_of
 from ..config import Config, Overrides, Role
 from ..config import checks as check
 from ..net.listening import ListenService
@@ -67,17 +67,18 @@ class XacceptorTree(ServiceTree):
         self._config = config
         self.acceptor = AcceptorService(reactor, config, time.monotonic)
         self.admin: Optional[ListenService] = None
+        sources = Sources(
+            program="xacceptor",
+            census=lambda: succeed(self.acceptor.census()),
+            ready=lambda: self.ready,
+            clock=reactor,
+            registrations=self.acceptor.acceptor.registrations,
+            closings=self.acceptor.acceptor.closings,
+            certificates=self.acceptor.certificate_ends,
+            lost_lines=self.lost_lines,
+        )
+        self.notify.tell(lambda: stand_of(sources))
         if config.acceptor.admin != "none":
-            sources = Sources(
-                program="xacceptor",
-                census=lambda: succeed(self.acceptor.census()),
-                ready=lambda: self.ready,
-                clock=reactor,
-                registrations=self.acceptor.acceptor.registrations,
-                closings=self.acceptor.acceptor.closings,
-                certificates=self.acceptor.certificate_ends,
-                lost_lines=self.lost_lines,
-            )
             self.admin = ListenService(reactor, config.acceptor.admin, admin_factory(sources))
             self.admin.setServiceParent(self)
         self.acceptor.setServiceParent(self)

@@ -13,7 +13,7 @@ from twisted.python.usage import UsageError
 
 from .. import __version__
 from ..acceptor.acceptor_service import AcceptorService
-from ..admin import Sources, admin_factory
+from ..admin import Sources, admin_factory, stand_of
 from ..config import DEFAULT_POOL, Config, Overrides, Role
 from ..config import checks as check
 from ..handoff.client import HandoffClient
@@ -151,8 +151,6 @@ class XproxyTree(ServiceTree):
         return [*self.proxy.certificate_ends(), *acceptors]
 
     def _add_admin(self, source: ISlotSource) -> None:
-        if self._config.proxy.admin == "none":
-            return
         acceptor = self.acceptor
         sources = Sources(
             program="xproxy",
@@ -166,6 +164,9 @@ class XproxyTree(ServiceTree):
             certificates=self._certificate_ends,
             lost_lines=self.lost_lines,
         )
+        self.notify.tell(lambda: stand_of(sources))
+        if self._config.proxy.admin == "none":
+            return
         self.admin = ListenService(self._reactor, self._config.proxy.admin, admin_factory(sources))
         self.admin.setServiceParent(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, List
 
 from twisted.application.service import IService
+from twisted.internet.defer import succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.python.usage import UsageError
 
@@ -89,5 +90,6 @@ def makeService(options: Options) -> IService:
     tree = ServiceTree(reactor, options)
     for relay in relays:
         relay.setServiceParent(tree)
+    tree.notify.tell(lambda: succeed("; ".join(relay.stand for relay in relays)))
     service: IService = tree
     return service

@@ -1,0 +1,1 @@
+Under systemd the commands say when they are ready, reload and stop, how they stand, and that their loop turns (`Type=notify`, `WatchdogSec=`); there is a socket unit for each endpoint, and `xproxy.service` needs no capability any more.
