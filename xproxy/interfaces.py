@@ -73,7 +73,10 @@ class ILeaseHolder(Interface):
         """The acceptor is gone: every lease is an orphan from here on, its number means nothing any more."""
 
     def acceptor_found() -> None:
-        """An acceptor (perhaps a new one) answers: asks must be said again, orphans closed as they become free."""
+        """An acceptor (perhaps a new one) answers: orphans are to be offered to it, then asks to be said again."""
+
+    def offer_refused(pool: str, lease: int) -> None:  # noqa: N805
+        """The acceptor does not want this lease, which was offered: it is an orphan, to be closed as soon as it is free."""
 
 
 class ISlotSource(Interface):
@@ -95,6 +98,16 @@ class ISlotSource(Interface):
             slot only while one is idle that nobody older waits for.
         :param question: not 0: the holder wants ``ask_answered`` with this number. The numbers of a pool rise; a question
             stands in each ask until it is answered, and a newer one takes the place of an older one.
+        """
+
+    def offer(pool: str, descriptor: int, service: str, busy: bool) -> int:  # noqa: N805
+        """This slot was leased from an acceptor that is gone, and is in use or free: it is leased from this one from here on,
+        unless ``offer_refused`` comes. Only before the first ask after ``acceptor_found``.
+
+        :param descriptor: a copy, which is the source's from here on.
+        :param busy: an exchange is on it; the board says so when this returns.
+        :return: the number of the lease.
+        :raises OSError: this can't be: the slot stays an orphan.
         """
 
     def give_back(lease: int) -> None:  # noqa: N805

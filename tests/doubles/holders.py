@@ -33,6 +33,7 @@ class RecordingHolder:
         self.source: Optional[ISlotSource] = None
         self.sockets: Dict[int, socket.socket] = {}
         self.grants: List[Tuple[str, int, str]] = []
+        self.refused: List[Tuple[str, int]] = []
         self.recalls: List[Tuple[str, Tuple[float, ...]]] = []
         self.answers: List[Tuple[str, int]] = []
         self.registered: Dict[str, bool] = {}
@@ -49,6 +50,10 @@ class RecordingHolder:
         self.grants.append((pool, lease, service))
         self.seen[pool] = self.seen.get(pool, 0) + 1
         self.on_grant(pool, lease)
+        self._tell()
+
+    def offer_refused(self, pool: str, lease: int) -> None:
+        self.refused.append((pool, lease))
         self._tell()
 
     def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:

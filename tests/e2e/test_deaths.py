@@ -228,13 +228,30 @@ class AcceptorDeathTests(SynchronousTestCase):
         self.acceptor.kill()
         acceptor = self.restart()
         self.proxies[0].said("is back")
-        acceptor.has(slots=1)
+        acceptor.has(slots=2, leased=1)
         gate.let_go()
         self.assertEqual(b"GET /slow 0", slow.response().body[:11])
-        acceptor.has(slots=2)
+        acceptor.has(slots=2, leased=0)
         gate.let_go()
         self.assertEqual(200, ask(self.proxies[1].http).status)
         self.assertEqual(0, service.overlapping)
+
+    def test_services_notice_nothing(self) -> None:
+        """What proxies lease, in use or not, is the next acceptor's without any service having dialled."""
+        gate = Gate()
+        service = SlotService(self, self.acceptor.slots, 4, gate)
+        for proxy in self.proxies:
+            proxy.eventually(partial(self.has_leases, proxy, 2), "two leases")
+        slow = Waiting(self.proxies[0].http, "/slow", "POST", b"once")
+        gate.next()
+        self.acceptor.kill()
+        acceptor = self.restart()
+        acceptor.has(slots=4, leased=1)
+        self.assertEqual(4.0, acceptor.metric("xproxy_registrations_total", pool="default", result="offered"))
+        gate.let_go(5)
+        self.assertEqual(200, slow.response().status)
+        self.assertEqual([200] * 4, [ask(self.proxies[number % 2].http).status for number in range(4)])
+        self.assertEqual((4, 5, 0), (service.dialled, len(service.requests), service.overlapping))
 
     def test_one_that_stops_in_order(self) -> None:
         """SIGTERM instead: its socket is gone, the proxies are in the same position, and the next one finds no leftovers."""
@@ -268,6 +285,10 @@ class AcceptorDeathTests(SynchronousTestCase):
             self.assertEqual({200}, set(load.outcomes), load.outcomes)
         self.assertEqual(0, service.overlapping)
         self.assert_counts(acceptor, 4)
+
+    def has_leases(self, proxy: Xproxy, number: int) -> bool:
+        """Whether a proxy has so many."""
+        return bool(proxy.status()["connections"]["slot"] == number)
 
     def go_on(self, loads: List[Load]) -> None:
         """Wait until some more requests were answered at each proxy."""

@@ -153,8 +153,8 @@ class OutboxTests(HandoffTestCase):
         self.assertEqual(self.overflows, 1)
 
     async def test_too_many_descriptors(self) -> None:
-        self.patch(outbox_module, "MAX_UNWRITTEN_DESCRIPTORS", 3)
         _, outbox, _ = await self.connect()
+        outbox._most = 3
         for _ in range(5):
             outbox.send(b"x", self.file(b""))
         self.assertEqual(self.overflows, 1)

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Tuple, Type
 from zope.interface import implementer
 
 from tests.world.sockets import CAPACITY, MEMORY, Description, End, MemorySocket, connected_ends, kernel_pair
-from xproxy.net.descriptors import SYSTEM, IDescriptors
+from xproxy.net.descriptors import SYSTEM, Identity, IDescriptors
 
 NUMBERS = 1_000_000
 """A table's numbers are as many; the first table's begin there, so that the operating system knows none of them."""
@@ -110,6 +110,15 @@ class Descriptors:
             made.close()
             raise
 
+    def identity(self, descriptor: int) -> Identity:
+        """See IDescriptors."""
+        return 0, id(self.description(descriptor))
+
+    def shut(self, descriptor: int) -> None:
+        """See IDescriptors."""
+        self.take_up(descriptor).shut()
+        self.close(descriptor)
+
     def connected(self, descriptor: int) -> socket.AddressFamily:
         """See IDescriptors."""
         end: End = self._kind(descriptor, End, errno.ENOTSOCK)
@@ -146,6 +155,17 @@ class OwnDescriptors(Descriptors):
             SYSTEM.close(descriptor)
         else:
             super().close(descriptor)
+
+    def identity(self, descriptor: int) -> Identity:
+        """See IDescriptors."""
+        return SYSTEM.identity(descriptor) if descriptor < self._first else super().identity(descriptor)
+
+    def shut(self, descriptor: int) -> None:
+        """See IDescriptors."""
+        if descriptor < self._first:
+            SYSTEM.shut(descriptor)
+        else:
+            super().shut(descriptor)
 
     def connected(self, descriptor: int) -> socket.AddressFamily:
         """See IDescriptors."""

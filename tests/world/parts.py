@@ -202,6 +202,11 @@ class Stage:
         self.services: List[ServicePart] = []
         self.acceptor = self.start_acceptor()
 
+    def configure(self, **pool: Any) -> None:
+        """The next acceptor's configuration has these keys in its pools too."""
+        pools = {name: attr.evolve(each, **pool) for name, each in self.config.pools.items()}
+        self.config = attr.evolve(self.config, pools=pools)
+
     def start_acceptor(self) -> AcceptorPart:
         """An acceptor; another one where one has ended."""
         self.acceptor = AcceptorPart(self.world.process("acceptor"), self.config)

@@ -22,6 +22,7 @@ from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.net.bodies.blocks import BLOCK_BYTES
+from xproxy.net.descriptors import descriptors_of
 from xproxy.proxy.clients.connection import ClientConnection
 from xproxy.proxy.exchanges.pool import Pool
 from xproxy.proxy.proxy_service import ProxyService
@@ -103,6 +104,10 @@ class Source:
             if self.answers:
                 assert self.holder is not None
                 self.holder.ask_answered(pool, question)
+
+    def offer(self, pool: str, descriptor: int, service: str, busy: bool) -> int:
+        descriptors_of(self._reactor).close(descriptor)
+        raise OSError("nothing can be offered")
 
     def give_back(self, lease: int) -> None:
         self.given_back.append(lease)

@@ -283,6 +283,14 @@ class MemorySocket:
         if how in (socket.SHUT_RD, socket.SHUT_RDWR):
             end.incoming.ended = end.incoming.unread = True
 
+    def shut(self) -> None:
+        """Shut the connection down, however far it is, and close this descriptor."""
+        try:
+            self.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # It was reset.
+        self.close()
+
     def close(self) -> None:
         """As ``socket.close``."""
         if self._number >= 0:

@@ -53,6 +53,7 @@ class Acceptor:
         self.registrations: Counter[Tuple[str, str]] = Counter()
         self.closings: Counter[Tuple[str, str]] = Counter()
         self.lending = Lending(self, reactor, monotonic)
+        self.reactor = reactor
         self.slots: Dict[int, ParkedSlot] = {}
         self.holdings: Dict[Holding, None] = {}
         self._descriptors = descriptors_of(reactor)
@@ -100,15 +101,20 @@ class Acceptor:
         transport: Any,
         lent: socket.socket,
         register_anew: Optional[Callable[[bytes], None]] = None,
+        holding: Optional[Holding] = None,
     ) -> ParkedSlot:
         """A slot has registered: it is idle, and being read, unless somebody waited for it. Raises UnknownPool.
 
         :param register_anew: see ParkedSlot.
+        :param holding: who leases it already, from an acceptor that is gone.
         """
         book = self.book(pool)
         slot = ParkedSlot(next(self._numbers), book, service, transport, lent, self._descriptors, register_anew)
         self.slots[slot.number] = slot
-        self.carry_out(book, book.register(slot.number, service))
+        if holding is not None:
+            slot.rest()
+            slot.step(SlotEvent.GRANTED)
+        self.carry_out(book, book.register(slot.number, service, holding))
         return slot
 
     def lose(self, slot: ParkedSlot, reason: str) -> None:

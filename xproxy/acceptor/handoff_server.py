@@ -21,6 +21,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config import DEFAULT_POOL, AcceptorConfig
+from ..handoff.connection import BoxConnection
+from ..handoff.passing import watch_descriptors
 from ..handoff.path import Identity, group_number, identity, make_way
 from ..net.accepting import BACKLOG, accept
 from ..net.descriptors import descriptors_of
@@ -32,6 +34,7 @@ from ..startup import StartupError, os_reason
 from .acceptor import Acceptor
 from .onebyte import RESTING_S, WANTED, OneByteClient
 from .remote_holder import RemoteHolder
+from .succession.offers import Offers
 
 AMP_FIRST_BYTE = 0x00
 """The length of a key is below 256, in two bytes."""
@@ -80,6 +83,7 @@ class HandoffConnection(Protocol):
             self._factory.refused("there are too many connections of its user")
             self.close()
             return
+        watch_descriptors(transport, self._descriptor_lost)
         self._silence = self._factory.clock.callLater(FIRST_BYTE_S, self.close)
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
@@ -92,6 +96,12 @@ class HandoffConnection(Protocol):
         else:
             self._factory.descriptors.close(descriptor)
             self._factory.refused("it sent a descriptor that nobody asked for")
+            self.close()
+
+    def _descriptor_lost(self) -> None:
+        if isinstance(self._inner, BoxConnection):
+            self._inner.descriptor_lost()
+        else:
             self.close()
 
     def dataReceived(self, data: bytes) -> None:
@@ -139,6 +149,7 @@ class HandoffFactory(Factory):
     """What listens on the handoff socket.
 
     :param clock: an IReactorTime.
+    :ivar offers: what proxies bring from a former acceptor.
     """
 
     noisy = False
@@ -149,6 +160,7 @@ class HandoffFactory(Factory):
         self.descriptors = descriptors_of(clock)
         self.connections: Dict[HandoffConnection, None] = {}
         self._acceptor = acceptor
+        self.offers = Offers(acceptor, clock, monotonic)
         self._own_user = os.geteuid()
         self._refusals = RefusalLog(self._log, monotonic)
 
@@ -170,7 +182,7 @@ class HandoffFactory(Factory):
     def speak(self, first: int) -> Optional[Protocol]:
         """The protocol that begins with this byte."""
         if first == AMP_FIRST_BYTE:
-            return RemoteHolder(self._acceptor, self.clock, self.refused)
+            return RemoteHolder(self._acceptor, self.clock, self.refused, self.offers)
         if first == WANTED and self._acceptor.lending.clients < MAX_ONE_BYTE:
             return OneByteClient(
                 self._acceptor.lending,

@@ -173,6 +173,25 @@ class Holding:
                 book.hung.discard(self)
                 self._ask(book, *standing)
 
+    def offered(self, lease: int, slot: Optional[ParkedSlot]) -> None:
+        """The holder has leased this slot from an acceptor that is gone, and goes on with it as this lease of ours.
+
+        :param lease: ``next_offer``.
+        :param slot: None: it is not wanted here.
+        """
+        assert lease == self.next_offer
+        self._next += 1
+        if slot is None:
+            self._void[lease] = None
+        else:
+            slot.holding, slot.lease = self, lease
+            self.leases[lease] = slot
+
+    @property
+    def next_offer(self) -> int:
+        """The number of the next lease that can be offered; -1: none can be any more."""
+        return self._next if not (self._delivered or self._free) and self._next < MAX_LEASES else -1
+
     def leave(self, alive: bool = False) -> None:
         """The proxy is gone: clean slots go back to the ring, those in an exchange are closed. A second call does nothing.
 

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
+from ..net.descriptors import descriptors_of
 from .acceptor import Acceptor
 
 
@@ -36,6 +37,11 @@ class LocalSource:
     def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
         """See ISlotSource. Raises BadAsk."""
         self._holding.ask(pool, arrivals, seen, more, question)
+
+    def offer(self, pool: str, descriptor: int, service: str, busy: bool) -> int:
+        """See ISlotSource. This acceptor lives and dies with its proxy: no former one can have leased anything."""
+        descriptors_of(self._acceptor.reactor).close(descriptor)
+        raise OSError("nothing is offered to the acceptor of the same process")
 
     def give_back(self, lease: int) -> None:
         """See ISlotSource. Raises NotLeased."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from ..net.descriptors import IDescriptors, unread
+from ..net.descriptors import Identity, IDescriptors, unread
 from ..slots.book import PoolBook
 from ..slots.parked_states import SlotEvent, SlotState, after
 from ..slots.serving.goodbye import MAX_GOODBYE_BYTES
@@ -102,6 +102,10 @@ class ParkedSlot:
     def copy(self) -> int:
         """A new descriptor of the lent socket, which is the caller's. Raises OSError when the process has too many."""
         return self._descriptors.dup(self._lent)
+
+    def identity(self) -> Identity:
+        """What its descriptors have in common, here and elsewhere."""
+        return self._descriptors.identity(self._lent.fileno())
 
     def unread(self) -> Optional[bytes]:
         """What waits to be read, left there: empty at the end of file, None when nothing does, which is how a clean slot is."""

@@ -10,9 +10,10 @@ from typing import Any, Callable, Collection, Dict, Optional, Sequence, Set, Tup
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from ..handoff.acceptor_connection import MAX_OFFERS
 from ..handoff.board import ReceivedBoard
 from ..handoff.boxes import Box
-from ..handoff.connection import BoxConnection, Refused
+from ..handoff.connection import BoxConnection, DescriptorLost, Refused
 from ..handoff.messages import (
     QUESTION,
     VERSION,
@@ -26,6 +27,8 @@ from ..handoff.messages import (
     LeaseGranted,
     LeasesRecalled,
     Message,
+    Offer,
+    OfferRefused,
     RecallDone,
     ServiceRegistered,
     SlotSpoke,
@@ -38,6 +41,7 @@ from ..handoff.pacing import Pacer
 from ..slots.actions import BookError
 from .acceptor import Acceptor
 from .holding import Holding
+from .succession.offers import Offers
 
 Recalls = Tuple[Tuple[float, ...], int, int]
 """A recall list: the arrivals, how many more, and the number that is to be confirmed, 0 for none."""
@@ -62,12 +66,14 @@ class RemoteHolder(BoxConnection):
 
     :param clock: an IReactorTime.
     :param refused: told why, when the connection is cut for what the proxy did.
+    :param offers: knows which slots can be offered.
     """
 
     _log = Logger()
 
-    def __init__(self, acceptor: Acceptor, clock: Any, refused: Callable[[str], object]) -> None:
+    def __init__(self, acceptor: Acceptor, clock: Any, refused: Callable[[str], object], offers: Offers) -> None:
         super().__init__(clock)
+        self._offers = offers
         self._acceptor = acceptor
         self._clock = clock
         self._refused = refused
@@ -98,6 +104,8 @@ class RemoteHolder(BoxConnection):
             self._hello(message, box[QUESTION])
         elif holding is None:
             raise Refused("it did not begin with Hello")
+        elif isinstance(message, Offer):
+            self._offered(holding, message)
         elif isinstance(message, Census):
             self.send(encode_answer(box[QUESTION], self._acceptor.census()))
         else:
@@ -122,6 +130,18 @@ class RemoteHolder(BoxConnection):
         else:
             raise Refused("it sent what only an acceptor sends")
 
+    def _offered(self, holding: Holding, offer: Offer) -> None:
+        """The proxy has a slot from an acceptor that is gone. Raises Refused."""
+        if offer.lease != holding.next_offer:
+            raise Refused("it offered a slot too late")
+        try:
+            slot = self._offers.admit(holding, offer.pool, offer.service, self.claim(offer.slot))
+        except DescriptorLost:
+            slot = None
+        holding.offered(offer.lease, slot)
+        if slot is None:
+            self.send(encode(OfferRefused(offer.pool, offer.lease)))
+
     def _hello(self, hello: Hello, tag: bytes) -> None:
         if self._holding is not None:
             raise Refused("it said Hello twice")
@@ -135,7 +155,7 @@ class RemoteHolder(BoxConnection):
             self.send(encode_error(tag, b"VERSION", f"this acceptor speaks version {VERSION}, not {hello.version}"))
             transport.loseConnection()
             return
-        self.max_descriptors = 0
+        self.max_descriptors = MAX_OFFERS
         self._holding = self._acceptor.hold(self, self._busy)
         self._stop_due()
         self.liveness.start()

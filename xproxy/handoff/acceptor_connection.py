@@ -32,6 +32,8 @@ from .messages import (
     LeasesRecalled,
     MalformedMessage,
     Message,
+    Offer,
+    OfferRefused,
     RecallDone,
     ServiceRegistered,
     decode,
@@ -53,6 +55,10 @@ ASK_AGAIN_S = 0.1
 MAX_BOX_BYTES = 16 << 20
 """The longest answer taken: a census of 16,384 services (100 bytes each) in ten pools."""
 
+MAX_OFFERS = 16384
+"""Slots that a proxy offers to an acceptor; what it has beyond that is closed as it becomes free. As many descriptors can be on
+their way, for they run ahead of their messages."""
+
 Standing = Tuple[Tuple[float, ...], int, int, int]
 """A standing ask: the arrivals, how many grants had been seen, how many more wait, the question."""
 
@@ -62,6 +68,7 @@ class AcceptorConnection(BoxConnection):
 
     max_box_bytes = MAX_BOX_BYTES
     max_descriptors = 4096
+    max_unwritten_descriptors = MAX_OFFERS
 
     def __init__(self, client: HandoffClient, clock: Any) -> None:
         super().__init__(clock)
@@ -79,6 +86,7 @@ class AcceptorConnection(BoxConnection):
         self._room = False
         self._granting = -1
         """The lease that the holder is being told of."""
+        self._offered = 0
 
     def connectionMade(self) -> None:
         """Connected: say Hello."""
@@ -122,6 +130,16 @@ class AcceptorConnection(BoxConnection):
             arrivals, seen, more, question = standing
             self.say(Ask(pool, arrivals, seen + self._missed[pool], more, question))
 
+    def offer(self, pool: str, descriptor: int, service: str) -> int:
+        """Offer a slot; gives the number of its lease. Raises OSError; the descriptor is closed then."""
+        if self._offered >= MAX_OFFERS:
+            self.descriptors.close(descriptor)
+            raise OSError(f"{MAX_OFFERS} slots were offered")
+        lease = self._offered
+        self._offered += 1
+        self.send_with_descriptor(lambda ordinal: encode(Offer(pool, lease, service, ordinal)), descriptor)
+        return lease
+
     def census(self) -> Deferred[Any]:
         """The acceptor's counts."""
         tag, answered = self._question()
@@ -146,6 +164,8 @@ class AcceptorConnection(BoxConnection):
             self._client.holder.lease_asked_back(message.pool, message.lease)
         elif isinstance(message, AskAnswered) and message.pool in self._asks:
             self._client.holder.ask_answered(message.pool, message.question)
+        elif isinstance(message, OfferRefused):
+            self._client.holder.offer_refused(message.pool, message.lease)
         elif isinstance(message, ServiceRegistered):
             self._client.holder.service_registered(message.pool, bool(message.registered))
         else:

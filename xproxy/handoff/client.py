@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
+from ..net.descriptors import descriptors_of
 from .acceptor_connection import AcceptorConnection, Standing
 from .messages import MAX_SPOKEN_BYTES, GiveBack, SlotSpoke
 from .path import check_acceptor
@@ -201,6 +202,16 @@ class HandoffClient(Service):
         self._asks[pool] = standing
         if self._connection is not None:
             self._connection.ask(pool, standing)
+
+    def offer(self, pool: str, descriptor: int, service: str, busy: bool) -> int:
+        """See ISlotSource."""
+        connection = self._connection
+        if connection is None:
+            descriptors_of(self._clock).close(descriptor)
+            raise OSError("no acceptor answers")
+        lease = connection.offer(pool, descriptor, service)
+        self.board[lease] = int(busy)  # Nothing is written before the next turn of the reactor.
+        return lease
 
     def give_back(self, lease: int) -> None:
         """See ISlotSource. Nothing happens without an acceptor: it has taken its leases with it."""

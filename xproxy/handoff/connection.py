@@ -17,7 +17,7 @@ from ..net.descriptors import descriptors_of
 from .boxes import BadBox, Box, BoxReader, encode_box
 from .liveness import Liveness
 from .messages import COMMAND, MalformedMessage, Ping, Pong, encode
-from .outbox import Outbox
+from .outbox import MAX_UNWRITTEN_DESCRIPTORS, Outbox
 
 _PONG_BOX = encode(Pong())
 _PING, _PONG = encode(Ping())[COMMAND], _PONG_BOX[COMMAND]
@@ -44,10 +44,12 @@ class BoxConnection(Protocol):
 
     :ivar max_box_bytes: the longest box that is taken.
     :ivar max_descriptors: how many received descriptors may wait for their box.
+    :ivar max_unwritten_descriptors: how many may wait for a peer that does not read.
     """
 
     max_box_bytes = 4096
     max_descriptors = 1
+    max_unwritten_descriptors = MAX_UNWRITTEN_DESCRIPTORS
 
     def __init__(self, reactor: Any) -> None:
         self.descriptors = descriptors_of(reactor)
@@ -120,7 +122,7 @@ class BoxConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Connected."""
-        self._outbox = Outbox(self.transport, self._overflowed, self.descriptors)
+        self._outbox = Outbox(self.transport, self._overflowed, self.descriptors, self.max_unwritten_descriptors)
 
     def _overflowed(self) -> None:
         self.drop("it does not read what it is sent")

@@ -19,7 +19,7 @@ from .fields import COMMAND, QUESTION, MalformedMessage, Vocabulary, arrivals_fi
 
 __all__ = ["COMMAND", "QUESTION", "MalformedMessage"]
 
-VERSION = 3
+VERSION = 4
 """Of these messages. An acceptor answers another one with an error, and closes."""
 
 ANSWER = b"_answer"
@@ -83,6 +83,16 @@ class RecallDone:
 
 
 @attr.frozen
+class Offer:
+    """A slot that it has from an acceptor that is gone. Brings a descriptor, the slot."""
+
+    pool: str = name_field()
+    lease: int = number_field()
+    service: str = name_field()
+    slot: int = number_field()
+
+
+@attr.frozen
 class Census:
     """What does the acceptor count? Asks for an answer."""
 
@@ -98,6 +108,14 @@ class LeaseGranted:
     lease: int = number_field()
     service: str = name_field()
     slot: int = number_field()
+
+
+@attr.frozen
+class OfferRefused:
+    """This lease, which was offered, is not wanted here: it is none."""
+
+    pool: str = name_field()
+    lease: int = number_field()
 
 
 @attr.frozen
@@ -148,8 +166,8 @@ class Pong:
     """Yes."""
 
 
-FromProxy = Union[Hello, Ask, GiveBack, LeaseClosed, SlotSpoke, RecallDone, Census]
-FromAcceptor = Union[LeaseGranted, LeasesRecalled, LeaseAskedBack, AskAnswered, ServiceRegistered]
+FromProxy = Union[Hello, Ask, GiveBack, LeaseClosed, SlotSpoke, RecallDone, Offer, Census]
+FromAcceptor = Union[LeaseGranted, OfferRefused, LeasesRecalled, LeaseAskedBack, AskAnswered, ServiceRegistered]
 Message = Union[FromProxy, FromAcceptor, Ping, Pong]
 
 ASKS_FOR_ANSWER = (Hello, Census)

@@ -30,9 +30,17 @@ class Outbox:
     :param transport: an IUNIXTransport; the outbox is its only producer and writer.
     :param overflowed: called when the peer does not read what it is sent; it should cut the connection.
     :param descriptors: whose the descriptors are.
+    :param most: how many descriptors may be unwritten.
     """
 
-    def __init__(self, transport: Any, overflowed: Callable[[], None], descriptors: IDescriptors = SYSTEM) -> None:
+    def __init__(
+        self,
+        transport: Any,
+        overflowed: Callable[[], None],
+        descriptors: IDescriptors = SYSTEM,
+        most: int = MAX_UNWRITTEN_DESCRIPTORS,
+    ) -> None:
+        self._most = most
         self._transport = transport
         self._overflowed = overflowed
         self._close = descriptors.close
@@ -46,7 +54,7 @@ class Outbox:
 
         The descriptor arrives with the first byte, or one before, but not later.
         """
-        full = self._unwritten > MAX_UNWRITTEN_BYTES or len(self._descriptors) > MAX_UNWRITTEN_DESCRIPTORS
+        full = self._unwritten > MAX_UNWRITTEN_BYTES or len(self._descriptors) > self._most
         if full and not self._closed:
             self._closed = True
             self._overflowed()

@@ -11,7 +11,7 @@ from array import array
 from typing import Any, Callable
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.unix import Client
+from twisted.internet.unix import Client, Server
 
 from ..net.transports import read_by
 
@@ -21,11 +21,11 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 253)
 
 
 def watch_descriptors(transport: Any, lost: Callable[[], None]) -> None:
-    """Read for the UNIX client connection of an IFileDescriptorReceiver, in place of its ``doRead``, and tell it what is lost.
+    """Read for the UNIX connection of an IFileDescriptorReceiver, in place of its ``doRead``, and tell it what is lost.
 
     The other end sends one descriptor at a time; so one is lost each time. Any other transport goes on reading for itself.
     """
-    if isinstance(transport, Client):
+    if isinstance(transport, (Client, Server)):
         connection: socket.socket = transport.getHandle()
         protocol: Any = transport.protocol
 

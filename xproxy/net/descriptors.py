@@ -18,6 +18,9 @@ from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import Factory
 from zope.interface import Interface, implementer
 
+Identity = Tuple[int, int]
+"""Of an open socket: what tells it from all others."""
+
 
 class IDescriptors(Interface):
     """The descriptors of one process. Each call may raise OSError."""
@@ -33,6 +36,12 @@ class IDescriptors(Interface):
 
     def pair() -> Tuple[socket.socket, socket.socket]:
         """Two stream sockets, connected to each other and non-blocking."""
+
+    def identity(descriptor: int) -> Identity:  # noqa: N805
+        """What it is of: the same for all copies of it, in every process, and for nothing else as long as one is open."""
+
+    def shut(descriptor: int) -> None:  # noqa: N805
+        """End the connection that it is of, for all copies, and close it."""
 
     def connected(descriptor: int) -> socket.AddressFamily:  # noqa: N805
         """The family of a stream socket that is connected, still; it is non-blocking from here on."""
@@ -69,6 +78,21 @@ class SystemDescriptors:
     def pair(self) -> Tuple[socket.socket, socket.socket]:
         """See IDescriptors."""
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+    def identity(self, descriptor: int) -> Identity:
+        """See IDescriptors: the device and the inode, which are the socket's own (sockfs)."""
+        status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino
+
+    def shut(self, descriptor: int) -> None:
+        """See IDescriptors."""
+        connection = socket.socket(fileno=descriptor)
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # ENOTCONN: the other end was faster.
+        finally:
+            connection.close()
 
     def connected(self, descriptor: int) -> socket.AddressFamily:
         """See IDescriptors."""

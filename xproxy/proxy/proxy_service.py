@@ -29,6 +29,7 @@ from ..tls.self_signed import self_signed_pair
 from .clients.balanced import BalancedFront
 from .clients.front import HTTPFront
 from .clients.https import HTTPSFront
+from .exchanges import orphans
 from .exchanges.lease import Lease
 from .requests.access_log import AccessLog
 from .requests.gateway import Gateway
@@ -222,8 +223,16 @@ class ProxyService(MultiService):
         """See ILeaseHolder."""
         assert self._source is not None
         self._found = True
+        for pool in self.gateway.pools.values():  # Those that leave go on with what they have.
+            orphans.offer(pool, self._source)
         for pool in (*self.gateway.pools.values(), *self.gateway.leaving):
             pool.attach(self._source)
+
+    def offer_refused(self, pool: str, lease: int) -> None:
+        """See ILeaseHolder."""
+        found = self.gateway.pool_of(pool)
+        if found is not None:
+            orphans.refused(found, lease)
 
     # -- the end
 

@@ -133,16 +133,24 @@ class PoolBook:
 
     # -- slots
 
-    def register(self, slot: int, service: str = "") -> List[Action]:
+    def register(self, slot: int, service: str = "", holder: Hashable = None) -> List[Action]:
         """A new slot is idle: it stands in the ring, the last one of its service. Raises AlreadyRegistered, and
         ValueError when the pool is retired.
+
+        :param holder: who leases it already, from a former acceptor; None: nobody. It is no grant that anybody counts.
         """
         if self.retired:
             raise ValueError(f"pool {self.name} is given up")
         if slot in self._services:
             raise AlreadyRegistered(f"slot {slot} is in the book already")
         self._services[slot] = service
-        self._ring.put(slot, service)
+        if holder is None:
+            self._ring.put(slot, service)
+        else:
+            record = self._holders.get(holder)
+            if record is None:
+                record = self._holders[holder] = _Holder(holder, next(self._serials))
+            self._lease(record, slot)
         return self._settle()
 
     def lose(self, slot: int) -> List[Action]:
@@ -317,12 +325,15 @@ class PoolBook:
 
     def _grant(self, record: _Holder, slot: int) -> Grant:
         """The slot, which was taken from the ring, is leased."""
+        self._lease(record, slot)
+        record.made += 1
+        return Grant(record.who, slot)
+
+    def _lease(self, record: _Holder, slot: int) -> None:
         service = self._services[slot]
         self._leased.add(slot)
         record.leases[slot] = None
         record.of_service[service] = record.of_service.get(service, 0) + 1
-        record.made += 1
-        return Grant(record.who, slot)
 
     def _settle(self) -> List[Action]:
         """Serve who waits, as far as slots are idle, and say the recall lists that changed."""

@@ -42,6 +42,12 @@ class Lease:
         """The source is gone."""
         self._source = None
 
+    def offered(self, source: ISlotSource, number: int) -> None:
+        """An orphan is a lease of ``source`` from here on, whose board says already whether an exchange is on it."""
+        self.number = number
+        self._source = source
+        self._board = source.board
+
     def give_back(self) -> None:
         """The slot is clean, and its descriptor here is closed: the acceptor may lend it again. Said once; not of an orphan."""
         source, self._source = self._source, None

@@ -249,7 +249,7 @@ class Pool:
     # -- the source's side
 
     def attach(self, source: ISlotSource) -> None:
-        """Ask ``source`` for slots from here on."""
+        """Ask ``source`` for slots from here on. Orphans that it was not offered (see ``orphans``) are closed."""
         for slot in [slot for slot in self.line.free if slot.lease.orphaned]:
             slot.close()
         self._newcomers.began()
