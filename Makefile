@@ -1,5 +1,5 @@
 # make run            try it: a proxy with a demo service        make run ARGS="--http tcp:8081"
-# make test           the whole suite                            make test TESTS=tests/admin
+# make test           the whole suite, in JOBS processes          make test TESTS=tests/admin JOBS=0
 # make lint types     ruff and the layers of the packages; mypy
 # make fuzz           our parsers beside h11 and llhttp            make fuzz SECONDS=600 SEED=7
 # make simulate       a day of acceptor, proxies and services in memory    make simulate SEED=7
@@ -17,6 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 ARGS ?=
 TESTS ?= tests
+JOBS ?= 3
 SECONDS ?= 60
 SEED ?= 1
 
@@ -27,7 +28,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/twistd -n xproxy --demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) $(TESTS)
 
 trial: $(VENV)/.dev
 	$(BIN)/trial --temp-directory=$(VENV)/trial_temp $(subst /,.,$(TESTS))

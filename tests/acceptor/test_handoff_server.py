@@ -240,7 +240,6 @@ class StrangerTests(HandoffTestCase):
         for message in (
             encode_box(encode(GiveBack(0))),
             encode_box(encode(LeaseClosed(65535))),
-            encode_box(encode(Ask("nowhere", (1.0,), 0))),
             encode_box(encode(Ask("default", (1.0,), 7))),
             encode_box(encode(LeaseGranted("default", 0, "x", 0))),
             encode_box(encode(LeasesRecalled("default", ()))),

@@ -56,15 +56,13 @@ class Program:
         self._argv = list(argv)
         self._news = threading.Condition()
         self._said: Dict[str, List[str]] = {"out": [], "err": []}
-        directory = test.mktemp()
-        os.makedirs(directory)
-        self.directory = Path(directory).absolute()
+        self.directory = Path(short_path(test, ""))
         self.process = subprocess.Popen(
             self._argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd=directory,
+            cwd=self.directory,
             env={**os.environ, **(environment or {})},
         )
         self._readers = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.e2e.clients import Address, Waiting, ask
+from tests.e2e.clients import PATIENCE_S, Address, Waiting, ask
 from tests.e2e.load import Load
 from tests.e2e.processes import ENDED_BY_SIGTERM, Program, Xacceptor, Xproxy, configuration, slots_description, twist, twistd
 from tests.e2e.services import Gate, SlotService
@@ -221,7 +221,8 @@ class ServiceStopTests(SynchronousTestCase):
 
     def test_last_service_stops_and_another_comes(self) -> None:
         """Between the last slot's end and the next one's beginning requests wait; none is refused."""
-        proxy = Xproxy(self).ready()
+        patient = configuration(self, f"[pools.default]\nabsent_timeout = {PATIENCE_S}\nqueue_timeout = {PATIENCE_S}\n")
+        proxy = Xproxy(self, "--config", patient).ready()
         first = self.service(proxy, 2, "first")
         proxy.has(slots=2)
         self.assertEqual(200, ask(proxy.http).status)

@@ -9,6 +9,7 @@ from tests.world.rig import GET, OK, Rig, RigCase, make_config, responses, statu
 from xproxy.interfaces import ANSWER_S
 from xproxy.proxy.exchanges.asking import ASK_INTERVAL_S
 from xproxy.proxy.exchanges.pool import RETRY_AFTER_S, SAY_ABSENT_S
+from xproxy.slots.book import ASK_WINDOW
 
 
 def outcomes(rig: Rig) -> Dict[str, int]:
@@ -35,22 +36,22 @@ class FullTests(RigCase):
         self.assert_at_rest(rig)
 
     def test_more_than_an_ask_lists(self) -> None:
-        """Thousands at once, with as many idle slots elsewhere and a short line: all are served."""
+        """More at once than an ask lists, with as many idle slots elsewhere and a short line: all are served."""
         rig = self.make_rig(pool={"queue_limit": 10}, limits={"connections": 5000})
         rig.source.board = bytearray(2000)
-        services = [rig.source.register() for _ in range(600)]
+        services = [rig.source.register() for _ in range(2 * ASK_WINDOW + 20)]
         rig.source.answers = False
-        clients = [rig.client(GET) for _ in range(500)]
+        clients = [rig.client(GET) for _ in range(2 * ASK_WINDOW)]
         rig.pass_time(ASK_INTERVAL_S)
         self.assertEqual(sum(bool(client.received) for client in clients), 0)
-        for _ in range(500):
+        for _ in range(2 * ASK_WINDOW):
             rig.source.grant()
         rig.proxy.ask_answered("default", rig.source.questions[-1])
         rig.settle()
         for service in services:
             rig.exchange(service, OK if service.received else b"")
-        self.assertEqual([statuses(client.take()) for client in clients], [[200]] * 500)
-        self.assertEqual(outcomes(rig), {"served": 500})
+        self.assertEqual([statuses(client.take()) for client in clients], [[200]] * len(clients))
+        self.assertEqual(outcomes(rig), {"served": len(clients)})
         self.assert_at_rest(rig)
 
     def test_some_are_too_many(self) -> None:
