@@ -1,1 +1,1 @@
-What requests and responses hold in files has totals, of all and of one client: `spool_bytes`, `spool_files`, `client_spool_bytes` and `client_spool_files` in `[limits]`. Past them a request gets 507 `spools-full` or `client-spools-full`, and the slot of a response is read at the client's speed.
+What is in files of bodies that did not fit into memory is shown: `xproxy_spool_bytes`, `xproxy_spool_files`, and `spools` of `/status`.

@@ -184,6 +184,7 @@ class ProxyCounts:
         "handshakes",
         "bad_requests",
         "accept_failures",
+        "spools",
     )
 
     def __init__(self) -> None:
@@ -202,6 +203,8 @@ class ProxyCounts:
         """How often no connection could be accepted for want of descriptors or memory, by the system's reason."""
         self.bad_requests: dict[str, int] = {}
         """Requests that were refused for what they are, by reason (a fixed few words)."""
+        self.spools: dict[str, int] = {"bytes": 0, "files": 0}
+        """What is in files at this moment, of bodies that did not fit into memory: see ``net.bodies.space``."""
         self.handshakes: dict[str, int] = {}
         """How TLS handshakes ended, by outcome (a fixed few words)."""
 

@@ -75,6 +75,7 @@ def counts() -> ProxyCounts:
     pool.response_seconds.observe(100.0)
     made.opened("client")
     made.refuse("connections")
+    made.spools.update(bytes=4096, files=2)
     made.answered(404)
     return made
 
@@ -148,6 +149,7 @@ class StatusTests(AdminTestCase):
                 "ready": True,
                 "acceptor": True,
                 "connections": {"client": 1, "slot": 0},
+                "spools": {"bytes": 4096, "files": 2},
                 "certificates": [],
                 "pools": {"default": POOL},
             },
@@ -157,6 +159,7 @@ class StatusTests(AdminTestCase):
         status = self.status(self.sources())
         pool = status["pools"]["default"]
         self.assertIsNone(status["connections"])
+        self.assertIsNone(status["spools"])
         self.assertEqual((pool["slots"], pool["in_flight"]), (4, 1))
         self.assertEqual([pool[name] for name in ("most_in_flight", "queue_length", "served")], [None] * 3)
         (service,) = pool["services"]
@@ -218,6 +221,8 @@ class MetricsTests(AdminTestCase):
             ("xproxy_queue_length", (pool,)): 3,
             ("xproxy_connections", (("side", "client"),)): 1,
             ("xproxy_connections", (("side", "slot"),)): 0,
+            ("xproxy_spool_bytes", ()): 4096,
+            ("xproxy_spool_files", ()): 2,
             ("xproxy_connections_opened_total", (("side", "client"),)): 1,
             ("xproxy_connections_refused_total", (("reason", "connections"),)): 1,
             ("xproxy_retries_total", (pool, ("reason", "closing"))): 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,11 +32,13 @@ class PaceTests(SynchronousTestCase):
         self.assertLess(lasts(1, 5.0), WINDOW_S + 1.0)
         self.assertEqual(lasts(1, 5.0, rate=0), 10_000.0)
 
+    @settings(deadline=None)
     @given(st.floats(0.01, WINDOW_S), st.floats(1.01, 1000.0))
     def test_the_rate_is_enough(self, interval_s: float, faster: float) -> None:
         """Whoever is a little faster than the rate goes on, in pieces as large as a window's."""
         self.assertEqual(lasts(int(RATE * interval_s * faster) + 1, interval_s, most_s=1000.0), 1000.0)
 
+    @settings(deadline=None)
     @given(st.floats(0.01, WINDOW_S), st.floats(0.0, 0.8))
     def test_less_is_not(self, interval_s: float, slower: float) -> None:
         """Whoever is slower is late after what its bytes have earned: five windows, at four fifths of the rate."""

@@ -81,6 +81,7 @@ class NumberTests(SynchronousTestCase):
         self.assertEqual({"client": 1, "slot": 0}, total["counts"]["connections"])
         self.assertEqual({"client": 2}, total["counts"]["connections_total"])
         self.assertFalse(MOMENTARY & set(settled(busy())["status"]["default"]))
+        self.assertFalse(MOMENTARY & set(settled(busy())["counts"]))
         self.assertEqual(2, settled(busy())["status"]["default"][next(iter(MAXIMA))])
 
     def test_never_back(self) -> None:

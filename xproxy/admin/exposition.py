@@ -104,6 +104,9 @@ def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
     yield waits
     yield responses
     yield _by_label(GaugeMetricFamily("xproxy_connections", "Open connections.", labels=["side"]), counts.connections)
+    for what, number in sorted(counts.spools.items()):
+        text = f"{what.capitalize()} of bodies that did not fit into memory."
+        yield GaugeMetricFamily(f"xproxy_spool_{what}", text, value=number)
     opened = CounterMetricFamily("xproxy_connections_opened", "Connections opened so far.", labels=["side"])
     yield _by_label(opened, counts.connections_total)
     refused = CounterMetricFamily("xproxy_connections_refused", "Connections closed at once.", labels=["reason"])

@@ -84,6 +84,7 @@ class Picture:
             "ready": self.ready,
             "acceptor": self.census is not None,
             "connections": None if self.counts is None else dict(self.counts.connections),
+            "spools": None if self.counts is None else dict(self.counts.spools),
             "certificates": [_certificate(*certificate) for certificate in self.certificates],
             "pools": {name: self.pool(name) for name in self.pool_names()},
         }

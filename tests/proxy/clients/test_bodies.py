@@ -142,6 +142,7 @@ class BodyMixin:
         clients = [rig.client(request[:-1]) for _ in range(6)]
         self.assertEqual(rig.gateway.blocks.free, 0)
         self.assertEqual(unlinked_files(), self.files_before + 6)
+        self.assertEqual(rig.gateway.counts.spools["files"], 6)
         service = rig.slot(capacity=4608)
         for client in clients:
             client.send(b"f")

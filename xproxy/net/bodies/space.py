@@ -7,7 +7,7 @@ Pure counting. A Spool asks before it writes to a file, and says when that is go
 from __future__ import annotations
 
 import sys
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import attr
 
@@ -38,17 +38,28 @@ class Bounds:
 class Space:
     """What is in files now. One for a process, owned by its gateway.
 
+    :param held: where ``bytes`` and ``files`` of all are counted.
     :ivar bounds: may be assigned; what is there already stays.
-    :ivar bytes: of all; ``files``: of all.
     :ivar room_files: for how many there are descriptors; where that is less than the bounds have, one client gets a quarter.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, held: Optional[Dict[str, int]] = None) -> None:
         self.bounds = bounds
         self.room_files = sys.maxsize
-        self.bytes = self.files = 0
+        self._held: Dict[str, int] = {} if held is None else held
+        self._held.update(bytes=0, files=0)
         self._clients: Dict[str, List[int]] = {}
         """Bytes and files of those who have any."""
+
+    @property
+    def bytes(self) -> int:
+        """In all files."""
+        return self._held["bytes"]
+
+    @property
+    def files(self) -> int:
+        """All that there are."""
+        return self._held["files"]
 
     def of(self, client: str) -> int:
         """How many files a client has."""
@@ -71,13 +82,13 @@ class Space:
             if held[0] + size > bounds.client_bytes or held[1] + files > client_files:
                 raise SpaceFull("client-spools-full")
             self._clients[client] = [held[0] + size, held[1] + files]
-        self.bytes += size
-        self.files += files
+        self._held["bytes"] += size
+        self._held["files"] += files
 
     def give_back(self, client: str, size: int, files: int) -> None:
         """What was taken is gone."""
-        self.bytes -= size
-        self.files -= files
+        self._held["bytes"] -= size
+        self._held["files"] -= files
         if client:
             held = self._clients[client]
             held[0] -= size

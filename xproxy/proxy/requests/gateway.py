@@ -69,7 +69,7 @@ class Gateway:
         self.turn = Turn(reactor)
         self.splicer = make_splicer()
         self.blocks = Blocks(config.limits.bodies_memory)
-        self.space = Space(_bounds(config.limits))
+        self.space = Space(_bounds(config.limits), self.counts.spools)
         self.pools: Dict[str, Pool] = {}
         self.leaving: List[Pool] = []
         """Pools that are not configured any more, until the last of their requests and slots has gone."""
