@@ -22,11 +22,12 @@ from xproxy import config as cfg
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.net.bodies.blocks import BLOCK_BYTES
-from xproxy.net.descriptors import descriptors_of
+from xproxy.net.descriptors import descriptors_of, unread
 from xproxy.proxy.clients.connection import ClientConnection
 from xproxy.proxy.exchanges.pool import Pool
 from xproxy.proxy.proxy_service import ProxyService
 from xproxy.proxy.requests.access_log import AccessLog
+from xproxy.slots.preambles.registration import begins_preamble
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -87,6 +88,8 @@ class Source:
         self.given_back: List[int] = []
         self.closed: List[int] = []
         self.spoken: List[Tuple[int, bytes]] = []
+        """What slots with a free lease have sent: where it is no preamble, they are closed."""
+        self.anew: List[Parked] = []
         self.ring: List[Parked] = []
         self.leases: Dict[int, Parked] = {}
         self.unmet: Dict[str, int] = {}
@@ -110,6 +113,10 @@ class Source:
         raise OSError("nothing can be offered")
 
     def give_back(self, lease: int) -> None:
+        waits = unread(self.leases[lease].copy, 4096)
+        if waits is not None:
+            self.spoke(lease, waits)
+            return
         self.given_back.append(lease)
         self.ring.append(self.leases.pop(lease))
 
@@ -119,7 +126,11 @@ class Source:
 
     def spoke(self, lease: int, data: bytes) -> None:
         self.spoken.append((lease, data))
-        self.leases.pop(lease)
+        parked = self.leases.pop(lease)
+        if begins_preamble(data):
+            self.anew.append(parked)
+        else:
+            parked.copy.close()
 
     def census(self) -> Deferred[Dict[str, Any]]:
         return succeed({})
@@ -153,8 +164,9 @@ class Source:
 
     def forget(self) -> None:
         """As an acceptor that dies: its copies are closed."""
-        for parked in (*self.ring, *self.leases.values()):
+        for parked in (*self.ring, *self.leases.values(), *self.anew):
             parked.copy.close()
+        self.anew.clear()
         self.ring.clear()
         self.leases.clear()
 

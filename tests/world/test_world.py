@@ -11,9 +11,10 @@ from typing import Any, Callable, List
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.world.parts import ProxyPart, Stage
+from tests.world.parts import SLOTS_PORT, ProxyPart, Stage
 from tests.world.peers import Peer
 from tests.world.rig import responses
+from xproxy.slots.preambles.registration import build_registration
 
 SEEDS = range(5)
 
@@ -170,6 +171,39 @@ class LeaseTests(StageCase):
         clients = [second.ask(f"/{number}") for number in range(4)]
         self.assertEqual([self.answered(stage, client)[0] for client in clients], [200] * 4)
         self.agree(stage, 2)
+
+
+class LateTests(StageCase):
+    """A service that stood still between its connect and its first write was taken for raw."""
+
+    def test_a_preamble_while_a_proxy_has_the_slot(self) -> None:
+        """It comes in pieces, and the slot changes its pool without being dialled again."""
+        preamble = build_registration("other", "late:1", None)
+        for seed, embedded in [(seed, seed % 2 == 0) for seed in SEEDS]:
+            stage = Stage(seed, pools=("other",))
+            self.addCleanup(stage.close)
+            proxy = stage.proxy(embedded)
+            slot = stage.world.dial(SLOTS_PORT)
+            stage.world.until(partial(len, proxy.pool.slots), "the slot at the proxy")
+            for piece in (preamble[:2], preamble[2:20], preamble[20:]):
+                slot.send(piece)
+                stage.world.pass_time(0.5)
+            self.assertEqual((len(proxy.pool.slots), stage.acceptor.counts()["slots"]), (0, 0))
+            (service,) = stage.acceptor.census("other")["services"]
+            self.assertEqual((service["name"], service["slots"], slot.over, slot.received), ("late:1", 1, False, b""))
+
+    def test_after_it_was_given_back_it_is_none(self) -> None:
+        """It may have been used: what looks like a preamble may be the content of an answer."""
+        stage = Stage(pools=("other",))
+        self.addCleanup(stage.close)
+        proxy = stage.proxy()
+        slot = stage.world.dial(SLOTS_PORT)
+        stage.world.until(lambda: len(proxy.pool.slots) == 1, "the slot at the proxy")
+        proxy.stop()
+        stage.world.pass_time(0.5)
+        slot.send(build_registration("other", "late:1", None))
+        stage.world.until(lambda: slot.over, "the end of the slot")
+        self.assertEqual(stage.acceptor.counts("other")["slots"], 0)
 
 
 class DeathTests(StageCase):

@@ -37,7 +37,8 @@ class ParkedSlot:
     :param lent: the socket whose copies go to the proxies.
     :param descriptors: whose they are.
     :param register_anew: None, unless the slot was taken for raw because it said nothing. Then a preamble may still come, and
-        this is given its first bytes. The slot is the caller's no more.
+        this is given its first bytes. The slot is the caller's no more. Nobody who has had it and given it back says whether it
+        was used; from then on what looks like a preamble may be the content of an answer, and is none.
     :ivar state: where it is; changed by ``step``.
     """
 
@@ -82,6 +83,8 @@ class ParkedSlot:
     def step(self, event: SlotEvent) -> None:
         """This happens to the slot. Raises ImpossibleTransition, which is a mistake of ours."""
         self.state = after(self.state, event)
+        if event is SlotEvent.GIVEN_BACK:
+            self.register_anew = None
 
     def watch(self) -> None:
         """Read: end of file and bytes are noticed, those that wait already too.

@@ -135,7 +135,7 @@ class RetryMixin:
                     rig.connections[0].transport.doRead()  # Before the reactor has polled again.
                     rig.settle()
                     self.assertEqual(statuses(rig.exchange(alive, OK) and client.take()), [200], (method, ending, most))
-                    self.assertEqual(len(rig.source.closed), 10)
+                    self.assertEqual(len(rig.source.closed) + len(rig.source.spoken), 10)
                     self.assert_at_rest(rig)
 
     def test_dead_slots_that_the_reactor_knows_of(self: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any, List, Tuple
 
 from tests.world.rig import GET, OK, RigCase, post, request_head, responses, statuses
 from tests.world.sockets import KERNEL
+from xproxy.net.descriptors import unread
 from xproxy.proxy.exchanges.incoming_response import MAX_INTERIM
 from xproxy.proxy.exchanges.slot_states import LeasedSlotState
 from xproxy.slots.preambles.registration import build_registration
@@ -108,12 +109,62 @@ class SlotMixin:
             rig.settle()
             self.assertIs(slot.state, LeasedSlotState.CLOSED)
             self.assertTrue(service.over)
-            self.assertEqual(rig.source.closed, [0])
+            self.assertEqual((rig.source.closed, rig.source.spoken), ([], [(0, unasked)]) if unasked else ([0], []))
             other = rig.slot()
             client = rig.client(GET)
             rig.exchange(other, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine")
             self.assertEqual(responses(client.take())[0][2], b"mine")
             self.assert_at_rest(rig)
+
+    def test_a_preamble_on_a_free_lease(self: Any) -> None:
+        """The acceptor gets what has come of it, and the open connection with the rest: it registers anew."""
+        preamble = build_registration("other", "web:1", None)
+        for first, second in [(preamble, b""), *pieces(preamble)]:
+            rig = self.make_rig()
+            service = rig.slot()
+            service.send(first)
+            rig.settle()
+            service.send(second)
+            rig.settle()
+            self.assertEqual((rig.source.spoken, rig.source.closed, rig.pool.slots), ([(0, first)], [], {}))
+            self.assertFalse(service.over)
+            (parked,) = rig.source.anew
+            self.assertEqual(unread(parked.copy, 4096) or b"", second)
+            self.assertEqual(rig.gateway.counts.connections["slot"], 0)
+
+    def test_a_preamble_that_waits_when_the_slot_is_used(self: Any) -> None:
+        """Nobody has read it yet: the request goes elsewhere, and the acceptor finds it."""
+        rig = self.make_rig()
+        late, other = rig.slot(), rig.slot()
+        preamble = build_registration("other", "web:1", None)
+        client = rig.client()
+        late.send(preamble)
+        client.send(post(b"x"))
+        rig.connections[0].transport.doRead()  # Before the reactor has polled again.
+        rig.settle()
+        rig.exchange(other, OK)
+        self.assertEqual(statuses(client.take()), [200])
+        self.assertEqual((rig.source.spoken, late.over), ([(0, preamble)], False))
+
+    def test_after_a_request_it_is_no_preamble(self: Any) -> None:
+        """But perhaps the content of an answer, which a stranger may choose: it would choose the slot's pool."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+        rig.exchange(service, OK[:-2])
+        self.assertEqual(statuses(client.take(), b"HEAD"), [200])
+        service.send(build_registration("other", "web:1", None))
+        rig.settle()
+        self.assertEqual((rig.source.spoken, rig.source.closed, service.over), ([], [0], True))
+
+    def test_a_preamble_when_the_acceptor_is_away(self: Any) -> None:
+        """Nobody is there to judge it."""
+        rig = self.make_rig()
+        service = rig.slot()
+        rig.proxy.acceptor_lost()
+        service.send(build_registration("other", "web:1", None))
+        rig.settle()
+        self.assertEqual((rig.source.spoken, service.over), ([], True))
 
     def test_second_response_reaches_nobody(self: Any) -> None:
         """However it is cut: the next request gets its own answer, from another slot."""

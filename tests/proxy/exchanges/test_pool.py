@@ -468,7 +468,7 @@ class GrantTests(RigCase):
         rig.source.register().send(OK)
         rig.source.grant()
         rig.settle()
-        self.assertEqual((client.received, rig.source.closed), (b"", [0]))
+        self.assertEqual((client.received, rig.source.spoken), (b"", [(0, OK)]))
         rig.exchange(rig.slot(), OK)
         self.assertEqual(statuses(client.take()), [200])
         self.assert_at_rest(rig)

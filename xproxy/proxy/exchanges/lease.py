@@ -59,3 +59,9 @@ class Lease:
         source, self._source = self._source, None
         if source is not None:
             source.lease_closed(self.number)
+
+    def spoke(self, data: bytes) -> None:
+        """The service has sent this on the free slot, whose descriptor here is closed: the acceptor judges it. Said once."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.spoke(self.number, data)

@@ -150,7 +150,13 @@ class LeasedSlot:
         """Bytes from the service."""
         exchange = self.exchange
         if exchange is None:
-            self._shut(SlotInput.GARBAGE)
+            if self.began_at or self.lease.orphaned:
+                # No introduction, whatever it looks like: an answer's content can be chosen by a stranger.
+                self._shut(SlotInput.GARBAGE)
+                return
+            self.state, _ = TABLE[self.state, SlotInput.SPOKE]
+            self.connection.let_go()
+            self.pool.lost(self, data)
             return
         try:
             if self.state is _HEAD:
@@ -372,8 +378,11 @@ class LeasedSlot:
         self._fail(SlotInput.STOPPED, Busy("stopping"), "stopping")
 
     def close(self) -> None:
-        """The idle slot is not good any more."""
-        self._shut(SlotInput.OVER)
+        """The idle slot is not good any more. What has come on one that was never used here is for the acceptor to judge."""
+        if not self.began_at and not self.lease.orphaned and self.connection.waits():
+            self.pool.give_back(self)
+        else:
+            self._shut(SlotInput.OVER)
 
     def _shut(self, what: SlotInput) -> Do:
         """Go where ``what`` leads, which is CLOSED; the first time the connection is ended, and the acceptor is told."""

@@ -219,7 +219,7 @@ class Pool:
             return
         fate = self.line.freed(slot)
         if fate is Fate.GIVE_BACK:
-            self._give_back(slot)
+            self.give_back(slot)
         elif isinstance(fate, Exchange):
             self._give_up_share(fate)
             if slot.begin(fate, now):
@@ -227,15 +227,16 @@ class Pool:
             else:
                 self.resubmit(fate)
 
-    def lost(self, slot: LeasedSlot) -> None:
-        """A slot is closed."""
+    def lost(self, slot: LeasedSlot, said: Optional[bytes] = None) -> None:
+        """A slot is closed; or, with what its service has ``said``, to be judged by the acceptor."""
         if slot in self.slots:
             self._forget(slot)
             self.line.lost(slot)
-            slot.lease.close()
+            slot.lease.close() if said is None else slot.lease.spoke(said)
             self._end_if_over()
 
-    def _give_back(self, slot: LeasedSlot) -> None:
+    def give_back(self, slot: LeasedSlot) -> None:
+        """A slot that is not among the free ones goes back to the acceptor, which looks whether it is clean."""
         self._forget(slot)
         slot.give_back()
         self._end_if_over()
@@ -306,13 +307,13 @@ class Pool:
     def leases_recalled(self, arrivals: Sequence[float], more: int) -> None:
         """See ILeaseHolder."""
         for slot in self.line.recalled(arrivals, more):
-            self._give_back(slot)
+            self.give_back(slot)
 
     def lease_asked_back(self, number: int) -> None:
         """See ILeaseHolder."""
         for slot in [slot for slot in self.line.free if slot.lease.number == number and not slot.lease.orphaned]:
             self.line.lost(slot)
-            self._give_back(slot)
+            self.give_back(slot)
 
     # -- changes, and the end
 
@@ -340,7 +341,7 @@ class Pool:
         self._refusal = "removed"
         self.asking.stop()
         for slot in self.line.retire():
-            self._give_back(slot)
+            self.give_back(slot)
         self._end_if_over()
 
     def _end_if_over(self) -> None:
@@ -355,7 +356,7 @@ class Pool:
         for slot in list(self.slots):
             if slot.exchange is None and not slot.lease.orphaned:
                 self.line.lost(slot)
-                self._give_back(slot)
+                self.give_back(slot)
             else:
                 slot.stop()
         for exchange in self.line.arrived_by(NEVER):

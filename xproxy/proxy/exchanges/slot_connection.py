@@ -59,6 +59,10 @@ class SlotConnection(Protocol):
         """Look (one system call) whether an end, an error or bytes wait to be read."""
         return unread(self.transport.getHandle()) is not None
 
+    def waits(self) -> bytes:
+        """The first of what waits to be read, which stays there; empty: nothing, or the end."""
+        return unread(self.transport.getHandle()) or b""
+
     def acknowledge(self) -> None:
         """Acknowledge now what was read.
 

@@ -49,6 +49,8 @@ class SlotInput(Enum):
     """The whole request was sent, to a service that has switched protocols."""
     GOODBYE = "goodbye"
     """``503`` with ``Xproxy-Slot: closing``: the request was not served."""
+    SPOKE = "spoke"
+    """Bytes that nobody asked for, on a slot that never had a request here: it may introduce itself after all."""
     GARBAGE = "garbage"
     """What is not HTTP, or bytes that nobody asked for."""
     END = "end"
@@ -75,6 +77,7 @@ class Do(Enum):
     HOLD = "read no more until the request is sent"
     FREE = "serve the next request, keep the slot or give it back"
     GIVE_BACK = "close the descriptor, not the connection"
+    PASS_ON = "the same; the acceptor is told what came, and judges it"
     RELAY = "relay bytes both ways"
     DISCARD = "read on for nobody"
     TELL = "tell the other side of the tunnel"
@@ -91,6 +94,7 @@ TABLE: Dict[Tuple[LeasedSlotState, SlotInput], Tuple[LeasedSlotState, Do]] = {
     (_S.IDLE, _I.BEGIN): (_S.HEAD, _D.SEND),
     (_S.IDLE, _I.RECALLED): (_S.CLOSED, _D.GIVE_BACK),
     (_S.IDLE, _I.OVER): (_S.CLOSED, _D.CLOSE),
+    (_S.IDLE, _I.SPOKE): (_S.CLOSED, _D.PASS_ON),
     (_S.IDLE, _I.GARBAGE): (_S.CLOSED, _D.CLOSE),
     (_S.IDLE, _I.END): (_S.CLOSED, _D.CLOSE),
     (_S.IDLE, _I.LOST): (_S.CLOSED, _D.CLOSE),
