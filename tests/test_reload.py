@@ -159,13 +159,11 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(len(self.said("warn")), 2)
 
     def test_who_asks_while_one_runs(self) -> None:
-        """They are told of the next one, all of the same; hints are one of them."""
+        """They are told of the next one, all of the same."""
         running: List[Deferred[Any]] = [Deferred(), Deferred()]
         self.result = lambda: running[len(self.applied) - 1]
         self.reads = [Config(), ConfigError("x.toml", [Mistake((), "cannot be read")])]
         first = self.reload.ask()
-        self.reload.hint()
-        self.reload.hint()
         second, third = self.reload.ask(), self.reload.ask()
         self.assertEqual(len(self.applied), 1)
         running[0].callback(None)
@@ -174,12 +172,6 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual((told.lines, told.refused), (["x.toml: cannot be read"], False))
         self.assertIs(self.successResultOf(third), told)
         self.assertEqual((self.reads, self.reload.results), ([], {"ok": 1, "failed": 1}))
-
-    def test_hint(self) -> None:
-        """Alone, it is a reload."""
-        self.reads = [Config()]
-        self.reload.hint()
-        self.assertEqual(self.reload.generation, 2)
 
     def test_closed(self) -> None:
         """Nothing is read; that is no failure of a configuration."""

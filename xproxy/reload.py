@@ -128,11 +128,6 @@ class Reload:
             Deferred.fromCoroutine(self._run()).addErrback(lambda failure: _log.failure("a reload was left", failure))
         return answer
 
-    def hint(self) -> None:
-        """The same for who does not wait for the outcome: hints that come while one runs are one."""
-        if not self._asking:
-            self.ask()
-
     def close(self, reason: str) -> None:
         """No reload is begun any more: whoever asks is told ``reason``."""
         self._closed = reason

@@ -308,7 +308,7 @@ class StartTests(TLSTestCase):
         (before,) = await self.registered()
         with open(self.authority.path, "wb") as file:
             file.write(self.stranger.pem)
-        self.acceptor.reload()
+        self.acceptor.configure(self.acceptor.acceptor.config)
         context = self.context(self.stranger.issue("web.example.com"))
         context.load_verify_locations(cadata=self.authority.pem.decode())
         await self.dial(context=context)

@@ -8,7 +8,7 @@ from typing import Any, Optional
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
@@ -110,19 +110,25 @@ class AdminTestCase(SynchronousTestCase):
             closings={("default", "ended"): 2},
         )
 
-    def connect(self, factory: IProtocolFactory) -> Optional[StringTransportWithDisconnection]:
-        """A client of ``factory``; None when it was turned away."""
+    def connect(
+        self, factory: IProtocolFactory, address: Optional[IAddress] = None
+    ) -> Optional[StringTransportWithDisconnection]:
+        """A client of ``factory``; None when it was turned away.
+
+        :param address: where it has connected to.
+        """
         protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
         if protocol is None:
             return None
         transport = StringTransportWithDisconnection()
+        transport.hostAddr = address or transport.hostAddr
         transport.protocol = protocol
         protocol.makeConnection(transport)
         self.addCleanup(transport.loseConnection)
         return transport
 
-    def send(self, sources: Sources, request: bytes) -> StringTransportWithDisconnection:
-        transport = self.connect(admin_factory(sources))
+    def send(self, sources: Sources, request: bytes, address: Optional[IAddress] = None) -> StringTransportWithDisconnection:
+        transport = self.connect(admin_factory(sources), address)
         assert transport is not None
         transport.protocol.dataReceived(request)
         return transport

@@ -21,13 +21,17 @@ class Load:
     """GET and POST by turns, until ``stop``, which the test's cleanup calls.
 
     :param expected: what the answers should be.
+    :param kept: whether connections are kept; else there is one for each request.
     :ivar outcomes: how often which status, or what else there was instead of a right answer.
     """
 
-    def __init__(self, test: SynchronousTestCase, address: Address, clients: int, expected: Expected) -> None:
+    def __init__(
+        self, test: SynchronousTestCase, address: Address, clients: int, expected: Expected, kept: bool = True
+    ) -> None:
         self.outcomes: Counts[Union[int, str]] = Counter()
         self._address = address
         self._expected = expected
+        self._kept = kept
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._threads: List[threading.Thread] = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
@@ -47,6 +51,8 @@ class Load:
                 answer = connection.getresponse()
                 content = answer.read()
                 right = answer.status != 200 or content.startswith(self._expected(method, target, body))
+                if not self._kept:
+                    connection.close()
                 outcome = answer.status if right else f"wrong: {method} {target} was answered {content[:80]!r}"
             except (http.client.HTTPException, OSError) as error:
                 outcome = f"{method}: {error!r}"

@@ -383,4 +383,4 @@ class AcceptingTests(TestCase):
         proxy.privilegedStartService()
         proxy.startService()
         self.addCleanup(proxy.stopService)
-        self.assertIn("doRead", vars(proxy._listening[0].port))
+        self.assertIn("doRead", vars(next(iter(proxy.entrances._listening.values())).port))

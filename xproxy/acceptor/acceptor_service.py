@@ -13,6 +13,7 @@ from twisted.internet.task import LoopingCall
 from ..config import Config
 from ..interfaces import ILeaseHolder
 from ..net.listening import ListenService, ensure_deferred
+from ..reload import Change
 from ..slots.dealing import DEAL_INTERVAL_S
 from ..startup import StartupError
 from ..tls.certificate_store import CertificateStore
@@ -23,14 +24,18 @@ from .local import LocalSource
 from .slots_listener import Endpoint, SlotsListener, endpoints
 
 
-def slots_certificate_store(reactor: Any, config: Config) -> Optional[CertificateStore]:
-    """The certificates of the ``slots_tls`` endpoints, None when there are none. Raises StartupError."""
+def tls_policy(config: Config) -> TLSPolicy:
+    """What every context of the ``slots_tls`` endpoints has."""
+    return TLSPolicy(config.acceptor.client_ca, client_required=True, http2=False, tickets=False)
+
+
+def is_secure(config: Config) -> bool:
+    """Whether there are ``slots_tls`` endpoints. Raises StartupError: there are, without what they need."""
     pools = [pool for pool in config.pools.values() if pool.slots_tls]
     for pool in pools:
         if not (config.acceptor.certificates and config.acceptor.client_ca and pool.service_names):
             raise StartupError(f"pool {pool.name}: slots_tls needs service_names, and [acceptor] certificates and client_ca")
-    policy = TLSPolicy(config.acceptor.client_ca, client_required=True, http2=False, tickets=False)
-    return CertificateStore(reactor, config.acceptor.certificates, policy) if pools else None
+    return bool(pools)
 
 
 class AcceptorService(MultiService):
@@ -45,14 +50,12 @@ class AcceptorService(MultiService):
     def __init__(self, reactor: Any, config: Config, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self.acceptor = Acceptor(config, monotonic, reactor)
-        self.certificates = slots_certificate_store(reactor, config)
-        if self.certificates is not None:
-            self.certificates.setServiceParent(self)
+        self.certificates: Optional[CertificateStore] = None
+        """Of the ``slots_tls`` endpoints, None when there are none."""
         self._reactor = reactor
         self._monotonic = monotonic
         self._endpoints: Dict[Endpoint, SlotsListener] = {}
-        for endpoint in endpoints(config):
-            self._add(endpoint)
+        self.prepare(config).commit()
         self._handoff: List[HandoffServer] = []
         if config.acceptor.handoff:
             factory = HandoffFactory(self.acceptor, reactor, monotonic)
@@ -62,8 +65,8 @@ class AcceptorService(MultiService):
         self._looking = LoopingCall(self.acceptor.look)
         self._looking.clock = reactor
 
-    def _add(self, endpoint: Endpoint) -> SlotsListener:
-        listener = SlotsListener(self.acceptor, endpoint, self.certificates, self._reactor, self._monotonic)
+    def _add(self, endpoint: Endpoint, certificates: Optional[CertificateStore]) -> SlotsListener:
+        listener = SlotsListener(self.acceptor, endpoint, certificates, self._reactor, self._monotonic)
         self._endpoints[endpoint] = listener
         try:
             listener.service.setServiceParent(self)
@@ -97,42 +100,68 @@ class AcceptorService(MultiService):
 
     # -- the configuration
 
-    def reload(self) -> None:
-        """Read the certificates and the client CA again."""
-        if self.certificates is not None:
-            self.certificates.reload()
+    def prepare(self, config: Config) -> Change:
+        """Get ready for another configuration: see ``Change``.
 
-    def configure(self, config: Config) -> Deferred[Any]:
-        """Let another configuration take the place of this one: pools are added, changed and given up, endpoints listened on
-        or no longer. What has registered stays where it is, unless its pool is gone. Fires when endpoints that are gone are
-        closed.
-
-        The handoff socket stays what it is, and so do certificates (see ``reload``): slots over TLS can come only where there
-        were some before.
+        Pools are added, changed and given up by it, endpoints listened on or no longer, certificates read. What has registered
+        stays where it is, unless its pool is gone. The handoff socket stays what it is.
 
         :raises StartupError: the configuration can't be used; then nothing has changed.
         """
         wanted = endpoints(config)
-        if self.certificates is None and any(endpoint.secure for endpoint in wanted):
-            raise StartupError("slots_tls: certificates for slots are read at the start, and there were none")
+        certificates, install = self._certificates_for(config)
         before = self.acceptor.config
         added: List[SlotsListener] = []
+
+        def abort() -> None:
+            for listener in added:
+                self._remove(listener)
+
+        def commit() -> Deferred[Any]:
+            install()
+            self._show(certificates)
+            gone = [listener for endpoint, listener in self._endpoints.items() if endpoint not in wanted]
+            self.acceptor.config = config
+            closing = [self._remove(listener) for listener in gone]
+            self.acceptor.configure(config)
+            return DeferredList(closing, consumeErrors=True)
+
         self.acceptor.config = config
         try:
             for endpoint in wanted:
                 if endpoint not in self._endpoints:
-                    added.append(self._add(endpoint))
+                    added.append(self._add(endpoint, certificates))
                 else:
                     self._endpoints[endpoint].check()
         except StartupError:
-            self.acceptor.config = before
-            for listener in added:
-                self._remove(listener)
+            abort()
             raise
-        gone = [listener for endpoint, listener in self._endpoints.items() if endpoint not in wanted]
-        closing = [self._remove(listener) for listener in gone]
-        self.acceptor.configure(config)
-        return DeferredList(closing, consumeErrors=True)
+        finally:
+            self.acceptor.config = before
+        return Change(commit, abort)
+
+    def configure(self, config: Config) -> Deferred[Any]:
+        """Let another configuration take the place of this one; fires when endpoints that are gone are closed. Raises as
+        ``prepare`` does.
+        """
+        return self.prepare(config).commit()
+
+    def _certificates_for(self, config: Config) -> Tuple[Optional[CertificateStore], Callable[[], None]]:
+        """The store for a configuration, and what puts its certificates into it. Raises StartupError."""
+        if not is_secure(config):
+            return None, lambda: None
+        if self.certificates is not None:
+            return self.certificates, self.certificates.prepare(config.acceptor.certificates, tls_policy(config))
+        return CertificateStore(self._reactor, config.acceptor.certificates, tls_policy(config)), lambda: None
+
+    def _show(self, certificates: Optional[CertificateStore]) -> None:
+        before, self.certificates = self.certificates, certificates
+        if certificates is before:
+            return
+        if before is not None:
+            before.disownServiceParent()
+        if certificates is not None:
+            certificates.setServiceParent(self)
 
     # -- running
 

@@ -12,6 +12,7 @@ from prometheus_client.utils import floatToGoString
 
 from .. import __version__
 from ..metrics import Histogram, ProxyCounts
+from ..reload import Reload
 from .numbers import Picture
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -34,6 +35,8 @@ class _Exposition:
         info.add_metric([picture.program, __version__, f"{platform.python_implementation()} {platform.python_version()}"], 1)
         yield info
         yield GaugeMetricFamily("xproxy_ready", "1 when new work is taken, 0 while draining.", value=int(picture.ready))
+        if picture.reload is not None:
+            yield from _of_configuration(picture.reload)
         if picture.census is not None:
             yield _slots(picture.census)
         if picture.registrations is not None:
@@ -59,6 +62,18 @@ def exposition(picture: Picture) -> bytes:
     registry.register(_Exposition(picture))
     ProcessCollector(registry=registry)
     return generate_latest(registry)
+
+
+def _of_configuration(reload: Reload) -> Iterator[Metric]:
+    """Which configuration is in force."""
+    yield GaugeMetricFamily("xproxy_config_generation", "Configurations in force so far.", value=reload.generation)
+    yield GaugeMetricFamily(
+        "xproxy_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read, in seconds since 1970.",
+        value=reload.loaded_at,
+    )
+    reloads = CounterMetricFamily("xproxy_config_reloads", "Reloads, by how they ended.", labels=["result"])
+    yield _by_label(reloads, reload.results)
 
 
 def _slots(census: Mapping[str, Mapping[str, Any]]) -> Metric:

@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred
 
 from .. import __version__
 from ..metrics import ProxyCounts
+from ..reload import Reload
+from .control import Controls
 
 CENSUS_TIMEOUT_S = 2.0
 """An acceptor that has not answered by then is shown as unknown: Prometheus scrapes give up after 10 s by default."""
@@ -55,6 +57,10 @@ class Sources:
     """Name, kind of key and end (seconds since 1970) of each certificate that clients are shown; None: there are none."""
     lost_lines: Optional[Callable[[], Mapping[str, int]]] = None
     """Lines that could not be written so far, by log: access, program."""
+    reload: Optional[Reload] = None
+    """Its record of what is in force; None: there is no configuration."""
+    controls: Optional[Controls] = None
+    """What can be done besides looking; None: nothing."""
 
 
 @attr.frozen
@@ -71,6 +77,7 @@ class Picture:
     closings: Optional[Mapping[tuple[str, str], int]] = None
     certificates: Sequence[tuple[str, str, float]] = ()
     lost_lines: Mapping[str, int] = attr.field(factory=dict)
+    reload: Optional[Reload] = None
 
     def pool_names(self) -> list[str]:
         """Every pool that somebody knows."""
@@ -83,6 +90,7 @@ class Picture:
             "version": __version__,
             "ready": self.ready,
             "acceptor": self.census is not None,
+            **({} if self.reload is None else _generation(self.reload)),
             "connections": None if self.counts is None else dict(self.counts.connections),
             "spools": None if self.counts is None else dict(self.counts.spools),
             "certificates": [_certificate(*certificate) for certificate in self.certificates],
@@ -127,9 +135,25 @@ class Picture:
         return ", ".join(said)
 
 
+def _generation(reload: Reload) -> dict[str, Any]:
+    """Which configuration is in force, and what became of the last one that is not."""
+    failed_at = reload.failed_at
+    return {
+        "generation": reload.generation,
+        "loaded_at": moment(reload.loaded_at),
+        "kept": list(reload.kept),
+        "failed_reload": None if failed_at is None else {"at": moment(failed_at), "reasons": list(reload.failure)},
+    }
+
+
+def moment(seconds: float) -> str:
+    """A time, in seconds since 1970, as JSON has it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+
+
 def _certificate(name: str, kind: str, seconds: float) -> dict[str, Any]:
-    expires = datetime.fromtimestamp(seconds, timezone.utc)
-    return {"name": name, "kind": kind, "expires": expires.isoformat(), "expired": expires < datetime.now(timezone.utc)}
+    expired = datetime.fromtimestamp(seconds, timezone.utc) < datetime.now(timezone.utc)
+    return {"name": name, "kind": kind, "expires": moment(seconds), "expired": expired}
 
 
 async def take(sources: Sources) -> Picture:
@@ -149,6 +173,7 @@ async def take(sources: Sources) -> Picture:
         closings=sources.closings,
         certificates=() if sources.certificates is None else sources.certificates(),
         lost_lines={} if sources.lost_lines is None else sources.lost_lines(),
+        reload=sources.reload,
     )
 
 

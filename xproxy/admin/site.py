@@ -1,24 +1,36 @@
-"""The admin endpoint: a ``twisted.web`` site that only reads.
+"""The admin endpoint: a ``twisted.web`` site.
 
-It has no password, so it listens on the loopback interface unless somebody writes another endpoint. Nothing can be changed
-through it, no request body is kept, and there are never more than ``MAX_CONNECTIONS`` connections.
+Looking needs no password, so it listens on the loopback interface unless somebody writes another endpoint; who may change
+something, ``control`` says. No request body is kept, and there are never more than ``MAX_CONNECTIONS`` connections.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Union
+from collections.abc import Sequence
+from typing import Any, Optional, Union
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.policies import ThrottlingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
+from twisted.web.http import (
+    ACCEPTED,
+    CONFLICT,
+    INTERNAL_SERVER_ERROR,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    OK,
+    SERVICE_UNAVAILABLE,
+    UNAUTHORIZED,
+    Request,
+)
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from twisted.web.server import Request as SiteRequest
 
+from .control import Controls, Refusal, refusal
 from .exposition import CONTENT_TYPE, exposition
 from .numbers import Sources, take
 from .page import page
@@ -30,7 +42,11 @@ IDLE_TIMEOUT_S = 60.0
 """A connection that says nothing for so long is closed; ``twisted.web``'s own default."""
 
 _TEXT = b"text/plain; charset=utf-8"
-_METHODS = (b"GET", b"HEAD")
+
+UNPROCESSABLE = 422
+"""RFC 9110 section 15.5.21; ``twisted.web`` has no name for it."""
+
+_REASONS = {UNPROCESSABLE: b"Unprocessable Content"}
 
 _log = Logger()
 
@@ -43,6 +59,9 @@ def admin_factory(sources: Sources) -> IProtocolFactory:
     root.putChild(b"metrics", _Metrics(sources))
     root.putChild(b"healthz", _Health(sources))
     root.putChild(b"readyz", _Readiness(sources))
+    if sources.controls is not None:
+        root.putChild(b"reload", _ReloadAction(sources, sources.controls))
+        root.putChild(b"drain", _DrainAction(sources, sources.controls))
     factory = ThrottlingFactory(_AdminSite(root, requestFactory=_AdminRequest, timeout=IDLE_TIMEOUT_S), MAX_CONNECTIONS)
     factory.noisy = False
     limited: IProtocolFactory = factory
@@ -85,9 +104,10 @@ class _Root(Resource):
 
 
 class _Leaf(_Root):
-    """One page: GET and HEAD only, never cached, never framed, of one content type."""
+    """One page: never cached, never framed, of one content type."""
 
     content_type = _TEXT
+    methods: Sequence[bytes] = (b"GET", b"HEAD")
 
     def __init__(self, sources: Sources) -> None:
         super().__init__()
@@ -97,11 +117,20 @@ class _Leaf(_Root):
         """The status and the body."""
         raise NotImplementedError
 
+    def refusal(self, request: Request) -> Optional[Refusal]:
+        """Why it is not answered; None: it is."""
+        return None
+
     def render(self, request: Request) -> Union[int, bytes]:
         """Answer, when the answer is there; a client that leaves before ends the asking."""
-        if request.method not in _METHODS:
-            request.setHeader(b"allow", b", ".join(_METHODS))
-            return _plain(request, NOT_ALLOWED, b"only GET and HEAD are understood here\n")
+        if request.method not in self.methods:
+            request.setHeader(b"allow", b", ".join(self.methods))
+            return _plain(request, NOT_ALLOWED, b"only %b is understood here\n" % b" and ".join(self.methods))
+        refused = self.refusal(request)
+        if refused is not None:
+            if refused.code == UNAUTHORIZED:
+                request.setHeader(b"www-authenticate", b"Bearer")
+            return _plain(request, refused.code, f"{refused.reason}\n".encode())
         answer = Deferred.fromCoroutine(self.answer())
         gone: list[Failure] = []
 
@@ -126,6 +155,47 @@ class _Leaf(_Root):
         return NOT_DONE_YET
 
 
+class _Action(_Leaf):
+    """Something that is done: POST only, by those who may."""
+
+    content_type = b"application/json"
+    methods = (b"POST",)
+
+    def __init__(self, sources: Sources, controls: Controls) -> None:
+        super().__init__(sources)
+        self.controls = controls
+
+    def refusal(self, request: Request) -> Optional[Refusal]:
+        """See ``control``."""
+        return refusal(request, self.controls.token())
+
+
+class _ReloadAction(_Action):
+    async def answer(self) -> tuple[int, bytes]:
+        """What came of it: 200, 422 where the configuration can't be used, 409 where there are no reloads any more."""
+        outcome = await self.controls.reload()
+        code = CONFLICT if outcome.refused else UNPROCESSABLE if outcome.mistakes else OK
+        record = self.sources.reload
+        return code, _json(
+            {
+                "reloaded": code == OK,
+                "generation": None if record is None else record.generation,
+                "kept": list(outcome.kept),
+                "mistakes": [
+                    {"file": outcome.file or None, "line": mistake.line or None, "key": mistake.key, "reason": mistake.message}
+                    for mistake in outcome.mistakes
+                ],
+            }
+        )
+
+
+class _DrainAction(_Action):
+    async def answer(self) -> tuple[int, bytes]:
+        """202: it has begun, now or before."""
+        begins = self.controls.drain()
+        return ACCEPTED, _json({"draining": True, "begun_before": not begins})
+
+
 class _Front(_Leaf):
     content_type = b"text/html; charset=utf-8"
 
@@ -139,7 +209,7 @@ class _Status(_Leaf):
 
     async def answer(self) -> tuple[int, bytes]:
         """The numbers for programs."""
-        return OK, json.dumps((await take(self.sources)).status(), indent=1).encode("utf-8") + b"\n"
+        return OK, _json((await take(self.sources)).status())
 
 
 class _Metrics(_Leaf):
@@ -162,13 +232,17 @@ class _Readiness(_Leaf):
         return (OK, b"ready\n") if self.sources.ready() else (SERVICE_UNAVAILABLE, b"not ready\n")
 
 
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, indent=1).encode("utf-8") + b"\n"
+
+
 def _plain(request: Request, code: int, text: bytes) -> bytes:
     return _headed(request, code, _TEXT, text)
 
 
 def _headed(request: Request, code: int, content_type: bytes, body: bytes) -> bytes:
     """Set status and headers; returns the body."""
-    request.setResponseCode(code)
+    request.setResponseCode(code, _REASONS.get(code))
     request.setHeader(b"content-type", content_type)
     request.setHeader(b"content-length", b"%d" % len(body))
     request.setHeader(b"cache-control", b"no-store")

@@ -184,11 +184,18 @@ def accept_plainly(port: IListeningPort, shortage: Shortage, user_timeout_s: flo
 
     :param user_timeout_s: how long a client may leave unacknowledged what was sent, or its window shut.
     """
-    if type(port) is Port and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
-        watch_peer(port.socket, user_timeout_s)
+    if time_out_peers(port, user_timeout_s):
         Acceptance(port, _begin_client, socket.SocketType, shortage)
     else:
         accept(port, shortage)
+
+
+def time_out_peers(port: IListeningPort, user_timeout_s: float) -> bool:
+    """Watch the peers of those that come to a TCP port from here on, as ``accept_plainly`` says; False: it is no such port."""
+    if type(port) is not Port or port.addressFamily not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    watch_peer(port.socket, user_timeout_s)
+    return True
 
 
 def _begin(port: Any, sock: socket.socket, client: Any) -> None:

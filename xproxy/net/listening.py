@@ -120,6 +120,15 @@ class ListenService(Service):
             self.privilegedStartService()
         super().startService()
 
+    def serve(self, factory: IProtocolFactory) -> None:
+        """Let another factory make the protocols of who comes from here on."""
+        before, self._factory = self._factory, factory
+        port: Any = self.port
+        if factory is not before and port is not None:
+            factory.doStart()
+            port.factory = factory
+            before.doStop()
+
     def _listens(self, port: IListeningPort) -> None:
         self.port = port
         self._accept(port, self._shortage)

@@ -43,6 +43,11 @@ class Sweep:
         """Look at it no more, if it was looked at."""
         self._members.pop(member, None)
 
+    @property
+    def running(self) -> bool:
+        """Whether it looks."""
+        return bool(self._call.running)
+
     def start(self) -> None:
         """Begin."""
         self._call.start(SWEEP_INTERVAL_S, now=False)

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from zope.interface import implementer
 
 from .. import config as cfg
-from ..config.checks import BALANCED
 from ..interfaces import ILeaseHolder, ISlotSource
 from ..log_file import LogFile
 from ..metrics import ProxyCounts
-from ..net.accepting import accept_plainly
 from ..net.descriptors import descriptors_of
-from ..net.keepalive import USER_TIMEOUT_S
-from ..net.listening import ListenService
-from ..net.shortage import Shortage
+from ..reload import Change, prepare_all
 from ..startup import StartupError, os_reason
-from ..tls.certificate_store import CertificateStore, utc_now
-from ..tls.contexts import TLSPolicy
-from ..tls.self_signed import self_signed_pair
-from .clients.balanced import BalancedFront
 from .clients.front import HTTPFront
-from .clients.https import HTTPSFront
+from .entrances import Entrances
 from .exchanges import orphans
 from .exchanges.lease import Lease
 from .requests.access_log import AccessLog
@@ -43,19 +34,6 @@ def open_access_log(config: cfg.ProxyConfig) -> Optional[AccessLog]:
         return AccessLog(LogFile(config.access_log), config.access_log_format)
     except OSError as error:
         raise StartupError(f"access log {config.access_log}: {os_reason(error)}") from error
-
-
-def tls_policy(config: cfg.ProxyConfig) -> TLSPolicy:
-    """What every context of the ``https`` endpoints has."""
-    return TLSPolicy(config.client_ca, config.client_certificates == "required", config.http2)
-
-
-def certificate_store(reactor: Any, config: cfg.ProxyConfig) -> Optional[CertificateStore]:
-    """The certificates of the ``https`` endpoints, None when there are none. Raises StartupError."""
-    if not config.https:
-        return None
-    made = [self_signed_pair(utc_now())] if config.self_signed else []
-    return CertificateStore(reactor, config.certificates, tls_policy(config), made)
 
 
 @implementer(ILeaseHolder)
@@ -82,34 +60,13 @@ class ProxyService(MultiService):
         except (OSError, ValueError) as error:
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
         self.front = HTTPFront(self.gateway)
-        self.shortage = Shortage(reactor, self.front.make_room, self.gateway.counts.accept_failures)
-        self._listening: List[ListenService] = []
-        self._listening_secure: List[ListenService] = []
-        for description in config.proxy.http:
-            self._listen(description, self.front, self._listening)
-        self.certificates = certificate_store(reactor, config.proxy)
-        if self.certificates is not None:
-            self.certificates.setServiceParent(self)
-            secure = HTTPSFront(self.front, self.certificates)
-            for description in config.proxy.https:
-                self._listen(description, secure, self._listening_secure)
+        self.entrances = Entrances(reactor, self.front, config)
+        self.entrances.setServiceParent(self)
         self._source: Optional[ISlotSource] = None
         self._found = False
         """The source answers."""
         self._drained: Optional[Deferred[None]] = None
         self._drain_timer: Optional[IDelayedCall] = None
-
-    def _listen(self, description: str, factory: IProtocolFactory, listeners: List[ListenService]) -> None:
-        plain = description[len(BALANCED) :] if description.startswith(BALANCED) else description
-        if plain != description or self.config.proxy.proxy_protocol:
-            if not self.config.proxy.trusted_proxies:
-                raise StartupError(f"{description}: PROXY headers are believed from trusted_proxies only, and there are none")
-            factory = BalancedFront(self.front, factory)
-        user_timeout_s = max(USER_TIMEOUT_S, self.config.timeouts.write)
-        accept = partial(accept_plainly, user_timeout_s=user_timeout_s)
-        listening = ListenService(self._reactor, plain, factory, accept=accept, shortage=self.shortage)
-        listeners.append(listening)
-        listening.setServiceParent(self)
 
     @property
     def metrics(self) -> ProxyCounts:
@@ -118,36 +75,62 @@ class ProxyService(MultiService):
 
     def certificate_ends(self) -> Sequence[Tuple[str, str, float]]:
         """Name, kind of key and end (seconds since 1970) of each certificate in use."""
-        pairs = () if self.certificates is None else self.certificates.pairs
+        certificates = self.entrances.certificates
+        pairs = () if certificates is None else certificates.pairs
         return [(pair.label, pair.kind, pair.not_after.timestamp()) for pair in pairs]
 
-    def use(self, config: cfg.Config) -> None:
-        """Put another configuration in force: routes, limits, timeouts, pools, pages, marks, guards, certificates.
+    # -- another configuration
 
-        The endpoints and their connections stay; what runs ends under the configuration that it began with.
+    def prepare(self, config: cfg.Config) -> Change:
+        """Get ready for another configuration: see ``Change``, and docs/architecture/lifecycle.md.
+
+        Its connections stay; what runs ends under the configuration that it began with.
 
         :raises StartupError: it can't be used; nothing has changed then.
         """
-        install = None
-        if self.certificates is not None:
-            install = self.certificates.prepare(config.proxy.certificates, tls_policy(config.proxy))
-        before = dict(self.gateway.pools)
+        return prepare_all((self._prepare_policy, self._prepare_log, self.entrances.prepare), config)
+
+    def use(self, config: cfg.Config) -> Deferred[Any]:
+        """Go by another configuration; fires when the endpoints that it has not are closed. Raises as ``prepare`` does."""
+        return self.prepare(config).commit()
+
+    def _prepare_policy(self, config: cfg.Config) -> Change:
         try:
-            self.gateway.use(config)
+            change = self.gateway.prepare(config)
         except (OSError, ValueError) as error:
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
-        self.config = config
-        if install is not None:
-            install()
-        if self._source is not None and self._found:
-            for name, pool in self.gateway.pools.items():
-                if before.get(name) is not pool:
-                    pool.attach(self._source)
 
-    def reload(self) -> None:
-        """Read the certificates again."""
-        if self.certificates is not None:
-            self.certificates.reload()
+        def commit() -> Deferred[Any]:
+            before = dict(self.gateway.pools)
+            self.config = config
+            done = change.commit()
+            if self._source is not None and self._found:
+                for name, pool in self.gateway.pools.items():
+                    if before.get(name) is not pool:
+                        pool.attach(self._source)
+            return done
+
+        return Change(commit, change.abort)
+
+    def _prepare_log(self, config: cfg.Config) -> Change:
+        """Another access log when its path or its format is another; the lines so far go to the one that they are for."""
+        wanted, used, before = config.proxy, self.config.proxy, self.gateway.access_log
+        if (wanted.access_log, wanted.access_log_format) == (used.access_log, used.access_log_format):
+            return Change(lambda: succeed(None), lambda: None)
+        if before is not None and wanted.access_log == used.access_log:
+            log: Optional[AccessLog] = AccessLog(before.file, wanted.access_log_format)
+        else:
+            log = open_access_log(wanted)
+
+        def commit() -> Deferred[Any]:
+            self.gateway.log_to(log)
+            return succeed(None)
+
+        def abort() -> None:
+            if log is not None and (before is None or log.file is not before.file):
+                log.file.close()
+
+        return Change(commit, abort)
 
     def reopen_logs(self) -> None:
         """The files of logs were moved away."""
@@ -167,11 +150,11 @@ class ProxyService(MultiService):
 
     def addresses(self) -> Sequence[IAddress]:
         """Where it listens without TLS."""
-        return [listening.port.getHost() for listening in self._listening if listening.port is not None]
+        return self.entrances.addresses(secure=False)
 
     def secure_addresses(self) -> Sequence[IAddress]:
         """Where it listens with TLS."""
-        return [listening.port.getHost() for listening in self._listening_secure if listening.port is not None]
+        return self.entrances.addresses(secure=True)
 
     @property
     def can_serve(self) -> bool:
@@ -243,9 +226,8 @@ class ProxyService(MultiService):
         drained: Deferred[None] = Deferred()
         self._drained = drained
         self.gateway.draining = True
-        stopping = [maybeDeferred(listening.disownServiceParent) for listening in (*self._listening, *self._listening_secure)]
         self._drain_timer = self._reactor.callLater(self.config.proxy.drain_timeout, self._end_drain)
-        DeferredList(stopping, consumeErrors=True).addCallback(lambda _: self._watch_clients())
+        self.entrances.stop_listening().addCallback(lambda _: self._watch_clients())
         return drained
 
     def _watch_clients(self) -> None:

@@ -6,6 +6,7 @@ twistd's own ways (the whole help on standard output, a traceback for what a ser
 
 from __future__ import annotations
 
+import os
 import sys
 from getopt import GetoptError
 from typing import Any, NoReturn, Optional, TypeVar
@@ -15,7 +16,7 @@ from twisted.python.usage import Options, UsageError
 from twisted import __version__ as twisted_version
 
 from .. import __version__
-from ..config import Config, ConfigError, Overrides, Role, checks, load
+from ..config import Config, ConfigError, Mistake, Overrides, Role, checks, load
 from . import pid_file, program_log
 from .rehearsal import Rehearsal
 
@@ -89,6 +90,8 @@ class ConfiguredOptions(StrictOptions):
         try:
             self.config = self.load()
             self.look_at(self.config)
+            if self["config"] is not None:
+                self["config"] = os.path.abspath(self["config"])  # twistd may go elsewhere before it is read again.
             if self["check"]:
                 self._end_check(self.rehearse(self.config, outside_unit=True))
         except ConfigError as error:
@@ -100,6 +103,21 @@ class ConfiguredOptions(StrictOptions):
     def load(self) -> Config:
         """Read the configuration, now and at any time again; nothing is changed by it. Raises ConfigError."""
         return load(self["config"], self.overrides(), self.role)
+
+    def load_again(self, in_force: Config) -> Config:
+        """The same in a program that runs, with all that a start does before it listens, but for what is there already.
+
+        :raises ConfigError: it can't be read, or a start with it would fail.
+        """
+        config = self.load()
+        try:
+            self.look_at(config)
+        except UsageError as mistake:
+            raise config.source.error([Mistake((), str(mistake))]) from mistake
+        mistakes = Rehearsal(config, self.role, running=in_force).mistakes
+        if mistakes:
+            raise config.source.error(mistakes)
+        return config
 
     @property
     def role(self) -> Role:
@@ -133,7 +151,7 @@ class ConfiguredOptions(StrictOptions):
             refuse(self.program, error.line())
 
     def _end_check(self, notes: list[str]) -> NoReturn:
-        name = "the configuration" if self["config"] is None else self["config"]
+        name = self.config.source.file or "the configuration"
         for note in notes:
             sys.stderr.write(f"{name}: {note}\n")
         sys.stdout.write(f"{name}: ok\n")

@@ -31,16 +31,26 @@ class Rehearsal:
     :param acceptor: the handoff socket of another process' acceptor, None when there is none.
     :param log: where the program's own log goes; None: that is not ours.
     :param outside_unit: sockets that systemd passes need not be there: only the unit itself gets them.
+    :param running: the configuration that this process goes by, whose endpoints and log are there; None: it is to start.
     :ivar mistakes: what a start would fail with.
     :ivar notes: what was not looked at.
     """
 
-    def __init__(self, config: Config, role: Role, acceptor: Optional[str], log: Optional[str], outside_unit: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        role: Role,
+        acceptor: Optional[str] = None,
+        log: Optional[str] = None,
+        outside_unit: bool = False,
+        running: Optional[Config] = None,
+    ) -> None:
         self.notes: list[str] = []
         self._outside_unit = outside_unit and os.environ.get("LISTEN_PID") != str(os.getpid())
         self.mistakes: list[Mistake] = []
         if role is not Role.ACCEPTOR:
-            self._note("access_log", _access_log(config.proxy.access_log))
+            if running is None or running.proxy.access_log != config.proxy.access_log:
+                self._note("access_log", _access_log(config.proxy.access_log))
             self._note("error_pages", _error_pages(config.proxy.error_pages))
             if config.proxy.https:
                 policy = TLSPolicy(config.proxy.client_ca, config.proxy.client_certificates == "required", config.proxy.http2)
@@ -48,8 +58,10 @@ class Rehearsal:
         if role is not Role.PROXY and any(pool.slots_tls for pool in config.pools.values()):
             policy = TLSPolicy(config.acceptor.client_ca, client_required=True, http2=False, tickets=False)
             self.mistakes += _certificates("acceptor", config.acceptor.certificates, policy)
+        there = () if running is None else [description for description, _ in listened(running, role)]
         for description, path in listened(config, role):
-            self._look_at(description, path)
+            if description not in there:
+                self._look_at(description, path)
         self._look_at_log(log)
         if acceptor:
             try:

@@ -47,7 +47,7 @@ class ServiceTree(MultiService):
         self._reactor = reactor
         self._options = options
         self._announce = announce
-        self._reload: Optional[Callable[[], None]] = None
+        self._reload: Optional[Callable[[], Optional[Deferred[Any]]]] = None
         self._reopen: Optional[Callable[[], None]] = None
         self.log: Optional[program_log.ProgramLog] = None
         """The program's own; None where it is not ours to write."""
@@ -84,8 +84,8 @@ class ServiceTree(MultiService):
         self._drain_limit_s = limit_s
         self._drain_delay_s = delay_s
 
-    def reload_with(self, reload: Callable[[], None]) -> None:
-        """``reload`` reads again what may have changed, when SIGHUP asks for it."""
+    def reload_with(self, reload: Callable[[], Optional[Deferred[Any]]]) -> None:
+        """``reload`` reads again what may have changed, when SIGHUP asks for it; what it returns fires when that is done."""
         self._reload = reload
 
     def reopen_with(self, reopen: Callable[[], None]) -> None:
@@ -177,8 +177,9 @@ class ServiceTree(MultiService):
         self.reopen_logs("SIGHUP")
         if self._reload is not None:
             self._log.info("SIGHUP: reading again what may have changed")
-            self._reload()
-        self.notify.ready()
+            maybeDeferred(self._reload).addBoth(lambda _: self.notify.ready())
+        else:
+            self.notify.ready()
 
     def reopen_logs(self, signal_name: str) -> None:
         """Somebody may have moved the logs away: open them again."""

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Optional
+from functools import partial
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.defer import succeed
-from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from ..acceptor.acceptor_service import AcceptorService
-from ..admin import Sources, admin_factory, stand_of
+from ..admin import Sources
 from ..config import Config, Overrides, Role
 from ..config import checks as check
-from ..net.listening import ListenService
 from ..startup import StartupError
 from . import addresses
+from .configured_tree import ConfiguredTree, Place
 from .options import SlotsOptions, refuse
 from .room import hard_limit, room_for
-from .tree import ServiceTree
-
-_log = Logger()
 
 
 class Options(SlotsOptions):
@@ -55,7 +52,7 @@ class Options(SlotsOptions):
             raise UsageError("--handoff is missing: proxies have no other way to reach this acceptor")
 
 
-class XacceptorTree(ServiceTree):
+class XacceptorTree(ConfiguredTree):
     """The acceptor and its admin endpoint.
 
     :raises StartupError: from the constructor, for what can be seen to be wrong without listening.
@@ -63,11 +60,9 @@ class XacceptorTree(ServiceTree):
 
     def __init__(self, reactor: Any, options: Options) -> None:
         super().__init__(reactor, options, announce=self._say)
-        config = options.config
-        self._config = config
-        self.acceptor = AcceptorService(reactor, config, time.monotonic)
-        self.admin: Optional[ListenService] = None
-        sources = Sources(
+        self.acceptor = AcceptorService(reactor, self.config, time.monotonic)
+        sources = partial(
+            Sources,
             program="xacceptor",
             census=lambda: succeed(self.acceptor.census()),
             ready=lambda: self.ready,
@@ -77,26 +72,25 @@ class XacceptorTree(ServiceTree):
             certificates=self.acceptor.certificate_ends,
             lost_lines=self.lost_lines,
         )
-        self.notify.tell(lambda: stand_of(sources))
-        if config.acceptor.admin != "none":
-            self.admin = ListenService(reactor, config.acceptor.admin, admin_factory(sources))
-            self.admin.setServiceParent(self)
+        self.add_admin(sources, lambda config: config.acceptor.admin, lambda: self.config.acceptor.admin_token)
         self.acceptor.setServiceParent(self)
-        self.drain_first(self.acceptor, self.acceptor.drain, lambda: self._config.proxy.drain_timeout)
-        if self.acceptor.certificates is not None:
-            self.reload_with(self.acceptor.reload)
+        self.parts.append(self.acceptor.prepare)
+        self.drain_first(self.acceptor, self.acceptor.drain, lambda: self.config.proxy.drain_timeout)
+
+    def places(self) -> list[Place]:
+        """See ConfiguredTree."""
+        ports = [listener.port for listener in self.acceptor.listeners]
+        places = [("slots", addresses.plain(port.getHost())) for port in ports if port is not None]
+        places += [("slots over TLS", addresses.plain(address)) for address in self.acceptor.tls_addresses()]
+        places.append(("handoff", self.config.acceptor.handoff))
+        if self.admin.port is not None:
+            places.append(("admin", addresses.url(self.admin.port.getHost())))
+        return places
 
     def _say(self) -> None:
         """Say in the log where everything is."""
-        self.say_room(room_for(self._config, hard_limit(), accepts_slots=True, takes_clients=False))
-        for listener in self.acceptor.listeners:
-            if listener.port is not None:
-                _log.info("slots at {where}", where=addresses.plain(listener.port.getHost()))
-        for address in self.acceptor.tls_addresses():
-            _log.info("slots over TLS at {where}", where=addresses.plain(address))
-        _log.info("handoff at {where}", where=self._config.acceptor.handoff)
-        if self.admin is not None and self.admin.port is not None:
-            _log.info("admin at {where}", where=addresses.url(self.admin.port.getHost()))
+        self.say_room(room_for(self.config, hard_limit(), accepts_slots=True, takes_clients=False))
+        self.say_places(self.places())
 
 
 def makeService(options: Options) -> IService:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import Any, Optional
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from .. import __version__
 from ..acceptor.acceptor_service import AcceptorService
-from ..admin import Sources, admin_factory, stand_of
+from ..admin import Sources
 from ..config import DEFAULT_POOL, Config, Overrides, Role
 from ..config import checks as check
 from ..handoff.client import HandoffClient
 from ..interfaces import ISlotSource
-from ..net.listening import ListenService
 from ..net.polling import poll_plainly
 from ..proxy.proxy_service import ProxyService
+from ..reload import Change
 from ..service.demo import demo_service
 from ..startup import StartupError
 from . import addresses
+from .configured_tree import ConfiguredTree, Place
 from .options import SlotsOptions, refuse
 from .room import hard_limit, room_for
-from .tree import ServiceTree
 
 DEMO_SLOTS = 8
 
@@ -99,7 +101,7 @@ class Options(SlotsOptions):
             raise UsageError(f'--demo needs the pool "{DEFAULT_POOL}" to have no token and registration "auto" or "proxy"')
 
 
-class XproxyTree(ServiceTree):
+class XproxyTree(ConfiguredTree):
     """The proxy, its admin endpoint, its acceptor (or the way to it), and the demo service when asked for.
 
     The proxy listens before the acceptor does, so that a start that fails leaves no handoff socket behind.
@@ -109,37 +111,41 @@ class XproxyTree(ServiceTree):
 
     def __init__(self, reactor: Any, options: Options) -> None:
         super().__init__(reactor, options, announce=self._say)
-        config = options.config
         poll_plainly(reactor)
-        self._config = config
         self._demo = bool(options["demo"])
-        self.proxy = ProxyService(reactor, config, time.monotonic)
+        self.proxy = ProxyService(reactor, self.config, time.monotonic)
         self.proxy.setServiceParent(self)
-        self.drain_first(self.proxy, self.proxy.drain, delay_s=lambda: self._config.proxy.drain_delay)
+        self.parts.append(self.proxy.prepare)
+        self.drain_first(self.proxy, self.proxy.drain, delay_s=lambda: self.config.proxy.drain_delay)
         self.reopen_with(self.proxy.reopen_logs)
         self.acceptor: Optional[AcceptorService] = None
-        self.admin: Optional[ListenService] = None
         source: ISlotSource
         if options["acceptor"]:
             source = client = HandoffClient(reactor, options["acceptor"], self.proxy)
             self._add_admin(source)
             client.setServiceParent(self)
         else:
-            self.acceptor = AcceptorService(reactor, config, time.monotonic)
+            self.acceptor = AcceptorService(reactor, self.config, time.monotonic)
             source = self.acceptor.local_source(self.proxy)
             self._add_admin(source)
             self.acceptor.setServiceParent(self)
+            self.parts.append(self.acceptor.prepare)
         self.proxy.attach(source)
+        self.parts.append(self._prepare_room)
+        self._take_room(self.config)
+
+    def _prepare_room(self, config: Config) -> Change:
+        def commit() -> Deferred[Any]:
+            self._take_room(config)
+            return succeed(None)
+
+        return Change(commit, lambda: None)
+
+    def _take_room(self, config: Config) -> None:
+        """Let as many clients in as there are descriptors for."""
         self._room = room_for(config, hard_limit(), accepts_slots=self.acceptor is not None)
         self.proxy.front.room = self._room.clients
         self.proxy.gateway.space.room_files = self._room.files
-        if self.proxy.certificates is not None or (self.acceptor is not None and self.acceptor.certificates is not None):
-            self.reload_with(self._reload_all)
-
-    def _reload_all(self) -> None:
-        self.proxy.reload()
-        if self.acceptor is not None:
-            self.acceptor.reload()
 
     def lost_lines(self) -> dict[str, int]:
         """See ServiceTree."""
@@ -152,7 +158,8 @@ class XproxyTree(ServiceTree):
 
     def _add_admin(self, source: ISlotSource) -> None:
         acceptor = self.acceptor
-        sources = Sources(
+        sources = partial(
+            Sources,
             program="xproxy",
             census=source.census,
             ready=lambda: self.ready and self.proxy.can_serve,
@@ -164,11 +171,7 @@ class XproxyTree(ServiceTree):
             certificates=self._certificate_ends,
             lost_lines=self.lost_lines,
         )
-        self.notify.tell(lambda: stand_of(sources))
-        if self._config.proxy.admin == "none":
-            return
-        self.admin = ListenService(self._reactor, self._config.proxy.admin, admin_factory(sources))
-        self.admin.setServiceParent(self)
+        self.add_admin(sources, lambda config: config.proxy.admin, lambda: self.config.proxy.admin_token)
 
     def startService(self) -> None:
         """See IService. The demo service dials the port that the acceptor has by now."""
@@ -185,31 +188,35 @@ class XproxyTree(ServiceTree):
         """Where services of this process' acceptor register; those of the default pool come first."""
         if self.acceptor is None:
             return []
-        pool = self._config.pools.get(DEFAULT_POOL)
+        pool = self.config.pools.get(DEFAULT_POOL)
         first = [] if pool is None else pool.slots
         ports = [(listener.description not in first, listener.port) for listener in self.acceptor.listeners]
         return [port.getHost() for _, port in sorted(ports, key=lambda entry: entry[0]) if port is not None]
 
+    def places(self) -> list[Place]:
+        """See ConfiguredTree."""
+        places = [("proxy", addresses.url(address)) for address in self.proxy.addresses()]
+        places += [("proxy", addresses.url(address, "https")) for address in self.proxy.secure_addresses()]
+        places += [("slots", addresses.plain(address)) for address in self._slots()]
+        if self.acceptor is not None:
+            places += [("slots over TLS", addresses.plain(address)) for address in self.acceptor.tls_addresses()]
+        if self.admin.port is not None:
+            places.append(("admin", addresses.url(self.admin.port.getHost())))
+        return places
+
     def _say(self) -> None:
         """Say where everything is: to whoever tries it out on standard output, else in the log."""
-        lines = [("proxy", addresses.url(address)) for address in self.proxy.addresses()]
-        lines += [("proxy", addresses.url(address, "https")) for address in self.proxy.secure_addresses()]
-        lines += [("slots", addresses.plain(address)) for address in self._slots()]
-        if self.acceptor is not None:
-            lines += [("slots over TLS", addresses.plain(address)) for address in self.acceptor.tls_addresses()]
-        if self.admin is not None and self.admin.port is not None:
-            lines.append(("admin", addresses.url(self.admin.port.getHost())))
+        places = self.places()
         self.say_room(self._room)
-        if self._config.proxy.self_signed:
+        if self.config.proxy.self_signed:
             _log.warn("the certificate of https was made on the spot, for trying out: no client trusts it")
         if not self._demo:
-            for what, where in lines:
-                _log.info("{what} at {where}", what=what, where=where)
+            self.say_places(places)
             return
-        text = "".join(f"  {what}  {where}\n" for what, where in lines)
+        text = "".join(f"  {what}  {where}\n" for what, where in places)
         stream = sys.__stdout__ or sys.stdout
         stream.write(f"xproxy {__version__} runs, with a demo service in {DEMO_SLOTS} slots; Ctrl-C stops it\n{text}")
-        stream.write(f"  try    curl {lines[0][1]}\n")
+        stream.write(f"  try    curl {places[0][1]}\n")
         stream.flush()
 
 

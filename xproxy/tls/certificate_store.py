@@ -1,4 +1,4 @@
-"""The certificates in use: read at the start, read again on SIGHUP and when a file changes, chosen for each client by its name.
+"""The certificates in use: read at the start, at a reload and when a file changes, chosen for each client by its name.
 
 A new table of contexts takes the place of the old one in one assignment, so a handshake meets the old certificates or the new
 ones, never some of both; open connections keep what they have. A table that can't be made changes nothing.
@@ -148,6 +148,7 @@ class CertificateStore(Service):
             self._files, self._policy, self._seen = successor._files, successor._policy, successor._seen
             self._table = successor._table
             self._renew_front()
+            self._say_read()
 
         return install
 
@@ -161,8 +162,11 @@ class CertificateStore(Service):
             self._log.error("{error}; the certificates in use stay", error=error)
             return False
         self._table, self.front = table, front
-        self._log.info("certificates read again: {names}", names=", ".join(pair.label for pair in table.pairs))
+        self._say_read()
         return True
+
+    def _say_read(self) -> None:
+        self._log.info("certificates read again: {names}", names=", ".join(pair.label for pair in self.pairs))
 
     # -- now and then
 
@@ -190,7 +194,7 @@ class CertificateStore(Service):
     def _renew_front(self) -> None:
         try:
             self.front = self._new_front(self._table)
-        except CertificateError as error:  # The client CA's file was broken meanwhile, which poll or SIGHUP has told.
+        except CertificateError as error:  # The client CA's file was broken meanwhile, which poll has told.
             self._front_until = self._now() + TICKET_LIFETIME
             self._log.error("{error}; the session tickets keep their keys", error=error)
 

@@ -301,7 +301,8 @@ class ConfigurationTests(SecureCase):
 
     def listeners(self, **proxy: Any) -> List[Any]:
         service = ProxyService(LoopReactor(), make_config(proxy=proxy), lambda: 0.0)
-        return [(listening.description, type(listening._factory).__name__) for listening in service._listening]
+        listeners = service.entrances._listening.values()
+        return [(listening.description, type(listening._factory).__name__) for listening in listeners]
 
     def test_by_option_and_by_description(self) -> None:
         trusted = cfg.networks("10.0.0.0/8")

@@ -156,6 +156,16 @@ def slot_token(given: str) -> str:
     return given
 
 
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]{16,256}=*")
+BEARER = "16 to 256 letters, digits, dots, dashes, underscores, tildes, slashes or plus signs"
+
+
+@of_text(BEARER, "text")
+def bearer_token(given: str) -> str:
+    """What may come in ``Authorization: Bearer`` (RFC 6750 section 2.1), and can't be guessed."""
+    return _matching(_BEARER, given, BEARER)
+
+
 _PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

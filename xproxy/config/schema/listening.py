@@ -91,8 +91,20 @@ class ProxyConfig:
         default="tcp:9901:interface=127.0.0.1",
         metadata=entry(
             checks.endpoint_or_none,
-            'Endpoint of status, metrics and health, or `"none"`. It has no password: leave it on the loopback interface or a'
-            " UNIX socket. `--admin` replaces it.",
+            'Endpoint of status, metrics and health, or `"none"`. Reading has no password: leave it on the loopback interface'
+            " or a UNIX socket, which has mode 0600 unless the description names another. `--admin` replaces it.",
+        ),
+    )
+    admin_token: str = attr.field(
+        default="",
+        repr=False,
+        metadata=entry(
+            checks.bearer_token,
+            "Who brings it (`Authorization: Bearer ...`) may reload and drain there too; on a UNIX socket that only its owner"
+            " can open nobody needs it. Best kept out of the file, as `{ file = ... }` or `{ env = ... }`.",
+            unset="nobody may, but on such a socket",
+            example='"at-least-16-letters"',
+            secret=True,
         ),
     )
     access_log: str = attr.field(
@@ -189,6 +201,17 @@ class AcceptorConfig:
         default="none",
         metadata=entry(
             checks.endpoint_or_none, "Admin endpoint of `xacceptor`; `xproxy` has that of `[proxy]`. `--admin` replaces it."
+        ),
+    )
+    admin_token: str = attr.field(
+        default="",
+        repr=False,
+        metadata=entry(
+            checks.bearer_token,
+            "As in `[proxy]`, for that.",
+            unset="as there",
+            example='"at-least-16-letters"',
+            secret=True,
         ),
     )
     registration_timeout: float = attr.field(

@@ -30,20 +30,33 @@ class Blocks:
 
     def __init__(self, limit_bytes: int) -> None:
         self.scratch = _new_block()
-        self.most_bytes = limit_bytes // SHARE
+        self.most_bytes = 0
         self._free: List[memoryview] = []
-        self._unmade = limit_bytes // BLOCK_BYTES
+        self._limit = self._unmade = 0
+        self.resize(limit_bytes)
+
+    def resize(self, limit_bytes: int) -> None:
+        """Another limit. Where more blocks than it has are in use, none is given out until so many have come back."""
+        self.most_bytes = limit_bytes // SHARE
+        before, self._limit = self._limit, limit_bytes // BLOCK_BYTES
+        self._unmade += self._limit - before
+        self._drop_extra()
+
+    def _drop_extra(self) -> None:
+        while self._unmade < 0 and self._free:
+            self._free.pop()
+            self._unmade += 1
 
     @property
     def free(self) -> int:
         """How many may be claimed."""
-        return len(self._free) + self._unmade
+        return len(self._free) + max(0, self._unmade)
 
     def claim(self) -> Optional[memoryview]:
         """The scratch block with what was received into it, for keeps: another one takes its place. None: all are in use."""
         if self._free:
             spare = self._free.pop()
-        elif self._unmade:
+        elif self._unmade > 0:
             self._unmade -= 1
             spare = _new_block()
         else:
@@ -54,3 +67,4 @@ class Blocks:
     def give_back(self, blocks: List[memoryview]) -> None:
         """What was claimed is free again."""
         self._free.extend(blocks)
+        self._drop_extra()

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from itertools import count
 from typing import Any, Callable, Dict, List, Optional
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from ... import config as cfg
@@ -25,6 +26,7 @@ from ...net.bodies.splice import make_splicer
 from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
 from ...refusals import RefusalLog
+from ...reload import Change
 from ...startup import StartupError
 from ..exchanges.pool import Pool, status_of
 from .access_log import AccessLog
@@ -85,31 +87,52 @@ class Gateway:
         self.deadline_passed(0.0)
         self.sweep.add(self)
 
-    def use(self, config: cfg.Config) -> None:
-        """Put another configuration in force, in one assignment; requests that run end under the policy they began with.
+    def prepare(self, config: cfg.Config) -> Change:
+        """Get ready to put another configuration in force, in one assignment; requests that run end under the policy they began
+        with.
 
         Its pools are there at once, changed ones go by it from here on; those that it does not name are left by their requests
-        and slots. ``limits.bodies_memory`` stays what it was: its blocks are shared by what runs.
+        and slots.
 
         :raises OSError, ValueError, StartupError: as the constructor; nothing has changed then.
         """
         added = {name: self._new_pool(pool, config.limits) for name, pool in config.pools.items() if name not in self.pools}
         pools = {name: added[name] if name in added else self.pools[name] for name in config.pools}
+
+        def abort() -> None:
+            for pool in added.values():
+                pool.retire()
+
         try:
             policy = make_policy(config, pools, self.counts, make_guards(self.reactor, config))
         except (OSError, ValueError, StartupError):
-            for pool in added.values():
-                pool.retire()
+            abort()
             raise
-        for name, pool in pools.items():
-            if name not in added:
-                pool.reconfigure(config.pools[name], config.limits)
-        removed = [pool for name, pool in self.pools.items() if name not in pools]
-        self.pools, self.policy = pools, policy
-        self.space.bounds = _bounds(config.limits)
-        for pool in removed:
-            pool.retire()
-        self.leaving = [pool for pool in (*self.leaving, *removed) if not pool.over]
+
+        def commit() -> Deferred[Any]:
+            for name, pool in pools.items():
+                if name not in added:
+                    pool.reconfigure(config.pools[name], config.limits)
+            removed = [pool for name, pool in self.pools.items() if name not in pools]
+            self.pools, self.policy = pools, policy
+            self.space.bounds = _bounds(config.limits)
+            self.blocks.resize(config.limits.bodies_memory)
+            for pool in removed:
+                pool.retire()
+            self.leaving = [pool for pool in (*self.leaving, *removed) if not pool.over]
+            return succeed(None)
+
+        return Change(commit, abort)
+
+    def log_to(self, log: Optional[AccessLog]) -> None:
+        """Log into another file, or in another form, or no longer; what was logged so far is handed to the file before."""
+        before, self.access_log = self.access_log, log
+        if log is not None and self.sweep.running:
+            log.begin()
+        if before is not None:
+            before.close()
+            if log is None or log.file is not before.file:
+                before.file.close()
 
     def pool_of(self, name: str) -> Optional[Pool]:
         """The pool that is told what an acceptor says of ``name``: also one that is being left; None: there is none."""

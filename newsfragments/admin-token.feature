@@ -1,0 +1,1 @@
+What changes something through the admin endpoint is `POST`, over a UNIX socket that only its owner can open (which it is now unless its description says `mode=`) or with `admin_token`; `POST /drain` is as good as SIGTERM.

@@ -1,0 +1,1 @@
+SIGHUP and `POST /reload` put another configuration in force without closing a connection: routes, pools, limits, certificates, logs, endpoints. A file that can't be used changes nothing, and file, line, key and reason are said; `/status` and `/metrics` have the generation.

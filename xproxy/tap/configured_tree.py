@@ -1,0 +1,95 @@
+"""The services of a command that has a configuration, which can be read again.
+
+What a configuration is read from, and what a start would look at, the options know; who goes by it, the trees below. See
+docs/architecture/lifecycle.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Optional
+
+from twisted.internet.defer import Deferred
+
+from ..admin import AdminService, Controls, Sources, stand_of
+from ..config import Config
+from ..reload import Prepare, Reload, prepare_all
+from .options import ConfiguredOptions
+from .tree import ServiceTree
+
+Place = tuple[str, str]
+"""What is somewhere, and where: ``("slots", "127.0.0.1:9999")``."""
+
+DRAINING = "draining: no configuration is read again"
+
+
+class ConfiguredTree(ServiceTree):
+    """A tree that reloads.
+
+    :ivar reload: has the configuration in force, and asks for others.
+    :ivar parts: who goes by it, in the order in which they get ready for another one.
+    :ivar admin: the admin endpoint.
+    """
+
+    admin: AdminService
+
+    def __init__(self, reactor: Any, options: ConfiguredOptions, announce: Optional[Callable[[], None]] = None) -> None:
+        super().__init__(reactor, options, announce)
+        self.reload = Reload(options.config, options.role, lambda: options.load_again(self.config), self.apply, time.time)
+        self.parts: list[Prepare] = []
+        self.reload_with(self.reload.ask)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.reload.config
+
+    def places(self) -> Sequence[Place]:
+        """Where everything is."""
+        raise NotImplementedError
+
+    def add_admin(
+        self, sources: Callable[..., Sources], description_of: Callable[[Config], str], token: Callable[[], str]
+    ) -> None:
+        """Add the admin endpoint; the service manager is told what it shows.
+
+        :param sources: makes them of the last two.
+        """
+        controls = Controls(self.reload.ask, lambda: self.drain_asked("POST /drain"), token)
+        made = sources(reload=self.reload, controls=controls)
+        self.notify.tell(lambda: stand_of(made))
+        self.admin = AdminService(self._reactor, made, self.config, description_of)
+        self.admin.setServiceParent(self)
+        self.parts.append(self.admin.prepare)
+
+    def apply(self, config: Config) -> Deferred[Any]:
+        """Put a configuration in force in all parts; fires when what is gone with it is closed.
+
+        :raises StartupError: it can't be used; nothing has changed.
+        """
+        before = self.places()
+        change = prepare_all(self.parts, config)
+        done = change.commit()
+        self.say_places((place for place in self.places() if place not in before), "{what} at {where}")
+        self.say_places((place for place in before if place not in self.places()), "no {what} at {where} any more")
+        return done
+
+    def say_places(self, places: Iterable[Place], text: str = "{what} at {where}") -> None:
+        """Say in the log where something is."""
+        for what, where in places:
+            self._log.info(text, what=what, where=where)
+
+    # -- the end
+
+    def drain_asked(self, by: str) -> bool:
+        """See ServiceTree."""
+        begins = super().drain_asked(by)
+        if begins:
+            self.reload.close(DRAINING)
+        return begins
+
+    def stopService(self) -> Deferred[None]:
+        """See ServiceTree."""
+        self.reload.close(DRAINING)
+        return super().stopService()
