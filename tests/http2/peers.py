@@ -75,6 +75,7 @@ class Recorder:
         self.connection.take_output()
         self.said: List[Tuple[Any, ...]] = []
         self.fault: Optional[ConnectionFault] = None
+        self.malformed: List[Tuple[Any, str]] = []
         self.reads = 0
 
     def feed(self, data: bytes, now: float = 0.0) -> List[Sent]:
@@ -103,6 +104,10 @@ class Recorder:
     def request_began(self, stream: OpenStream, request: Any, whole: bool) -> None:
         """See Owner."""
         self.said.append(("began", stream.stream_id, request, whole))
+
+    def request_malformed(self, fields: FieldLines, reason: str) -> None:
+        """See Owner."""
+        self.malformed.append((tuple(fields), reason))
 
     def body_received(self, stream: OpenStream, data: bytes, flow_bytes: int) -> None:
         """See Owner."""

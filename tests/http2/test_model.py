@@ -62,6 +62,9 @@ class Server:
     def request_began(self, stream: Served, request: FieldLines, whole: bool) -> None:
         stream.request, stream.whole = request, whole
 
+    def request_malformed(self, fields: FieldLines, reason: str) -> None:
+        raise AssertionError("the client makes no malformed requests")
+
     def body_received(self, stream: Served, data: bytes, flow_bytes: int) -> None:
         stream.body += data
         stream.unread += flow_bytes

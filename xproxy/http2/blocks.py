@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Generic, Optional, Tuple
 
-from .errors import Flood
+from .errors import Flood, StreamFault
 from .fields import FieldLines, check_request, other_path
 from .hpack_decoder import Decoder
 from .owner import R
@@ -60,11 +60,13 @@ class Blocks(Generic[R]):
         changes = self._changes
         fields = self.decode(block)
         last = self._last
-        path = other_path(fields, last[0]) if last is not None else b""
-        if path and last is not None:
-            meaning = last[1], self._understand(fields, last[2], path)
-        else:
-            meaning = check_request(fields), self._understand(fields, None, b"")
+        try:
+            path = other_path(fields, last[0]) if last is not None else b""
+            length = last[1] if path and last is not None else check_request(fields)
+        except StreamFault as fault:
+            fault.fields = fields
+            raise
+        meaning = length, self._understand(fields, last[2] if path and last is not None else None, path)
         self._last = (fields, *meaning)
         if self._changes == changes and len(block) <= KNOWN_BLOCK_BYTES:
             if len(self.known) >= KNOWN_BLOCKS:

@@ -211,6 +211,8 @@ class Connection(Control[S, R], Generic[S, R]):
         except StreamFault as refused:
             self._spend_reset(now)
             self._reset(stream_id, refused.code)
+            if refused.code is ErrorCode.PROTOCOL_ERROR:
+                self._owner.request_malformed(refused.fields, refused.reason)
             return
         window = self._settings.initial_window
         opened = StreamState.HALF_CLOSED if ended else StreamState.OPEN

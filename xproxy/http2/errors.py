@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import List, Tuple
 
 
 class ErrorCode(IntEnum):
@@ -49,12 +50,14 @@ class StreamFault(Exception):
 
     :ivar code: in the RST_STREAM that the client gets.
     :ivar reason: as ConnectionFault's.
+    :ivar fields: of a request that is none, as far as they are known.
     """
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.fields: List[Tuple[bytes, bytes]] = []
 
 
 def malformed(reason: str) -> StreamFault:

@@ -47,6 +47,17 @@ class Request:
     expect_continue: bool
 
 
+@attr.frozen
+class Unreadable:
+    """What was read of a request that is refused for its head.
+
+    :ivar line: the first line that it would have had.
+    """
+
+    error: BadMessage
+    line: bytes
+
+
 def read_request(fields: FieldLines, limits: HeadLimits) -> Request:
     """Understand the fields of a request. Raises BadMessage."""
     pseudo = {b":method": b"", b":path": b"", b":authority": b"", b":scheme": b""}
@@ -82,6 +93,12 @@ def read_request(fields: FieldLines, limits: HeadLimits) -> Request:
     if block.count(b"\n") != len(lines) + 3 or block.count(b"\r") != len(lines) + 3:
         raise BadMessage(400, "line-end")
     return Request(parse_request_head(block, limits), length, expect)
+
+
+def first_line(fields: FieldLines) -> bytes:
+    """The first line that HTTP/1.1 would have had for these fields, whatever is wrong with them; empty: nothing is known."""
+    said = {name: value for name, value in reversed(list(fields)) if name in (b":method", b":path")}
+    return b"%b %b %b" % (said.get(b":method", b"-"), said.get(b":path", b"-"), VERSION) if said else b""
 
 
 def same_for_path(request: Request, path: bytes, limits: HeadLimits) -> Request:

@@ -29,6 +29,12 @@ class Owner(Protocol[S, R]):
     def request_began(self, stream: S, request: R, whole: bool) -> None:
         """A request; ``whole``: nothing follows."""
 
+    def request_malformed(self, fields: FieldLines, reason: str) -> None:
+        """What should have been a request is none (RFC 9113 section 8.1.1); its stream is reset.
+
+        :param fields: of it, where they are known.
+        """
+
     def body_received(self, stream: S, data: bytes, flow_bytes: int) -> None:
         """Some of the body, never empty. ``flow_bytes``: the bytes to be acknowledged once the data was used."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, List, Tuple
+from unittest import mock
 
 import attr
 import h2.events
@@ -20,6 +22,7 @@ from hyperframe.frame import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.doubles.logged import Logged
 from tests.world.peers import Peer
 from tests.world.rig import OK
 from tests.world.secure import HTTP2Client, SecureCase, SecureRig
@@ -1036,6 +1039,45 @@ class BadBytesTests(HTTP2Case):
             stream = client.ask()
             rig.exchange(service, OK)
             self.assertEqual((client.goaway, client.answer(stream).status), (None, 200))
+
+    def test_what_is_refused_is_logged(self) -> None:
+        """With the first line that HTTP/1.1 would have had, cut and escaped, reason and bytes sent; and it is counted."""
+        good = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a")]
+        for fields, status, line, reason in (
+            ([*good, (b":path", b'/a"b ' + b"x" * 300)], 400, "GET /a\\x22b " + "x" * 247, "request-line"),
+            ([*good, (b":path", b"http://b/")], 400, "GET http://b/ HTTP/2.0", "target"),
+            ([*good, (b":path", b"/"), (b"Upper", b"x")], 400, "GET / HTTP/2.0", "field-name"),
+            ([*good, (b":path", b"/"), (b":method", b"PUT")], 400, "GET / HTTP/2.0", "pseudo-field"),
+            (good, 400, "GET - HTTP/2.0", "pseudo-field"),
+            ([(b"x", b"y")], 400, "-", "pseudo-field"),
+        ):
+            rig = self.make_secure_rig()
+            log = rig.log_to("combined")
+            client = rig.http2_client()
+            client.h2.send_headers(1, fields, end_stream=True)
+            client.push()
+            assert rig.gateway.access_log is not None
+            rig.gateway.access_log.flush()
+            answer = client.answer(1)
+            self.assertEqual(answer.status in (0, status), True)
+            end = f'"{line}" {status} {len(answer.content)} "-" "-" "{reason}"\n'
+            self.assertTrue(log.text.endswith(end), (log.text, end))
+            self.assertEqual(log.text.count("\n"), 1)
+            self.assertEqual(rig.gateway.counts.bad_requests, {reason: 1})
+
+    def test_a_full_disk_is_told(self) -> None:
+        """Once a minute, however many answers can't be kept; those alone end."""
+        rig = self.make_secure_rig(limits={"response_memory": 10_000})
+        logged = Logged(self)
+        client = rig.http2_client()
+        services = [rig.slot() for _ in range(3)]
+        with mock.patch("xproxy.net.bodies.spool.tempfile.TemporaryFile", side_effect=OSError(errno.ENOSPC, "no space")):
+            streams = [client.ask() for _ in services]
+            for service in services:
+                rig.exchange(service, answer_of(300_000))
+        self.assertEqual([client.answer(stream).reset for stream in streams], [ErrorCodes.INTERNAL_ERROR] * 3)
+        self.assertEqual(logged.lines, ["an answer that its client does not take can't be kept: no space"])
+        self.assertIsNone(client.goaway)
 
     def test_a_length_that_is_not_the_bodys(self) -> None:
         rig = self.make_secure_rig()

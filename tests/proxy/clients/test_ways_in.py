@@ -302,6 +302,23 @@ class EveryWay(SynchronousTestCase):
                 self.assertEqual([line["status"] for line in way.rig.logged(file)], [200])
                 self.assertEqual(way.rig.pool.counts.codes, {200: 1})
 
+    def test_the_log_names_the_service_that_failed(self) -> None:
+        """With the reason: in place of an answer, and behind the beginning of one; for a refused request the reason alone."""
+        garbage, half = b"no response\r\n\r\n", response(b"200 OK", b"Content-Length: 10", content=b"hello")
+        for said, status, reason in ((garbage, 502, "status-line"), (b"", 502, "slot-lost"), (half, 200, "slot-lost")):
+            for way, file in self.ways():
+                service = way.rig.slot(name="web:1")
+                way.ask(Ask(b"POST", body=b"x"))
+                way.rig.exchange(service, said)
+                service.close()
+                way.rig.settle()
+                (line,) = way.rig.logged(file)
+                self.assertEqual((line["status"], line["reason"], line["service"]), (status, reason, "web:1"), way.name)
+        for way, file in self.ways(limits={"body": 4}):
+            way.ask(Ask(b"POST", body=b"12345"))
+            (line,) = way.rig.logged(file)
+            self.assertEqual((line["status"], line["reason"], line.get("service")), (413, "body-too-large", None), way.name)
+
     def test_silent_streams(self) -> None:
         """A stream may be silent for as long as streams may; a body that is none as long as a service may be."""
         events = b"Content-Type: text/event-stream"

@@ -119,6 +119,14 @@ class LineTests(SynchronousTestCase):
     def test_reason(self) -> None:
         """Why an answer is an error of ours."""
         self.assertEqual(json.loads(self.line("json", head(), status=503, reason="queue-full"))["reason"], "queue-full")
+        self.assertTrue(self.line("combined", head(), status=503, reason="queue-full").endswith(' "-" "-" "queue-full"\n'))
+
+    def test_service(self) -> None:
+        """Whose slot it went wrong on; its name is its own to choose, but for spaces and quotes."""
+        found = json.loads(self.line("json", head(), status=502, reason="slot-lost", service="w\xe9b\\1"))
+        self.assertEqual((found["reason"], found["service"]), ("slot-lost", "w\xe9b\\1"))
+        line = self.line("combined", head(), status=502, reason="slot-lost", service="w\xe9b\\1")
+        self.assertTrue(line.endswith(' "-" "-" "slot-lost w\\xC3\\xA9b\\x5C1"\n'), line)
 
 
 class RefusedTests(SynchronousTestCase):

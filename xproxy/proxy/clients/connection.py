@@ -25,7 +25,6 @@ from ...net.inlet import Inlet
 from ...net.outlet import Outlet
 from ...net.pace import paced
 from ...net.sweep import NEVER
-from ...startup import os_reason
 from ...tls.secure_socket import SecureInlet
 from ..requests.answers import http1_answer
 from .client import Spare
@@ -185,10 +184,8 @@ class ClientConnection(Protocol):
         waited = outlet.draining
         try:
             outlet.send(data)
-        except OSError as error:  # No space for what the client does not take.
-            self.gateway.refusals.say(
-                "an answer that its client does not take can't be kept: {reason}", reason=os_reason(error)
-            )
+        except OSError as error:
+            self.gateway.not_kept(error)
             self.on(Input.ABORT)
             return
         if outlet.draining and (self.deadline == NEVER or (self.intake.ended and not waited)):

@@ -17,7 +17,7 @@ from ...http1.errors import BadMessage
 from ...http2.connection import Connection
 from ...http2.errors import ConnectionFault, ErrorCode, Flood
 from ...http2.fields import FieldLines
-from ...http2.heads import Request, read_request, same_for_path
+from ...http2.heads import Request, Unreadable, first_line, read_request, same_for_path
 from ...http2.streams import StreamState
 from ...net.descriptors import has_left
 from ...net.pace import paced
@@ -46,7 +46,7 @@ class HTTP2Connection(Protocol):
         self.provenance = Provenance(policy, peer, b"https", version=b"2.0")
         """Of the next request."""
         now = gateway.monotonic()
-        self.h2: Connection[Stream, Union[Request, BadMessage]] = Connection(self, policy.limits.head, now)
+        self.h2: Connection[Stream, Union[Request, Unreadable]] = Connection(self, policy.limits.head, now)
         self.streams = self.h2.streams
         self.deadline = self._idle_until = now + policy.timeouts.head
         self._block_until = self._write_until = self._leave_until = self._look_at = NEVER
@@ -80,14 +80,14 @@ class HTTP2Connection(Protocol):
         outlet.go_on()
 
     def read_request(
-        self, fields: FieldLines, before: Optional[Union[Request, BadMessage]], path: bytes
-    ) -> Union[Request, BadMessage]:
+        self, fields: FieldLines, before: Optional[Union[Request, Unreadable]], path: bytes
+    ) -> Union[Request, Unreadable]:
         """See Owner: what is wrong with a request is remembered like what is right."""
         limits = self.policy.head_limits
         try:
             return same_for_path(before, path, limits) if isinstance(before, Request) else read_request(fields, limits)
         except BadMessage as error:
-            return BadMessage(error.status, error.reason)  # Without its traceback.
+            return Unreadable(BadMessage(error.status, error.reason), first_line(fields))  # Without its traceback.
 
     def open_stream(self, stream_id: int, state: StreamState, send_window: int, receive_window: int, length: int) -> Stream:
         """See Owner."""
@@ -95,16 +95,21 @@ class HTTP2Connection(Protocol):
             self.provenance = self.provenance.under(self.gateway.policy)
         return Stream(self, stream_id, state, send_window, receive_window, length)
 
-    def request_began(self, stream: Stream, request: Union[Request, BadMessage], whole: bool) -> None:
+    def request_began(self, stream: Stream, request: Union[Request, Unreadable], whole: bool) -> None:
         """See Owner."""
         self._idle_until = NEVER
-        if isinstance(request, BadMessage):
-            stream.refuse(request)
+        if isinstance(request, Unreadable):
+            stream.unreadable = request
+            stream.refuse(request.error)
             return
         try:
             stream.start(request, whole)
         except BadMessage as error:
             stream.refuse(error)
+
+    def request_malformed(self, fields: FieldLines, reason: str) -> None:
+        """See Owner. In the access log it is a 400 of no bytes."""
+        self.gateway.refused(self.provenance, BadMessage(400, reason), first_line(fields))
 
     def body_received(self, stream: Stream, data: bytes, flow_bytes: int) -> None:
         """See Owner."""

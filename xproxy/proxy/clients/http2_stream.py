@@ -8,8 +8,7 @@ business; a Stream has a WaitingAnswer where it can't be sent at once, and hands
        ▼                    ▼                          ▼
      answering            answering                  reset
 
-So a slow client costs no slot: the exchange is over when the service has finished, however slowly the stream's window opens.
-The common answer, which is there at once and whole and has room, goes out in one piece without any of this.
+So a slow client costs no slot. The common answer, which is there at once and whole and has room, goes out without any of this.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ...http1.errors import BadMessage
 from ...http1.response import ResponseHead
 from ...http2.errors import ErrorCode
 from ...http2.fields import FieldLines
-from ...http2.heads import CONTINUE, Request, answer_block, hint_block, read_trailers, response_block, trailer_block
+from ...http2.heads import CONTINUE, Request, Unreadable, answer_block, hint_block, read_trailers, response_block, trailer_block
 from ...http2.streams import OpenStream, StreamState
 from ...interfaces import Verdict
 from ...net.pace import paced
@@ -50,6 +49,7 @@ class Stream(OpenStream, FramedCaller):
 
     :ivar queued: it has a place in the connection's round.
     :ivar answered: a final head is on its way to the client.
+    :ivar unreadable: what there is in place of a request.
     """
 
     deadline = NEVER
@@ -73,6 +73,8 @@ class Stream(OpenStream, FramedCaller):
     _noted = False
     _hearing: Optional[Hearing] = None
     _held: List[Callable[[], None]]  # What came of the body during the hearing.
+    unreadable: Optional[Unreadable] = None
+    _error: Optional[ExchangeError] = None  # Why the answer is one of ours.
 
     def __init__(
         self,
@@ -96,8 +98,7 @@ class Stream(OpenStream, FramedCaller):
 
         :param whole: no body follows.
         """
-        self._reading = not whole
-        self._request = request
+        self._reading, self._request = not whole, request
         to, own = decide(request.head, self.provenance)
         self._destination = to
         if own is not None:
@@ -175,8 +176,7 @@ class Stream(OpenStream, FramedCaller):
         if self._hearing is not None:
             self._held.append(partial(self.request_ended, fields))
             return
-        self._reading = False
-        self.deadline = NEVER
+        self._reading, self.deadline = False, NEVER
         body, policy, request = self._request_body, self.provenance.policy, self._request
         if self.answered or body is None or request is None:
             return
@@ -184,8 +184,7 @@ class Stream(OpenStream, FramedCaller):
         if self._destination.buffering:
             self._submit(body, trailers)
         elif self._exchange is not None:
-            ending = last_chunk(trailers) if request.content_length < 0 else b""
-            self._exchange.request_more(ending, True)
+            self._exchange.request_more(last_chunk(trailers) if request.content_length < 0 else b"", True)
 
     def _pass_on(self, data: bytes) -> bool:
         """Stream: the slot is held for as long as the client takes. False: no more for now."""
@@ -207,14 +206,13 @@ class Stream(OpenStream, FramedCaller):
         """
         request, to, gateway = self._request, self._destination, self.connection.gateway
         assert request is not None and to.pool is not None
-        head = request.head
+        head, now, spool, streaming = request.head, self._began_at, None, self._reading
         request_id = self._request_id = gateway.request_id(head.fields)
-        now, spool, streaming = self._began_at, None, self._reading
         if body is not None:
             message, spool = outgoing_whole(head, to, self.provenance, request_id, body, trailers)
         else:
-            length = request.content_length
-            message = outgoing(head, to, self.provenance, request_id, length, streaming and length < 0)
+            chunked = streaming and request.content_length < 0
+            message = outgoing(head, to, self.provenance, request_id, request.content_length, chunked)
         if self._request_body is not None:
             now = gateway.monotonic()
         self._exchange = exchange = Exchange(
@@ -234,9 +232,8 @@ class Stream(OpenStream, FramedCaller):
 
     def response_began(self, head: ResponseHead, content: bytes, body: Optional[BodyReader], complete: bool) -> None:
         """See Caller."""
-        to, request, provenance = self._destination, self._request, self.provenance
+        to, request, provenance, connection = self._destination, self._request, self.provenance, self.connection
         assert request is not None
-        connection = self.connection
         length = response_length(head, request.head.method, content, body, complete)
         hsts = provenance.hsts(request.head, to) if to.hsts else b""
         block = response_block(head, length, connection.gateway.date, provenance.policy.marks.via, hsts)
@@ -258,8 +255,7 @@ class Stream(OpenStream, FramedCaller):
 
     def _begin(self, block: bytes) -> None:
         """The answer begins, and waits; what is left of the request is of no use any more."""
-        self.answered = True
-        self.deadline = NEVER
+        self.answered, self.deadline = True, NEVER
         memory_bytes = self.provenance.policy.limits.response_memory
         self._waiting = WaitingAnswer(block, memory_bytes, self.connection.gateway.space, self.client())
 
@@ -277,7 +273,8 @@ class Stream(OpenStream, FramedCaller):
             if waiting.put(content):
                 self.connection.outlet.round(self)
                 waiting.bound()
-        except OSError:  # No space for what the client does not take.
+        except OSError as error:
+            self.connection.gateway.not_kept(error)
             self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
             return
         if complete:
@@ -288,11 +285,13 @@ class Stream(OpenStream, FramedCaller):
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
         self._exchange = None
+        self._error = error
         accept = (self._request.head.fields.get(b"accept") if self._request is not None else None) or b""
         self.answer(self.provenance.policy.pages.error(error.status, error.reason, accept, error.retry_after_s))
 
-    def response_cut_off(self, reason: str) -> None:
+    def response_cut_off(self, error: ExchangeError) -> None:
         """See Caller: the client must see that something is missing."""
+        self._error = error
         self._exchange = None
         self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
 
@@ -328,9 +327,7 @@ class Stream(OpenStream, FramedCaller):
     def refuse(self, error: BadMessage) -> None:
         """The request turned out bad."""
         self.connection.gateway.refused(self.provenance, error)
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.abandon()
+        self._abandon()
         if self.answered:
             self.connection.reset(self, ErrorCode.PROTOCOL_ERROR)
         else:
@@ -338,8 +335,7 @@ class Stream(OpenStream, FramedCaller):
 
     def answer(self, answer: Answer) -> None:
         """Answer without a service."""
-        self._status = answer.status
-        fields = list(answer.fields)
+        self._status, fields = answer.status, list(answer.fields)
         hsts = self.provenance.hsts(self._request.head, self._destination) if self._request is not None else b""
         if hsts:
             fields.append((answers.HSTS, hsts))
@@ -377,12 +373,15 @@ class Stream(OpenStream, FramedCaller):
             self._hearing.cancel()
         if self._request_body is not None:
             self._request_body.clear()
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.abandon()
+        self._abandon()
         if not self._complete and self._request is not None:
             self._status = self._status or CLIENT_LEFT
             self._note()
+
+    def _abandon(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
 
     def _note(self) -> None:
         """The answer is whole, though perhaps not sent, or will never be: count and log how it ended, once."""
@@ -392,9 +391,10 @@ class Stream(OpenStream, FramedCaller):
             return
         self._noted = True
         self._destination.counts.answered(self._status)
-        gateway = self.connection.gateway
+        gateway, unread = self.connection.gateway, self.unreadable
         if gateway.access_log is not None:
-            head = self._request.head if self._request is not None else None
-            gateway.log(
-                self.provenance, self._destination, head, self._status, self._sent_bytes, self._began_at, self._request_id
-            )
+            head, end = self._request.head if self._request is not None else None, (self._status, self._sent_bytes)
+            if unread is not None:
+                gateway.access_log.add_refused(self.provenance.peer, unread.line, *end, unread.error.reason)
+            else:
+                gateway.log(self.provenance, self._destination, head, *end, self._began_at, self._request_id, self._error)

@@ -37,7 +37,7 @@ _BODY = State.BODY
 class ClientRequest(IncomingRequest):
     """A request from its head to the end of its answer; what comes in of it is its base class's business."""
 
-    __slots__ = ("status", "sent_bytes", "_goes_on", "_chunked", "_response_body", "_backlog_bytes", "_began")
+    __slots__ = ("status", "sent_bytes", "_goes_on", "_chunked", "_response_body", "_backlog_bytes", "_began", "_error")
 
     def __init__(self, connection: ClientConnection, head: RequestHead, now: float) -> None:
         self.connection = connection
@@ -57,6 +57,8 @@ class ClientRequest(IncomingRequest):
         self._response_body: Optional[BodyReader] = None
         self._backlog_bytes = 0
         self._began = False
+        self._error: Optional[ExchangeError] = None
+        """Why the answer is one of ours, or broke off."""
 
     # -- the exchange
 
@@ -161,12 +163,14 @@ class ClientRequest(IncomingRequest):
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
         self.exchange = None
+        self._error = error
         accept = self.head.fields.get(b"accept") or b""
         self.answer(self.connection.policy.pages.error(error.status, error.reason, accept, error.retry_after_s))
 
-    def response_cut_off(self, reason: str) -> None:
+    def response_cut_off(self, error: ExchangeError) -> None:
         """See Caller. The client must see that something is missing (RFC 9112 section 8): a reset where close means the end."""
         self.exchange = None
+        self._error = error
         self._note()
         framed = self._chunked or isinstance(self._response_body, LengthBody)
         self.connection.cut(abort=not framed)
@@ -189,6 +193,7 @@ class ClientRequest(IncomingRequest):
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
+        self._error = ExchangeError(error.reason, error.status)
         if self._began:
             self._note()
             self.connection.cut(abort=True)
@@ -242,5 +247,12 @@ class ClientRequest(IncomingRequest):
     def _log(self) -> None:
         connection = self.connection
         connection.gateway.log(
-            connection.provenance, self.destination, self.head, self.status, self.sent_bytes, self.began_at, self.request_id
+            connection.provenance,
+            self.destination,
+            self.head,
+            self.status,
+            self.sent_bytes,
+            self.began_at,
+            self.request_id,
+            self._error,
         )

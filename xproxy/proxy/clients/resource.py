@@ -107,6 +107,8 @@ class WebCaller(FramedCaller):
         self._request_id = b""
         self._began_at = gateway.monotonic()
         self._sent_bytes = 0
+        self._error: Optional[ExchangeError] = None
+        """Why the answer is one of ours, or broke off."""
         self._over = False
         self._producing = False
         request.notifyFinish().addErrback(self._left)
@@ -220,11 +222,13 @@ class WebCaller(FramedCaller):
     def response_failed(self, error: ExchangeError) -> None:
         """See Caller."""
         self._exchange = None
+        self._error = error
         self.fail(error.status, error.reason, error.retry_after_s)
 
-    def response_cut_off(self, reason: str) -> None:
+    def response_cut_off(self, error: ExchangeError) -> None:
         """See Caller: the client must see that something is missing."""
         self._exchange = None
+        self._error = error
         self._over = True
         self._note(self._request.code)
         request = self._request
@@ -236,6 +240,7 @@ class WebCaller(FramedCaller):
 
     def fail(self, status: int, reason: str, retry_after_s: Optional[int] = None) -> None:
         """Answer with an error."""
+        self._error = self._error or ExchangeError(reason, status)
         accept = self._request.requestHeaders.getRawHeaders(b"accept") or [b""]
         self._answer(self._provenance.policy.pages.error(status, reason, b",".join(accept), retry_after_s))
 
@@ -269,7 +274,14 @@ class WebCaller(FramedCaller):
         """Count and log how it ended."""
         self._destination.counts.answered(status)
         self._gateway.log(
-            self._provenance, self._destination, self._head, status, self._sent_bytes, self._began_at, self._request_id
+            self._provenance,
+            self._destination,
+            self._head,
+            status,
+            self._sent_bytes,
+            self._began_at,
+            self._request_id,
+            self._error,
         )
 
     def _left(self, reason: Failure) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from ...http1.body import BodyReader, LengthBody
 from ...net.bodies.splice import MIN_BYTES
 from ...net.inlet import Inlet
+from .errors import ExchangeError
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -81,7 +82,7 @@ class Bypass:
         except ConnectionLost:
             # It can't be written past us any more, and some of it is lost.
             slot.done(exchange, False)
-            caller.response_cut_off("client-lost")
+            caller.response_cut_off(ExchangeError("client-lost"))
             return None
         except OSError:
             return self._hand_back()

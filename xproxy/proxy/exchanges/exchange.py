@@ -50,7 +50,7 @@ class Caller(Protocol):
     def response_failed(self, error: ExchangeError) -> None:
         """There will be no response; the caller makes one."""
 
-    def response_cut_off(self, reason: str) -> None:
+    def response_cut_off(self, error: ExchangeError) -> None:
         """The response broke off after its head."""
 
     def response_upgraded(self, head: ResponseHead, content: bytes) -> None:
@@ -243,7 +243,7 @@ class Exchange:
         elif self.responding:
             self.close()
             self._tell("pool {pool}: a response of {service} broke off: {reason}", error)
-            self.caller.response_cut_off(error.reason)
+            self.caller.response_cut_off(error)
         elif self._may_try_again(unread) and isinstance(error, ServiceFailed):
             if self.body is not None:
                 self.body.rewind()

@@ -151,7 +151,7 @@ class LeasedSlot:
         exchange = self.exchange
         if exchange is None:
             if self.began_at or self.lease.orphaned:
-                # No introduction, whatever it looks like: an answer's content can be chosen by a stranger.
+                # No introduction, whatever it looks like: a stranger may choose the content of an answer.
                 self._shut(SlotInput.GARBAGE)
                 return
             self.state, _ = TABLE[self.state, SlotInput.SPOKE]

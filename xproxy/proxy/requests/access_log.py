@@ -110,6 +110,7 @@ class AccessLog:
         request_id: bytes,
         version: bytes = b"",
         reason: str = "",
+        service: str = "",
     ) -> None:
         """Log one answer.
 
@@ -118,11 +119,13 @@ class AccessLog:
         :param sent_bytes: of content.
         :param seconds: from the whole head to the end of the answer.
         :param version: of the client's protocol, when it is not HTTP/1.x.
-        :param reason: why the answer is an error of ours; only JSON has a place for it.
+        :param reason: why the answer is an error of ours, or broke off; the combined format has it as one more quoted value at
+            the end, together with
+        :param service: whose slot it went wrong on.
         """
         if self._is_json:
             request = _NO_JSON_REQUEST if head is None else _json_request(head, version)
-            self._add_json(peer, request, status, sent_bytes, seconds, pool, request_id, reason)
+            self._add_json(peer, request, status, sent_bytes, seconds, pool, request_id, reason, service)
             return
         if head is None:
             self._append(f'{peer or "-"} - - [{self._now()}] "-" {status} {sent_bytes} "-" "-"\n')
@@ -133,7 +136,8 @@ class AccessLog:
             client = _client_text(fields, COMBINED, _clean)
         protocol = version.decode("latin-1") if version else "HTTP/1.1" if head.minor else "HTTP/1.0"
         request = f"{_clean(head.method + b' ' + head.target)} {protocol}"
-        self._append(f'{peer or "-"} - - [{self._now()}] "{request}" {status} {sent_bytes} {client}\n')
+        why = f' "{_clean(f"{reason} {service}".rstrip().encode())}"' if reason else ""
+        self._append(f'{peer or "-"} - - [{self._now()}] "{request}" {status} {sent_bytes} {client}{why}\n')
 
     def add_refused(self, peer: str, received: bytes, status: int, sent_bytes: int, reason: str) -> None:
         """Log the answer to what was no request.
@@ -151,11 +155,22 @@ class AccessLog:
             self._append(f'{peer or "-"} - - [{self._now()}] "{request}" {status} {sent_bytes} {end}\n')
 
     def _add_json(
-        self, peer: str, request: str, status: int, sent_bytes: int, seconds: float, pool: str, request_id: bytes, reason: str
+        self,
+        peer: str,
+        request: str,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        pool: str,
+        request_id: bytes,
+        reason: str,
+        service: str = "",
     ) -> None:
         microseconds = int(seconds * 1e6)
         took = f"{microseconds // 1000000}.{microseconds % 1000000:06}"
         why = f', "reason": {_json(reason.encode())}' if reason else ""
+        if service:
+            why += f', "service": {json.dumps(service)}'
         self._append(
             f'{{"time": "{self._now()}", "peer": "{peer}", {request}"status": {status}, "bytes": {sent_bytes}, '
             f'"seconds": {took}, "pool": "{pool}", "request_id": {_json(request_id)}{why}}}\n'

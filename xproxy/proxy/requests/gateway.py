@@ -27,7 +27,8 @@ from ...net.sweep import NEVER, Sweep
 from ...net.turn import Turn
 from ...refusals import RefusalLog
 from ...reload import Change
-from ...startup import StartupError
+from ...startup import StartupError, os_reason
+from ..exchanges.errors import ExchangeError
 from ..exchanges.pool import Pool, status_of
 from .access_log import AccessLog
 from .guards import make_guards
@@ -169,13 +170,19 @@ class Gateway:
         sent_bytes: int,
         began_at: float,
         request_id: bytes,
+        error: Optional[ExchangeError] = None,
     ) -> None:
-        """Write an answer into the access log. The parameters are those of ``AccessLog.add``; began_at: monotonic seconds."""
+        """Write an answer into the access log. The parameters are those of ``AccessLog.add``.
+
+        :param began_at: monotonic seconds.
+        :param error: why the answer is one of ours, or broke off.
+        """
         if self.access_log is not None:
             seconds = self.monotonic() - began_at
             version = provenance.version and b"HTTP/" + provenance.version
             client = provenance.peer if head is None or not provenance.trusted else provenance.client(head.fields)
-            self.access_log.add(client, head, status, sent_bytes, seconds, to.pool_name, request_id, version)
+            reason, service = (error.reason, error.service) if error is not None else ("", "")
+            self.access_log.add(client, head, status, sent_bytes, seconds, to.pool_name, request_id, version, reason, service)
 
     def refused(self, provenance: Provenance, error: BadMessage, received: Optional[bytes] = None, sent_bytes: int = 0) -> None:
         """A request was refused for what it is: count that, and say it, but seldom.
@@ -188,6 +195,10 @@ class Gateway:
         self.refusals.say(what, peer=provenance.peer or "a UNIX socket", reason=error.reason)
         if received is not None and self.access_log is not None:
             self.access_log.add_refused(provenance.peer, received, error.status, sent_bytes, error.reason)
+
+    def not_kept(self, error: OSError) -> None:
+        """There is no space for what a client does not take of its answer: say it, but seldom."""
+        self.refusals.say("an answer that its client does not take can't be kept: {reason}", reason=os_reason(error))
 
     # -- now and then, and the end
 

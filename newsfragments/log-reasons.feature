@@ -1,0 +1,1 @@
+HTTP/2 requests that are refused have their first line in the access log; errors and answers that broke off have their reason there, and the service on whose slot it went wrong. A disk that is full under an answer over HTTP/2 is told in the log.
