@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from typing import Any, Optional
@@ -228,3 +229,17 @@ class WebSocketTests(ProxyCase):
             with self.assertRaises(ConnectionClosed):
                 client.recv()
         self.at_rest(slots=2)
+
+    def test_the_proxy_stops(self) -> None:
+        """The client is told that it goes away (1001), and answers; so the proxy need not wait for ``drain_timeout``."""
+        proxy = self.start(fresh=True)
+        self.serve(websocket, 1)
+        self.at_rest(slots=1)
+        with connect_websocket(f"ws://{proxy.http[0]}:{proxy.http[1]}/chat") as client:
+            client.send("hello")
+            self.assertEqual("hello", client.recv(timeout=20))
+            proxy.signal(signal.SIGTERM)
+            with self.assertRaises(ConnectionClosed):
+                client.recv(timeout=20)
+            self.assertEqual(1001, client.close_code)
+        self.assertEqual(0, proxy.exit_status())

@@ -91,7 +91,7 @@ class EndMixin:
         return done
 
     def test_nothing_runs(self: Any) -> None:
-        """At once; idle connections are closed."""
+        """At once, when nobody is there; idle connections are closed when they ask for nothing in a second."""
         rig = self.make_rig()
         self.assertEqual(self.drain(rig), [None])
         rig = self.make_rig()
@@ -99,8 +99,38 @@ class EndMixin:
         idle, used = rig.client(), rig.client(GET)
         rig.exchange(service, OK)
         rig.pass_time(LAST_REQUEST_S)
-        self.assertEqual(self.drain(rig), [None])
-        self.assertEqual((idle.ended, used.ended), (True, True))
+        done = self.drain(rig)
+        rig.pass_time(LAST_REQUEST_S / 2)
+        self.assertEqual((done, idle.ended, used.ended), ([], False, False))
+        rig.pass_time(LAST_REQUEST_S)
+        self.assertEqual((done, idle.ended, used.ended), ([None], True, True))
+        self.assertEqual(rig.proxy.metrics.timeouts, {}, "no client was slow")
+
+    def test_one_more_request(self: Any) -> None:
+        """A connection that is kept is used once more, and hears that it ends; so is one whose answer had begun before."""
+        rig = self.make_rig()
+        service = rig.slot()
+        kept, begun = rig.client(GET), rig.client()
+        rig.exchange(service, OK)
+        kept.take()
+        begun.send(GET)
+        rig.settle()
+        service.take()
+        service.send(OK[:-1])
+        rig.settle()
+        done = self.drain(rig)
+        service.send(OK[-1:])
+        rig.settle()
+        self.assertEqual([fields.get(b"connection") for _, fields, _ in responses(begun.take())], [None])
+        for client in (kept, begun):
+            self.assertFalse(client.ended)
+            client.send(GET)
+            rig.settle()
+            rig.exchange(service, OK)
+            self.assertEqual(
+                [(status, fields[b"connection"]) for status, fields, _ in responses(client.take())], [(200, b"close")]
+            )
+        self.assertEqual((kept.ended, begun.ended, done), (True, True, [None]))
 
     def test_who_has_just_come(self: Any) -> None:
         """It may ask, once, soon."""
@@ -147,6 +177,7 @@ class EndMixin:
         client.reading = True
         rig.settle()
         self.assertEqual(len(responses(client.take())[0][2]), 300_000)
+        rig.pass_time(LAST_REQUEST_S + 0.5)
         self.assertEqual((done, client.ended), ([None], True))
 
     def test_whose_wait_ends(self: Any) -> None:
@@ -246,6 +277,21 @@ class KernelEndTests(EndMixin, RigCase):
         rig.pass_time(10.0)
         client.send(GET)
         done = self.drain(rig)
+        rig.exchange(service, OK)
+        self.assertEqual([(status, fields[b"connection"]) for status, fields, _ in responses(client.take())], [(200, b"close")])
+        self.assertEqual((client.ended, done), (True, [None]))
+
+    def test_who_asks_at_the_last_moment(self) -> None:
+        """Its time is over, and its request is in the socket: it is answered."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(GET)
+        rig.exchange(service, OK)
+        client.take()
+        done = self.drain(rig)
+        client.send(GET)
+        rig.connections[0].deadline_passed(rig.connections[0].deadline + 0.1)
+        rig.settle()
         rig.exchange(service, OK)
         self.assertEqual([(status, fields[b"connection"]) for status, fields, _ in responses(client.take())], [(200, b"close")])
         self.assertEqual((client.ended, done), (True, [None]))

@@ -7,6 +7,9 @@ from typing import List
 from xproxy.http1.errors import BadMessage
 from xproxy.http1.grammar import is_token
 
+WEBSOCKET = b"websocket"
+"""RFC 6455."""
+
 CARRIERS = frozenset((b"h2c", b"h2", b"http", b"tls"))
 """Protocols that carry requests of HTTP, which no rule of ours would see inside a tunnel: HTTP/2 ("h2c Smuggling: Request
 Smuggling Via HTTP/2 Cleartext", Bishop Fox, 2020), HTTP itself, and TLS with HTTP in it (RFC 2817). They are not offered on."""

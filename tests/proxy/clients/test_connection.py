@@ -9,7 +9,7 @@ from tests.world.rig import GET, OK, RigCase, post, request_head, responses, sta
 from tests.world.sockets import KERNEL
 from xproxy import config as cfg
 from xproxy.net.sweep import NEVER
-from xproxy.proxy.clients.connection import LINGER_S, LONGEST_LINGER_S, LOOK_INTERVAL_S
+from xproxy.proxy.clients.connection import LAST_REQUEST_S, LINGER_S, LONGEST_LINGER_S, LOOK_INTERVAL_S
 from xproxy.proxy.clients.intake import PIPELINE_BYTES
 from xproxy.proxy.clients.states import State
 
@@ -246,8 +246,8 @@ class FrontMixin:
                 rig.settle()
                 rig.pass_time(76.0)
             else:
-                rig.proxy.front.drain()
-                rig.settle()
+                rig.proxy.drain()
+                rig.pass_time(LAST_REQUEST_S + 0.5)
             self.assertEqual((client.take(), client.ended), (b"", True))
             self.assertEqual(rig.gateway.counts.timeouts, {"keep_alive": 1} if tail[-1:] == b"\n" else {})
 

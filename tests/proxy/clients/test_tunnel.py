@@ -8,6 +8,7 @@ from tests.world.peers import Peer
 from tests.world.rig import OK, Rig, RigCase, request_head, responses, statuses
 from tests.world.sockets import KERNEL
 from xproxy import config as cfg
+from xproxy.http1.websocket import GOING_AWAY
 from xproxy.proxy.clients.states import State
 
 UPGRADE = (
@@ -16,6 +17,8 @@ UPGRADE = (
 SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: def\r\n\r\n"
 )
+TEXT = b"\x81\x05hello"
+CLIENT_CLOSE = b"\x88\x82mask\x6e\x88"
 
 
 class TunnelMixin:
@@ -69,6 +72,77 @@ class TunnelMixin:
         self.assertEqual((client.take(), service.take()), (b"\x00\xff\r\n", b"GET / HTTP/1.1\r\n\r\n"))
         self.assertEqual(rig.pool.counts.in_flight, 1)
         self.assertEqual(rig.source.board[0], 1)
+
+    def test_drain_between_frames(self: Any) -> None:
+        """The client of a WebSocket is told at once; its Close is the service's to answer, and nothing else comes any more."""
+        rig, client, service = self.tunnel()
+        service.send(TEXT)
+        rig.settle()
+        drained = rig.proxy.drain()
+        rig.settle()
+        self.assertEqual(client.take(), TEXT + GOING_AWAY)
+        service.send(TEXT)
+        client.send(CLIENT_CLOSE)
+        rig.settle()
+        self.assertEqual((client.take(), service.take()), (b"", CLIENT_CLOSE))
+        service.send(GOING_AWAY)
+        service.close()
+        rig.settle()
+        self.assertEqual((client.take(), client.was_reset), (b"", False))
+        client.close()
+        rig.settle()
+        self.assertTrue(client.over)
+        self.successResultOf(drained)
+
+    def test_drain_in_a_frame(self: Any) -> None:
+        """It is told where that ends, be it in the middle of what comes."""
+        rig, client, service = self.tunnel()
+        service.send(TEXT[:3])
+        rig.settle()
+        rig.proxy.drain()
+        rig.settle()
+        self.assertEqual(client.take(), TEXT[:3])
+        service.send(TEXT[3:5])
+        rig.settle()
+        self.assertEqual(client.take(), TEXT[3:5])
+        service.send(TEXT[5:] + TEXT)
+        rig.settle()
+        self.assertEqual(client.take(), TEXT[5:] + GOING_AWAY)
+
+    def test_drain_after_the_service(self: Any) -> None:
+        """A service that has said Close itself is not contradicted, between frames or in its last one."""
+        for said in (GOING_AWAY, GOING_AWAY[:2]):
+            rig, client, service = self.tunnel()
+            service.send(said)
+            rig.settle()
+            rig.proxy.drain()
+            service.send(GOING_AWAY[len(said) :])
+            rig.settle()
+            self.assertEqual(client.take(), GOING_AWAY)
+
+    def test_drain_before_the_switch(self: Any) -> None:
+        """A tunnel that begins when the drain has begun ends at once; what came with the head is frames too."""
+        rig = self.make_rig()
+        service = rig.slot()
+        client = rig.client(UPGRADE)
+        rig.proxy.drain()
+        rig.exchange(service, SWITCHING + TEXT)
+        self.assertTrue(client.take().endswith(b"\r\n\r\n" + TEXT + GOING_AWAY))
+
+    def test_drain_of_another_protocol(self: Any) -> None:
+        """Nothing is put between its bytes: it has until ``drain_timeout``."""
+        rig = self.make_rig(proxy={"drain_timeout": 10.0})
+        service = rig.slot()
+        client = rig.client(UPGRADE.replace(b"websocket", b"other"))
+        rig.exchange(service, SWITCHING.replace(b"websocket", b"other"))
+        client.take()
+        drained = rig.proxy.drain()
+        service.send(TEXT)
+        rig.settle()
+        self.assertEqual(client.take(), TEXT)
+        self.assertNoResult(drained)
+        rig.pass_time(10.5)
+        self.successResultOf(drained)
 
     def test_client_closes(self: Any) -> None:
         """The slot is over."""

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from .front import HTTPFront
 
 LAST_REQUEST_S = 1.0
-"""How long a client that came last may take to send its request, when we stop: it has connected in order to do that."""
+"""How long a client may take for one more request when we stop. Who has come last has connected in order to do that; who asks
+again and again does in this time. After it, a request and our end cross as seldom as with any idle timeout."""
 
 LINGER_S = 5.0
 """How long a refused client may send nothing before we close; nginx lingering_timeout 5s. Also how long closing may take."""
@@ -140,7 +141,10 @@ class ClientConnection(Protocol):
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, or is done."""
         if self.state is State.IDLE:
-            self.gateway.counts.timed_out("keep_alive")
+            if is_readable(self.transport):
+                return  # It has asked right now, and is read in this turn.
+            if not self.gateway.draining:
+                self.gateway.counts.timed_out("keep_alive")
         self.on(Input.DEADLINE)
 
     def _be_late(self) -> None:
@@ -227,6 +231,8 @@ class ClientConnection(Protocol):
             tunnel.client_sent(data)
         if intake.ended:
             self.on(Input.EOF)
+        if self.gateway.draining and self.state is _TUNNEL:
+            tunnel.leave()
 
     def refuse(self, error: BadMessage) -> None:
         """Answer what is no request; nothing that follows on this connection could be trusted."""
@@ -264,10 +270,11 @@ class ClientConnection(Protocol):
         self.deadline = self.gateway.monotonic() + self.policy.timeouts.keep_alive
         if intake.buffer or intake.ended:
             intake.advance()
-        elif self.gateway.draining:
-            self.on(Input.DRAIN)
-        elif intake.paused:
-            intake.resume()
+        else:
+            if intake.paused:
+                intake.resume()
+            if self.gateway.draining:  # It began when this client had been told that it may go on.
+                self.drain()
 
     # -- the end
 
@@ -283,19 +290,15 @@ class ClientConnection(Protocol):
         self.on(Input.DRAIN)
 
     def drain(self) -> None:
-        """Take no further request: an idle connection is closed, the others say so in their answer.
-
-        A client that has just come, or whose request is there and was not read yet, is answered: to close would be a reset.
+        """Take no further request, but for one that crosses this: whoever is between two, or has just come, has
+        LAST_REQUEST_S to ask once more, and is told in the answer. To close at once would reset who has just asked.
         """
         if self.state is State.IDLE:
-            now = self.gateway.monotonic()
-            if is_readable(self.transport):
-                self.deadline = now + LAST_REQUEST_S
-            elif self.intake.is_new:
-                self.deadline += LAST_REQUEST_S - self.policy.timeouts.head
-            if now < self.deadline <= now + LAST_REQUEST_S:
-                return
-        self.on(Input.DRAIN)
+            self.deadline = min(self.deadline, self.gateway.monotonic() + LAST_REQUEST_S)
+        else:
+            if self.tunnel is not None:
+                self.tunnel.leave()
+            self.on(Input.DRAIN)
 
     def _linger(self) -> None:
         self._linger_until = self.gateway.monotonic() + LONGEST_LINGER_S

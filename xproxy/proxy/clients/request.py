@@ -14,6 +14,8 @@ from ...http1.errors import BadMessage
 from ...http1.forward import client_head
 from ...http1.request import RequestHead
 from ...http1.response import ResponseHead
+from ...http1.upgrade import WEBSOCKET, protocols
+from ...http1.websocket import Frames
 from ..exchanges.errors import ExchangeError
 from ..exchanges.exchange import Exchange
 from ..requests import answers
@@ -180,7 +182,10 @@ class ClientRequest(IncomingRequest):
         connection = self.connection
         self.status = 101
         assert self.exchange is not None
-        tunnel = Tunnel(connection, self)
+        frames = Frames() if protocols(head.fields.upgrade) == [WEBSOCKET] else None
+        if frames is not None:
+            frames.passed(content)
+        tunnel = Tunnel(connection, self, frames)
         self.exchange.tunnel = tunnel
         connection.send(client_head(head, 1, True, -1, False, connection.gateway.date, connection.policy.marks.via) + content)
         connection.switch(tunnel)

@@ -2,11 +2,16 @@
 
 The tunnel takes the place of the request as the caller of its exchange; the slot is held until either side closes, and is never
 used again.
+
+What a WebSocket's service sends is counted in frames, so that its client can be told that we stop: at the end of a frame, since
+no other place will do. The client's own Close goes to the service like all it sends, and ends both sides as they are used to.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
+
+from ...http1.websocket import GOING_AWAY, Frames
 
 if TYPE_CHECKING:
     from .connection import ClientConnection
@@ -17,13 +22,19 @@ BACKLOG_BYTES = 64 * 1024
 
 
 class Tunnel:
-    """Relays between a client's connection and the slot of its exchange."""
+    """Relays between a client's connection and the slot of its exchange.
 
-    __slots__ = ("_connection", "_request", "_client_ended", "_service_ended")
+    :param frames: of what the service sends, where that is a WebSocket's.
+    """
 
-    def __init__(self, connection: ClientConnection, request: ClientRequest) -> None:
+    __slots__ = ("_connection", "_request", "_client_ended", "_service_ended", "_frames", "_leaving", "_told")
+
+    def __init__(self, connection: ClientConnection, request: ClientRequest, frames: Optional[Frames] = None) -> None:
         self._connection = connection
         self._request = request
+        self._frames = frames
+        self._leaving = self._told = False
+        """The client is to be told that we leave; it was told."""
         self._client_ended = False
         self._service_ended = False
 
@@ -60,10 +71,37 @@ class Tunnel:
     def received(self, data: bytes) -> None:
         """Bytes for the client."""
         self._connection.touch()
+        if self._frames is not None:
+            data = self._framed(self._frames, data)
+            if not data:
+                return
         self._request.sent_bytes += len(data)
         self._connection.send(data)
         if self._connection.outlet.waiting > BACKLOG_BYTES and self._request.exchange is not None:
             self._request.exchange.pause()
+
+    def _framed(self, frames: Frames, data: bytes) -> bytes:
+        """What goes on of ``data``: all of it, but nothing behind our own Close."""
+        if self._told:
+            return b""
+        if not self._leaving or frames.closing:
+            frames.passed(data)
+            return data
+        end = frames.first_end(data)
+        if end < 0 or frames.closing:
+            return data
+        self._told = True
+        return data[:end] + GOING_AWAY
+
+    def leave(self) -> None:
+        """We stop: tell the client, now or where the next frame ends, unless the service has."""
+        frames = self._frames
+        if frames is None or self._leaving:
+            return
+        self._leaving = True
+        if frames.between and not frames.closing and not self._service_ended:
+            self._told = True
+            self._connection.send(GOING_AWAY)
 
     def service_ended(self, half: bool) -> None:
         """The service closed its side (``half``), or is gone. TLS has no half-close that clients understand."""
