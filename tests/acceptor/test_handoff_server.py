@@ -15,6 +15,7 @@ from tests.acceptor.scene import config_of
 from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
 from tests.doubles.holders import descriptors
 from xproxy.acceptor import handoff_server as server_module
+from xproxy.acceptor import remote_holder
 from xproxy.acceptor.acceptor import Acceptor
 from xproxy.acceptor.handoff_server import HandoffFactory, HandoffServer
 from xproxy.config import AcceptorConfig
@@ -335,6 +336,19 @@ class StrangerTests(HandoffTestCase):
         stranger = self.plain()
         await until(lambda: ended(stranger))
         self.assertEqual(len(factory.connections), 1)
+        await self.check(holder)
+
+    async def test_a_hello_that_does_not_end(self) -> None:
+        """Its first byte came in time, and so does each of the others; the whole does not."""
+        holder = await self.start()
+        factory = self._factory()
+        self.patch(remote_holder, "HELLO_DUE_S", 0.05)
+        for data in (HELLO[:1], HELLO[:-1]):
+            stranger = self.plain()
+            stranger.sendall(data)
+            await until(lambda: ended(stranger))  # noqa: B023
+            self.assertIn("it did not say Hello in time", self.lines[-1])
+            self.assertEqual(len(factory.connections), 1)
         await self.check(holder)
 
     async def test_too_many(self) -> None:

@@ -66,10 +66,8 @@ class RegistrationTests(TLSTestCase):
         await until(lambda: self.results("a") == {"ok": 2} and self.results("b") == {"ok": 1})
 
     async def test_no_other_address_is_needed_but_one_that_is_asked_for(self) -> None:
-        self.start_tls(self.pool(allow=networks("192.0.2.0/24"), allow_given=True))
-        plain = self.connect()
-        await until(lambda: ended(plain))
-        self.assertEqual(self.results(), {"refused_address": 1})
+        self.start_tls(self.pool(allow=networks("127.0.0.0/8"), allow_given=True))
+        await self.registered()
 
     async def test_endpoints_open_to_the_world_start(self) -> None:
         pool = PoolConfig("default", slots_tls=("tcp:0",), service_names=("web.example.com",), registration="raw")
@@ -119,6 +117,37 @@ class RefusalTests(TLSTestCase):
         await until(lambda: not self.bridges)
         census = self.acceptor.census()["default"]
         self.assertEqual((census["slots"], census["idle"]), (0, 0))
+
+    async def test_an_address_that_is_not_allowed(self) -> None:
+        """One line, and an alert that a client of TLS understands; no handshake."""
+        self.start_tls(self.pool(allow=networks("192.0.2.0/24"), allow_given=True))
+        for number in (1, 2):
+            with self.assertRaisesRegex(OSError, "(?i)alert.access.denied"):
+                await self.dial()
+            self.assertEqual(self.results(), {"refused_address": number})
+        self.assertEqual(self.lines, ["pool default: a slot from 127.0.0.1 was refused: its address is not allowed"])
+        await until(lambda: not self.factory().denials)
+
+    async def test_who_is_told_that_and_does_not_go(self) -> None:
+        """It has two seconds, and so many bytes; there are no more of them than so many; and a stop does not wait for any."""
+        self.start_tls(self.pool(allow=networks("192.0.2.0/24"), allow_given=True))
+        self.patch(tls_slots, "MAX_LINGERING", 2)
+        self.patch(tls_slots, "LINGER_BYTES", 1000)
+        stubborn, chatty, third = (self.connect() for _ in range(3))
+        await until(lambda: ended(third))
+        self.assertEqual(len(self.factory().denials), 2)
+        chatty.sendall(b"x" * 2000)
+        await until(lambda: len(self.factory().denials) == 1)
+        self.patch(tls_slots, "REFUSAL_LINGER_S", 0.01)
+        silent = self.connect()
+        await until(lambda: ended(silent) and len(self.factory().denials) == 1)
+        await self.acceptor.stopService()
+        self.assertEqual(self.factory().denials, {})
+        stubborn.close()
+
+    def factory(self) -> Any:
+        (listener,) = self.acceptor._endpoints.values()
+        return listener.bridges
 
     async def test_certificates(self) -> None:
         self.start_tls()

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Optional, Set, Tuple
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -23,7 +24,8 @@ from ...tls.certificate_store import CertificateStore
 from ...tls.contexts import openssl_reason, verify_reason
 from ...tls.secure_transport import SecureTransport
 from ..holding import Holding
-from ..registering import SlotFactory
+from ..registering import LINGER_BYTES, MAX_LINGERING, SlotFactory
+from ..registering import LINGER_S as REFUSAL_LINGER_S
 from .bridge import LINGER_S, Bridge
 from .pair import make_pair
 from .service_names import NotNamed, ServiceNames
@@ -36,6 +38,46 @@ DRAIN_LOOK_S = 0.1
 """How often a draining acceptor looks whether the exchanges on bridged slots are over."""
 
 
+ACCESS_DENIED = b"\x15\x03\x03\x00\x02\x02\x31"
+"""A record with the fatal alert access_denied (RFC 8446 section 6.2), which a client understands at any time."""
+
+
+class Denial(Protocol):
+    """A connection from an address that may not register here: no handshake, which costs us more than it costs a stranger.
+
+    :param denials: where it stands until it is gone.
+    """
+
+    def __init__(self, denials: Dict[Denial, None], clock: Any) -> None:
+        self._denials = denials
+        self._clock = clock
+        self._discarded = 0
+
+    def connectionMade(self) -> None:
+        """Say so. Not closed yet: where bytes are unread, that would send a reset, which overtakes the alert."""
+        self.transport: Any = self.transport
+        self._denials[self] = None
+        self._timer: IDelayedCall = self._clock.callLater(REFUSAL_LINGER_S, self.close)
+        self.transport.write(ACCESS_DENIED)
+        self.transport.loseWriteConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Of the handshake that there will not be."""
+        self._discarded += len(data)
+        if self._discarded > LINGER_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """It has had its time, or the listener stops."""
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone."""
+        del self._denials[self]
+        if self._timer.active():
+            self._timer.cancel()
+
+
 class BridgeFactory(TLSMemoryBIOFactory):
     """What listens on one ``slots_tls`` endpoint.
 
@@ -45,6 +87,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
     :param reactor: an IReactorTime and IReactorSocket.
     :ivar shaking: the connections whose handshake is not over.
     :ivar bridges: all connections.
+    :ivar denials: those of peers that are being told that their address is not allowed.
     """
 
     noisy = False
@@ -60,6 +103,7 @@ class BridgeFactory(TLSMemoryBIOFactory):
         self.clock = reactor
         self.shaking: Dict[Bridge, None] = {}
         self.bridges: Dict[Bridge, None] = {}
+        self.denials: Dict[Denial, None] = {}
         self._slots = slots
         self._config = config
         self._known: Optional[Tuple[Config, ServiceNames]] = None
@@ -83,12 +127,12 @@ class BridgeFactory(TLSMemoryBIOFactory):
 
     # -- connections
 
-    def buildProtocol(self, addr: Optional[IAddress]) -> Optional[SecureTransport]:  # type: ignore[override]
-        """A connection, unless its peer may not register here, or too many are shaking hands."""
+    def buildProtocol(self, addr: Optional[IAddress]) -> Any:
+        """A connection; a Denial when its peer may not register here; None when too many of either are under way."""
         peer = peer_host(addr)
         if not self._slots.lets_in(peer):
             self.count_refused("refused_address", "its address is not allowed", peer)
-            return None
+            return Denial(self.denials, self.clock) if len(self.denials) < MAX_LINGERING else None
         if len(self.shaking) >= MAX_HANDSHAKES:
             self.count_refused("too_many", f"{MAX_HANDSHAKES} TLS handshakes are under way", peer)
             return None
@@ -171,6 +215,8 @@ class BridgeFactory(TLSMemoryBIOFactory):
     def _close_unregistered(self) -> None:
         for bridge in list(self.shaking):
             bridge.abort()
+        for denial in list(self.denials):
+            denial.close()
         self._slots.close()
 
     def _look(self) -> None:
