@@ -327,7 +327,7 @@ class StrangerTests(HandoffTestCase):
         await self.check(holder)
 
     def _factory(self) -> HandoffFactory:
-        return self.acceptor._handoff[0]._factory
+        return self.acceptor._handoff[0].factory
 
     async def test_silence(self) -> None:
         holder = await self.start()

@@ -526,4 +526,4 @@ class TwistedPeerTests(HandoffTestCase):
         peer.callRemote(TwistedGiveBack, lease=0)
         await until(lambda: acceptor.acceptor.books["default"].idle == 1)
         peer.transport.loseConnection()
-        await until(lambda: not acceptor._handoff[0]._factory.connections)
+        await until(lambda: not acceptor._handoff[0].factory.connections)

@@ -98,7 +98,8 @@ class Descriptors:
 
     def dup(self, connection: socket.socket) -> int:
         """See IDescriptors."""
-        return self.open(self.description(connection.fileno()))
+        listening = getattr(connection, "description", None)  # A listening socket has no number in the table.
+        return self.open(self.description(connection.fileno()) if listening is None else listening)
 
     def pair(self) -> Tuple[Any, Any]:
         """See IDescriptors."""
@@ -125,6 +126,10 @@ class Descriptors:
         if end.incoming.reset:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         return end.family
+
+    def listening(self, descriptor: int) -> socket.AddressFamily:
+        """See IDescriptors."""
+        return socket.AF_INET if isinstance(getattr(self.description(descriptor), "place", ""), int) else socket.AF_UNIX
 
     def spare(self) -> int:
         """See IDescriptors."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import attr
 from twisted.application.service import Service
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -18,6 +21,8 @@ from tests.world.world import World
 from xproxy import config as cfg
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.acceptor.handoff_server import HandoffFactory, HandoffServer
+from xproxy.acceptor.succession.heir import AcceptorHeir
+from xproxy.acceptor.succession.taker import Taker
 from xproxy.handoff.client import HandoffClient, redial_delay
 from xproxy.proxy.proxy_service import ProxyService
 from xproxy.service.endpoint import SlotsServerEndpoint
@@ -34,26 +39,60 @@ class MemoryHandoffServer(HandoffServer):
 
     def privilegedStartService(self) -> None:
         """Listen."""
+        if self.port is not None:
+            return
         Service.privilegedStartService(self)
-        self._port = self._reactor.listenUNIX(self._path, self._factory)
+        inherited, self._inherited = self._inherited, -1
+        if inherited >= 0:
+            self.port = self._reactor.adoptStreamPort(inherited, socket.AF_UNIX, self.factory)
+            self._reactor.descriptors.close(inherited)
+        else:
+            self.port = self._reactor.listenUNIX(self._path, self.factory)
 
 
 class AcceptorPart:
     """``xacceptor``, or the acceptor of an embedded one.
 
+    :param takeover: from the one that runs.
     :ivar service: the real one.
+    :ivar serves: it has begun.
+    :ivar failure: why it could not take over.
     """
 
-    def __init__(self, process: Process, config: cfg.Config, handoff: str = HANDOFF) -> None:
+    def __init__(self, process: Process, config: cfg.Config, handoff: str = HANDOFF, takeover: bool = False) -> None:
         self.process = process
+        self.serves = False
+        self.failure = ""
         self.service = AcceptorService(process, config, process.seconds)
         if handoff:
             factory = HandoffFactory(self.service.acceptor, process, process.seconds)
             server = MemoryHandoffServer(process, attr.evolve(config.acceptor, handoff=handoff), factory)
-            server.setServiceParent(self.service)
-            self.service._handoff.append(server)
+            self.service.add_handoff(server)
+        self.service.succession.handed_on = self._end
+        if takeover:
+            heir = AcceptorHeir(process, self.service, {}, self._start, self._failed)
+            dialling: Deferred[Any] = UNIXClientEndpoint(process, handoff).connect(
+                Factory.forProtocol(lambda: Taker(heir, process))
+            )
+            dialling.addErrback(lambda failure: self._failed(failure.getErrorMessage()))
+        else:
+            self._start()
+
+    def _start(self) -> None:
         self.service.privilegedStartService()
         self.service.startService()
+        self.serves = True
+
+    def _failed(self, reason: str) -> None:
+        """Nothing comes of the takeover: the program ends."""
+        self.failure = reason
+        self.process.callLater(0, self.process.end)
+
+    def _end(self) -> None:
+        """Another acceptor has taken over: drain, stop, end."""
+        drained = self.service.drain()
+        drained.addCallback(lambda _: self.service.stopService())
+        drained.addCallback(lambda _: self.process.end())
 
     def census(self, pool: str = cfg.DEFAULT_POOL) -> Dict[str, Any]:
         """What it has."""
@@ -211,6 +250,10 @@ class Stage:
         """An acceptor; another one where one has ended."""
         self.acceptor = AcceptorPart(self.world.process("acceptor"), self.config)
         return self.acceptor
+
+    def successor(self) -> AcceptorPart:
+        """Another acceptor begins to take over from the one that runs."""
+        return AcceptorPart(self.world.process("successor"), self.config, takeover=True)
 
     def proxy(self, embedded: bool = False, port: int = 0) -> ProxyPart:
         """One proxy more, on a port of its own where none is named."""

@@ -30,7 +30,7 @@ FIRST_PORT = 40_000
 class Surroundings(Protocol):
     """The network of the processes."""
 
-    ports: Dict[Place, ListeningPort]
+    ports: Dict[Place, Listening]
 
     def connect(self, place: Place, done: Callable[[Optional[End], Place], None]) -> None:
         """Dial; ``done`` is given our end of the connection, None when nobody listens, and our own place."""
@@ -46,51 +46,93 @@ def transport_of(place: Place) -> Type[LoopTransport]:
     return LoopTransport if isinstance(place, int) else LoopUNIXTransport
 
 
+class Listening:
+    """A listening socket: what all its descriptors and ports share.
+
+    :ivar waiting: connections that nobody accepted yet: our ends.
+    """
+
+    def __init__(self, ports: Dict[Place, Listening], place: Place) -> None:
+        self.place = place
+        self.waiting: Deque[Tuple[End, Place]] = deque()
+        self._ports = ports
+        self._held = 0
+        ports[place] = self
+
+    def hold(self) -> None:
+        """See Description."""
+        self._held += 1
+
+    def release(self) -> None:
+        """See Description. With the last descriptor it is over; whoever was not accepted is reset."""
+        self._held -= 1
+        if not self._held:
+            del self._ports[self.place]
+            while self.waiting:
+                end, _ = self.waiting.popleft()
+                end.reset_on_close = True
+                end.release()
+
+
 @implementer(IListeningPort)
 class ListeningPort:
-    """Something that listens. Accepts when its process has its turn."""
+    """Something that listens. Accepts when its process has its turn.
 
-    def __init__(self, process: Process, place: Place, factory: Any) -> None:
-        self.waiting: Deque[Tuple[End, Place]] = deque()
-        """Connections that were not accepted yet: our ends."""
+    :param listening: the socket, where another process has made it.
+    """
+
+    def __init__(self, process: Process, place: Place, factory: Any, listening: Optional[Listening] = None) -> None:
         self.socket = self
         self.place = place
         self.factory = factory
         self.process = process
+        self.description = listening
         self.listening = False
 
     @property
     def readable(self) -> bool:
         """Whether somebody waits to be accepted."""
-        return bool(self.waiting)
+        return self.description is not None and bool(self.description.waiting)
 
     def startListening(self) -> None:
         """See IListeningPort."""
         ports = self.process.world.ports
-        if self.place in ports:
+        if self.description is None and self.place in ports:
             raise CannotListenError(None, self.place, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
-        ports[self.place] = self
+        self.description = self.description or Listening(ports, self.place)
+        self.description.hold()
         self.factory.doStart()
-        self.process.addReader(self)
+        self.process.ports[self] = None
+        self.startReading()
         self.listening = True
 
+    def startReading(self) -> None:
+        """Accept."""
+        self.process.addReader(self)
+
+    def stopReading(self) -> None:
+        """Accept nobody, for now."""
+        self.process.removeReader(self)
+
     def stopListening(self) -> Deferred[None]:
-        """See IListeningPort. Whoever was not accepted is reset."""
+        """See IListeningPort."""
         if self.listening:
             self.leave()
-            self.process.removeReader(self)
+            self.stopReading()
             self.factory.doStop()
         return succeed(None)
 
+    def hand_on(self) -> None:
+        """See ``xproxy.net.inherited``: nobody is accepted, and others who have the socket go on listening."""
+        self.stopListening()
+
     def leave(self) -> None:
-        """The socket is closed, by whomever."""
+        """Our descriptor is closed, by whomever."""
         if self.listening:
             self.listening = False
-            del self.process.world.ports[self.place]
-            while self.waiting:
-                end, _ = self.waiting.popleft()
-                end.reset_on_close = True
-                end.release()
+            self.process.ports.pop(self)
+            assert self.description is not None
+            self.description.release()
 
     def getHost(self) -> IAddress:
         """See IListeningPort."""
@@ -98,8 +140,10 @@ class ListeningPort:
 
     def doRead(self) -> None:
         """Accept whoever waits."""
-        for _ in range(len(self.waiting)):
-            end, place = self.waiting.popleft()
+        assert self.description is not None
+        waiting = self.description.waiting
+        for _ in range(len(waiting)):
+            end, place = waiting.popleft()
             self._accept(end, place)
             if not self.listening:
                 return
@@ -209,6 +253,7 @@ class Process(Loop):
         self.name = name
         self.dead = self.stopped = False
         self.running = True
+        self.ports: Dict[ListeningPort, None] = {}
         self._triggers: Dict[int, Tuple[str, str, Callable[[], Any]]] = {}
         self._triggered = 0
 
@@ -234,6 +279,14 @@ class Process(Loop):
 
     def _listen(self, place: Place, factory: Any) -> ListeningPort:
         port = ListeningPort(self, place, factory)
+        port.startListening()
+        return port
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """See IReactorSocket."""
+        listening = self.descriptors.description(fileDescriptor)
+        assert isinstance(listening, Listening)
+        port = ListeningPort(self, listening.place, factory, listening)
         port.startListening()
         return port
 
@@ -343,9 +396,8 @@ class Process(Loop):
             return
         self.dead = True
         self.calls.clear()
-        for transport in list(self.readers):
-            if isinstance(transport, ListeningPort):
-                transport.leave()
+        for port in list(self.ports):
+            port.leave()
         self.readers.clear()
         self.writers.clear()
         self.descriptors.close_all()

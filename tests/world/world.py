@@ -18,7 +18,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from tests.world.descriptors import OWN
 from tests.world.peers import Peer
-from tests.world.process import FIRST_PORT, ListeningPort, Place, Process
+from tests.world.process import FIRST_PORT, Listening, Place, Process
 from tests.world.sockets import CAPACITY, Carry, End, MemorySocket, at_once, connected_ends
 
 LONGEST_WAY_S = 0.002
@@ -54,7 +54,7 @@ class World:
         self.now = 1000.0
         self.random = random.Random(seed)
         self.processes: List[Process] = []
-        self.ports: Dict[Place, ListeningPort] = {}
+        self.ports: Dict[Place, Listening] = {}
         self.peers: List[Peer] = []
         self.most_turns = 100_000
         self._places = count(2)

@@ -54,6 +54,8 @@ class Acceptor:
         self.closings: Counter[Tuple[str, str]] = Counter()
         self.lending = Lending(self, reactor, monotonic)
         self.reactor = reactor
+        self.handing_on = False
+        """Another acceptor takes over, or has: no proxy is let in."""
         self.slots: Dict[int, ParkedSlot] = {}
         self.holdings: Dict[Holding, None] = {}
         self._descriptors = descriptors_of(reactor)
@@ -238,6 +240,38 @@ class Acceptor:
             slot.say(refusal_response(f"pool {slot.pool} is no longer served here"))
         slot.close()
         self.closings[slot.pool, closing] += 1
+
+    # -- when another acceptor takes over
+
+    def take_out_idle(self) -> List[ParkedSlot]:
+        """Every idle slot. They are in no book any more, are not read, and are the caller's."""
+        idle = [slot for slot in self.slots.values() if slot.state is SlotState.IDLE]
+        for slot in idle:
+            slot.rest()
+            slot.book.lose(slot.number)
+            del self.slots[slot.number]
+        return idle
+
+    def put_back(self, slot: ParkedSlot) -> None:
+        """One of them is idle here again."""
+        if slot.book.retired:
+            slot.close()
+            return
+        self.slots[slot.number] = slot
+        self.carry_out(slot.book, slot.book.register(slot.number, slot.service))
+        self.watch_if_idle(slot)
+
+    def part(self, holding: Holding) -> None:
+        """A proxy is none of this acceptor any more. Its leases are in no book, and are the caller's. Nobody can be waiting for
+        them here: all who could are parted, one after the other.
+        """
+        holding.left = True
+        del self.holdings[holding]
+        for slot in holding.leases.values():
+            slot.book.end_lease(holding, slot.number, Ending.ANEW)
+            del self.slots[slot.number]
+        for book in [*self.books.values(), *self._retired]:
+            book.forget(holding, ())
 
     # -- the whole
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
@@ -21,7 +21,10 @@ from ..tls.contexts import TLSPolicy
 from .acceptor import Acceptor
 from .handoff_server import HandoffFactory, HandoffServer
 from .local import LocalSource
+from .parked import ParkedSlot
+from .registering import SlotFactory
 from .slots_listener import Endpoint, SlotsListener, endpoints
+from .succession.succession import Succession
 
 
 def tls_policy(config: Config) -> TLSPolicy:
@@ -57,13 +60,39 @@ class AcceptorService(MultiService):
         self._endpoints: Dict[Endpoint, SlotsListener] = {}
         self.prepare(config).commit()
         self._handoff: List[HandoffServer] = []
+        self.succession = Succession(self.acceptor, reactor, self.listening, self._bridged, self._has_something)
         if config.acceptor.handoff:
             factory = HandoffFactory(self.acceptor, reactor, monotonic)
-            server = HandoffServer(reactor, config.acceptor, factory)
-            server.setServiceParent(self)
-            self._handoff.append(server)
+            self.add_handoff(HandoffServer(reactor, config.acceptor, factory))
         self._looking = LoopingCall(self.acceptor.look)
         self._looking.clock = reactor
+
+    def add_handoff(self, server: HandoffServer) -> None:
+        """Proxies reach the acceptor by this, and another acceptor that takes over from it."""
+        server.setServiceParent(self)
+        self._handoff.append(server)
+        self.succession.over(server.factory)
+
+    # -- what there is to hand on
+
+    def listening(self) -> Dict[Tuple[str, str], Any]:
+        """What listens, or will, by kind and description."""
+        found: Dict[Tuple[str, str], Any] = {
+            ("slots_tls" if endpoint.secure else "slots", endpoint.description): listener.service
+            for endpoint, listener in self._endpoints.items()
+        }
+        found.update((("handoff", ""), server) for server in self._handoff)
+        return found
+
+    def _bridged(self) -> Set[ParkedSlot]:
+        return {slot for listener in self._endpoints.values() for slot in listener.bridged()}
+
+    def _has_something(self) -> bool:
+        return any(listener.has_something for listener in self._endpoints.values())
+
+    def slot_factories(self) -> List[SlotFactory]:
+        """Where services register without TLS."""
+        return [listener.slots for endpoint, listener in self._endpoints.items() if not endpoint.secure]
 
     def _add(self, endpoint: Endpoint, certificates: Optional[CertificateStore]) -> SlotsListener:
         listener = SlotsListener(self.acceptor, endpoint, certificates, self._reactor, self._monotonic)
@@ -186,6 +215,9 @@ class AcceptorService(MultiService):
         What runs on other slots needs no waiting for: a proxy in another process goes on with the leases it holds when the
         acceptor is gone, and one in this process drains by itself, before the acceptor is stopped.
         """
+        if self.succession.is_over:
+            return self.succession.drain()
+        self.succession.stop()
         stopping: List[Deferred[Any]] = [listener.drain() for listener in self._endpoints.values()]
         stopping.extend(server.stop_listening() for server in self._handoff)
         stopping.append(self.acceptor.lending.drain())
@@ -197,6 +229,7 @@ class AcceptorService(MultiService):
         """
         if self._looking.running:
             self._looking.stop()
+        self.succession.stop()
         stopping: List[Deferred[Any]] = [listener.stop() for listener in self._endpoints.values()]
         self.acceptor.close()
         stopping.append(ensure_deferred(super().stopService()))

@@ -1,7 +1,7 @@
 """The acceptor's end of the handoff socket: the listening socket, and which protocol a connection speaks.
 
-The first byte decides: 0x80 is the paper's protocol (``handoff.onebyte``), 0x00 AMP (``handoff.holder``), anything else is
-closed.
+The first byte decides: 0x80 is the paper's protocol (``onebyte``), 0x00 AMP (``remote_holder``), 0x01 another acceptor
+(``succession.giver``), anything else is closed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from ..config import DEFAULT_POOL, AcceptorConfig
 from ..handoff.connection import BoxConnection
 from ..handoff.passing import watch_descriptors
 from ..handoff.path import Identity, group_number, identity, make_way
+from ..handoff.takeover import FIRST_BYTE
 from ..net.accepting import BACKLOG, accept
 from ..net.descriptors import descriptors_of
+from ..net.inherited import adopt_port, hand_on
 from ..net.listening import ensure_deferred
 from ..net.peers import peer_user
 from ..net.shortage import Shortage
@@ -110,7 +112,7 @@ class HandoffConnection(Protocol):
             return
         if self._inner is None:
             self._stop_silence()
-            inner = self._factory.speak(data[0])
+            inner = self._factory.speak(data[0], self.user)
             if inner is None or (self._descriptor >= 0 and not isinstance(inner, RemoteHolder)):
                 self._factory.refused("it speaks no protocol of this socket")
                 self.close()
@@ -150,6 +152,7 @@ class HandoffFactory(Factory):
 
     :param clock: an IReactorTime.
     :ivar offers: what proxies bring from a former acceptor.
+    :ivar make_giver: makes the protocol that gives everything to another acceptor; None: not now.
     """
 
     noisy = False
@@ -161,6 +164,7 @@ class HandoffFactory(Factory):
         self.connections: Dict[HandoffConnection, None] = {}
         self._acceptor = acceptor
         self.offers = Offers(acceptor, clock, monotonic)
+        self.make_giver: Callable[[], Optional[Protocol]] = lambda: None
         self._own_user = os.geteuid()
         self._refusals = RefusalLog(self._log, monotonic)
 
@@ -179,8 +183,11 @@ class HandoffFactory(Factory):
         self.connections[connection] = None
         return connection
 
-    def speak(self, first: int) -> Optional[Protocol]:
-        """The protocol that begins with this byte."""
+    def speak(self, first: int, user: int) -> Optional[Protocol]:
+        """The protocol that begins with this byte.
+
+        :param user: whose process has connected; -1: nobody knows.
+        """
         if first == AMP_FIRST_BYTE:
             return RemoteHolder(self._acceptor, self.clock, self.refused, self.offers)
         if first == WANTED and self._acceptor.lending.clients < MAX_ONE_BYTE:
@@ -191,6 +198,8 @@ class HandoffFactory(Factory):
                 self.clock,
                 self.refused,
             )
+        if first == FIRST_BYTE and user == self._own_user:
+            return self.make_giver()
         return None
 
     def has_room_for(self, connection: HandoffConnection) -> bool:
@@ -253,17 +262,23 @@ class HandoffServer(Service):
         self._path = config.handoff
         self._mode = int(config.handoff_mode, 8)
         self._group = config.handoff_group
-        self._factory = factory
-        self._port: Optional[_HandoffPort] = None
+        self.factory = factory
+        self.port: Optional[_HandoffPort] = None
+        self._inherited = -1
         self._looking = LoopingCall(factory.close_resting)
         self._looking.clock = reactor
 
     def privilegedStartService(self) -> None:
-        """Listen."""
+        """Listen, unless it does already."""
+        if self.port is not None:
+            return
         super().privilegedStartService()
+        if self._inherited >= 0:
+            self._adopt()
+            return
         make_way(self._path)
         # The mode that Twisted gives the file is the one before it is opened to others.
-        port = _HandoffPort(os.fsencode(self._path), self._factory, BACKLOG, SOCKET_MODE, self._reactor)
+        port = _HandoffPort(os.fsencode(self._path), self.factory, BACKLOG, SOCKET_MODE, self._reactor)
         port.own_mode = self._mode
         if self._group:
             port.own_group = group_number(self._group)
@@ -274,18 +289,37 @@ class HandoffServer(Service):
                 port.stopListening()
             raise StartupError(f"cannot listen on handoff socket {self._path}: {os_reason(error)}") from error
         accept(port, Shortage(self._reactor))
-        self._port = port
+        self.port = port
+
+    def inherit(self, descriptor: int) -> None:
+        """Listen by this descriptor, which another acceptor has made, instead of by a new one. The file is ours then."""
+        self._inherited = descriptor
+
+    def _adopt(self) -> None:
+        inherited, self._inherited = self._inherited, -1
+        try:
+            port = adopt_port(self._reactor, inherited, self.factory, _HandoffPort)
+        except OSError as error:
+            raise StartupError(f"cannot listen on handoff socket {self._path}: {os_reason(error)}") from error
+        accept(port, Shortage(self._reactor))
+        self.port = port
+
+    def hand_on(self) -> None:
+        """Another acceptor listens by a copy of our socket: close ours, and leave the file alone."""
+        port, self.port = self.port, None
+        if port is not None:
+            hand_on(port)
 
     def startService(self) -> None:
         """Listen, where nobody called ``privilegedStartService`` first."""
-        if self._port is None:
+        if self.port is None:
             self.privilegedStartService()
         super().startService()
         self._looking.start(REST_LOOK_S, now=False)
 
     def stop_listening(self) -> Deferred[None]:
         """Let no new proxy in; those connected stay."""
-        port, self._port = self._port, None
+        port, self.port = self.port, None
         return succeed(None) if port is None else ensure_deferred(port.stopListening())
 
     def stopService(self) -> Deferred[None]:
@@ -293,6 +327,6 @@ class HandoffServer(Service):
         super().stopService()
         if self._looking.running:
             self._looking.stop()
-        for connection in list(self._factory.connections):
+        for connection in list(self.factory.connections):
             connection.close()
         return self.stop_listening()

@@ -78,6 +78,11 @@ class SlotConnection(Protocol):
         self._lent: Optional[socket.socket] = None
 
     @property
+    def endpoint(self) -> str:
+        """Where it came."""
+        return self._factory.description
+
+    @property
     def parked(self) -> Optional[ParkedSlot]:
         """What it has become; None while it has not registered."""
         return self._slot
@@ -254,8 +259,8 @@ class SlotFactory(Factory):
         self.clock = clock
         self.registering: Dict[SlotConnection, None] = {}
         self.lingering: Dict[SlotConnection, None] = {}
+        self.description = description
         self._acceptor = acceptor
-        self._description = description
         self._secure = secure
         self._known: Optional[Tuple[Config, Tuple[PoolConfig, ...]]] = None
         self._refusals = RefusalLog(self._log, monotonic)
@@ -265,7 +270,7 @@ class SlotFactory(Factory):
         """The pools that list this endpoint; a preamble may name any of them, one that names none is for the first."""
         config = self._acceptor.config
         if self._known is None or self._known[0] is not config:
-            self._known = (config, pools_at(config, self._description, self._secure))
+            self._known = (config, pools_at(config, self.description, self._secure))
         return self._known[1]
 
     @property

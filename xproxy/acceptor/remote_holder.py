@@ -27,6 +27,7 @@ from ..handoff.messages import (
     LeaseGranted,
     LeasesRecalled,
     Message,
+    Moving,
     Offer,
     OfferRefused,
     RecallDone,
@@ -145,6 +146,8 @@ class RemoteHolder(BoxConnection):
     def _hello(self, hello: Hello, tag: bytes) -> None:
         if self._holding is not None:
             raise Refused("it said Hello twice")
+        if self._acceptor.handing_on:
+            raise Refused("another acceptor takes over")
         descriptor = self.claim(hello.board)
         try:
             self._board = ReceivedBoard(descriptor, self.descriptors)
@@ -201,6 +204,11 @@ class RemoteHolder(BoxConnection):
         self._due = self._clock.callLater(HUNG_S, self.drop, "it does not answer")
 
     # -- from the acceptor
+
+    def part(self, holding: Holding) -> None:
+        """Another acceptor takes over: tell the proxy to dial it. What it says until it hangs up is for ``holding``."""
+        self._holding = holding
+        self.send(encode(Moving()))
 
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
         """See ILeaseHolder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import attr
 from twisted.internet.defer import Deferred, DeferredList
@@ -15,6 +15,7 @@ from ..tls.certificate_store import CertificateStore
 from .acceptor import Acceptor
 from .admission import check_exposure, pools_at
 from .over_tls.tls_slots import BridgeFactory
+from .parked import ParkedSlot
 from .registering import SlotFactory
 
 
@@ -43,6 +44,7 @@ class SlotsListener:
 
     :param certificates: for an endpoint over TLS.
     :ivar service: listens; its parent is the caller's to set.
+    :ivar slots: the factory of what registers.
     :ivar bridges: the factory of the bridges, over TLS.
     :raises StartupError: the endpoint can't be used, or its pools do not agree about it.
     """
@@ -58,13 +60,13 @@ class SlotsListener:
         self.endpoint = endpoint
         self._acceptor = acceptor
         self.check()
-        self._slots = SlotFactory(acceptor, endpoint.description, reactor, monotonic, endpoint.secure)
+        self.slots = SlotFactory(acceptor, endpoint.description, reactor, monotonic, endpoint.secure)
         self.bridges: Optional[BridgeFactory] = None
         if not endpoint.secure:
-            self.service = ListenService(reactor, endpoint.description, self._slots, self._check_exposure)
+            self.service = ListenService(reactor, endpoint.description, self.slots, self._check_exposure)
             return
         assert certificates is not None
-        self.bridges = BridgeFactory(certificates, self._slots, lambda: acceptor.config, reactor)
+        self.bridges = BridgeFactory(certificates, self.slots, lambda: acceptor.config, reactor)
         self.service = ListenService(reactor, endpoint.description, self.bridges)
 
     def check(self) -> None:
@@ -90,15 +92,25 @@ class SlotsListener:
         stopping = [self.service.stopService()]
         if self.bridges is not None:
             stopping.append(self.bridges.drain())
-        self._slots.close()
+        self.slots.close()
         return DeferredList(stopping, fireOnOneErrback=True, consumeErrors=True)
+
+    @property
+    def has_something(self) -> bool:
+        """Whether somebody registers, or is told why not, or is carried over TLS."""
+        return bool(self.slots.registering or self.slots.lingering or (self.bridges is not None and self.bridges.bridges))
+
+    def bridged(self) -> List[ParkedSlot]:
+        """The slots that came over TLS, which can't leave this process."""
+        protocols = [] if self.bridges is None else [bridge.slot for bridge in self.bridges.bridges]
+        return [slot.parked for slot in protocols if slot is not None and slot.parked is not None]
 
     def stop(self) -> Deferred[Any]:
         """The acceptor stops: close who has not registered, and what it carries over TLS; fires when that is gone."""
-        self._slots.close()
+        self.slots.close()
         return self.bridges.stop() if self.bridges is not None else ensure_deferred(None)
 
     def give_up(self) -> Deferred[Any]:
         """Listen no longer; what has registered stays. Fires when the port is closed."""
-        self._slots.close()
+        self.slots.close()
         return ensure_deferred(self.service.disownServiceParent() if self.service.parent is not None else None)

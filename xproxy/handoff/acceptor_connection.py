@@ -32,6 +32,7 @@ from .messages import (
     LeasesRecalled,
     MalformedMessage,
     Message,
+    Moving,
     Offer,
     OfferRefused,
     RecallDone,
@@ -164,6 +165,9 @@ class AcceptorConnection(BoxConnection):
             self._client.holder.lease_asked_back(message.pool, message.lease)
         elif isinstance(message, AskAnswered) and message.pool in self._asks:
             self._client.holder.ask_answered(message.pool, message.question)
+        elif isinstance(message, Moving):
+            self._client.acceptor_moves(self)
+            self.hang_up("another acceptor takes over")
         elif isinstance(message, OfferRefused):
             self._client.holder.offer_refused(message.pool, message.lease)
         elif isinstance(message, ServiceRegistered):

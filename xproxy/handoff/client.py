@@ -99,7 +99,7 @@ class HandoffClient(Service):
         self._path = path
         self._connection: Optional[AcceptorConnection] = None
         self._asks: Dict[str, Standing] = {}
-        self._lost = False
+        self._lost = self._moving = False
         self._attempts = 0
         self._delay = retry_policy or redial_delay()
         self._dialling = ClientService(
@@ -111,6 +111,9 @@ class HandoffClient(Service):
 
     def _next_delay(self) -> float:
         """Not by ClientService's count: a connection that was made but whose Hello was not answered is a failure too."""
+        if self._moving:
+            self._moving = False
+            return 0.0
         self._attempts += 1
         return self._delay(self._attempts)
 
@@ -188,11 +191,20 @@ class HandoffClient(Service):
             self._lost = True
             self._log.warn("the acceptor at {path} is lost ({reason}): dialling it again", path=self._path, reason=reason)
         if found:
-            self._connection = None
-            self.board = bytearray(BOARD_BYTES)
-            # What was seen was seen of that connection's grants.
-            self._asks = {pool: (asked[0], 0, *asked[2:]) for pool, asked in self._asks.items() if asked[0]}
-            self.holder.acceptor_lost()
+            self._forget_connection()
+
+    def acceptor_moves(self, connection: AcceptorConnection) -> None:
+        """Another acceptor takes over: nothing is said to this one any more, and its successor is dialled at once."""
+        self._log.info("the acceptor at {path} is taken over: dialling its successor", path=self._path)
+        self._lost = self._moving = True
+        self._forget_connection()
+
+    def _forget_connection(self) -> None:
+        self._connection = None
+        self.board = bytearray(BOARD_BYTES)
+        # What was seen was seen of that connection's grants.
+        self._asks = {pool: (asked[0], 0, *asked[2:]) for pool, asked in self._asks.items() if asked[0]}
+        self.holder.acceptor_lost()
 
     # -- ISlotSource
 

@@ -113,6 +113,25 @@ class BoxConnection(Protocol):
                 self._outbox.shut()
             transport.abortConnection()
 
+    def hang_up(self, reason: str) -> None:
+        """End the connection when what was sent before is written; nothing is heard any more."""
+        if self._dropped is None:
+            self._dropped = reason
+            transport: Any = self.transport
+            if self._outbox is not None:
+                self._outbox.shut()
+            transport.loseConnection()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be sent."""
+        return self._outbox is not None and self._dropped is None
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether something was sent and is not written yet."""
+        return self._outbox is not None and not self._outbox.is_empty
+
     @property
     def was_dropped(self) -> bool:
         """Whether we cut the connection, and not the peer."""

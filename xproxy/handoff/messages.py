@@ -111,6 +111,11 @@ class LeaseGranted:
 
 
 @attr.frozen
+class Moving:
+    """Another acceptor takes over: finish what you say, hang up, dial again. Nothing more comes."""
+
+
+@attr.frozen
 class OfferRefused:
     """This lease, which was offered, is not wanted here: it is none."""
 
@@ -167,7 +172,7 @@ class Pong:
 
 
 FromProxy = Union[Hello, Ask, GiveBack, LeaseClosed, SlotSpoke, RecallDone, Offer, Census]
-FromAcceptor = Union[LeaseGranted, OfferRefused, LeasesRecalled, LeaseAskedBack, AskAnswered, ServiceRegistered]
+FromAcceptor = Union[LeaseGranted, Moving, OfferRefused, LeasesRecalled, LeaseAskedBack, AskAnswered, ServiceRegistered]
 Message = Union[FromProxy, FromAcceptor, Ping, Pong]
 
 ASKS_FOR_ANSWER = (Hello, Census)

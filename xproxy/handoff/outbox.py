@@ -72,6 +72,11 @@ class Outbox:
             self._transport.registerProducer(self, False)
             self._registered = True
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is written."""
+        return not self._registered
+
     def resumeProducing(self) -> None:
         """Everything is written."""
         if self._registered:

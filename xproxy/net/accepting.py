@@ -119,6 +119,7 @@ class Acceptance:
         self._pause: Optional[IDelayedCall] = None
         vars(port)["doRead"] = self.read
         vars(port)["connectionLost"] = self._lost
+        vars(port)["stop_accepting"] = self.stop
 
     def read(self, most: int = MOST_AT_ONCE) -> None:
         """Take who waits, so many at most: what the reactor calls when there is somebody."""
@@ -162,11 +163,24 @@ class Acceptance:
     def _lost(self, reason: Failure) -> None:
         """In place of ``Port.connectionLost``, which closes the socket: take who waits, as many as there can be."""
         port = self._port
+        self.read(max(port.backlog or 0, BACKLOG) + 1)  # A socket that was passed to us has one that we don't know.
+        self.stop()
+        port.connectionLost(reason)
+
+    def stop(self) -> None:
+        """Take nobody any more: the port is what it was."""
+        port = self._port
         if self._pause is not None:
             self._pause.cancel()
-        self.read(max(port.backlog or 0, BACKLOG) + 1)  # A socket that was passed to us has one that we don't know.
-        del vars(port)["doRead"], vars(port)["connectionLost"]
-        port.connectionLost(reason)
+            self._pause = None
+        del vars(port)["doRead"], vars(port)["connectionLost"], vars(port)["stop_accepting"]
+
+
+def stop_accepting(port: Any) -> None:
+    """A port accepts nobody any more, and closes without that."""
+    stop = vars(port).get("stop_accepting")
+    if stop is not None:
+        stop()
 
 
 def accept(port: IListeningPort, shortage: Shortage) -> None:

@@ -46,6 +46,9 @@ class IDescriptors(Interface):
     def connected(descriptor: int) -> socket.AddressFamily:  # noqa: N805
         """The family of a stream socket that is connected, still; it is non-blocking from here on."""
 
+    def listening(descriptor: int) -> socket.AddressFamily:  # noqa: N805
+        """The same of one that listens."""
+
     def spare() -> int:
         """A descriptor of nothing, which is the caller's."""
 
@@ -106,6 +109,15 @@ class SystemDescriptors:
             probe.detach()
         os.set_blocking(descriptor, False)
         return family
+
+    def listening(self, descriptor: int) -> socket.AddressFamily:
+        """See IDescriptors."""
+        probe = socket.socket(fileno=descriptor)
+        try:
+            return socket.AddressFamily(probe.family)
+        finally:
+            probe.detach()
+            os.set_blocking(descriptor, False)
 
     def spare(self) -> int:
         """See IDescriptors."""

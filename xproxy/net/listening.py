@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from ..startup import StartupError, failure_reason, os_reason
 from .accepting import BACKLOG, accept
+from .inherited import adopt_port, hand_on
 from .shortage import Shortage
 
 _TAKES_BACKLOG = ("tcp", "tcp6", "ssl", "unix")
@@ -101,18 +102,39 @@ class ListenService(Service):
         self._listening: Optional[Deferred[None]] = None
         self._closing: Deferred[None] = succeed(None)
         self._starting = False
+        self._inherited = -1
+        self._reactor = reactor
         self._error: Optional[StartupError] = None
 
+    def inherit(self, descriptor: int) -> None:
+        """Listen by this descriptor, which another process has made, instead of by a new one."""
+        self._inherited = descriptor
+
+    def hand_on(self) -> None:
+        """Another process listens by a copy of our socket: close ours, without anybody who dials noticing."""
+        port, self.port = self.port, None
+        if port is not None:
+            hand_on(port)
+
     def privilegedStartService(self) -> None:
-        """Listen. Raises StartupError."""
+        """Listen, unless it does already. Raises StartupError."""
+        if self._listening is not None:
+            return
         super().privilegedStartService()
         self._error = None
         self._starting = True
-        self._listening = maybeDeferred(self._endpoint.listen, self._factory).addCallback(self._listens)
+        self._listening = maybeDeferred(self._listen).addCallback(self._listens)
         self._listening.addErrback(self._failed)
         self._starting = False
         if self._error is not None:
+            self._listening = None
             raise self._error
+
+    def _listen(self) -> Any:
+        inherited, self._inherited = self._inherited, -1
+        if inherited >= 0:
+            return adopt_port(self._reactor, inherited, self._factory)
+        return self._endpoint.listen(self._factory)
 
     def startService(self) -> None:
         """Listen, where nobody called ``privilegedStartService`` first. Raises StartupError."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Optional
 
+import attr
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ...net.descriptors import Identity, adopt, descriptors_of
@@ -15,6 +17,24 @@ from ..acceptor import Acceptor
 from ..holding import Holding
 from ..parked import ParkedSlot
 from ..registering import SlotConnection, SlotFactory, plain_socket
+
+CLAIM_S = 5.0
+"""How long a slot that is leased, as a former acceptor says, waits for its proxy to offer it: a proxy dials again at once, and
+one that hangs loses its idle slots after as long."""
+
+
+@attr.frozen
+class Expected:
+    """A slot that is known from a former acceptor."""
+
+    pool: str
+    service: str
+    endpoint: str = ""
+    """Where it has registered."""
+    raw: bool = False
+    """It said nothing then: a preamble may come yet."""
+    descriptor: int = -1
+    """Our own copy."""
 
 
 class OfferedSlot(SlotConnection):
@@ -26,11 +46,21 @@ class OfferedSlot(SlotConnection):
         transport.pauseProducing()
         self._lent = plain_socket(transport)
 
-    def park(self, acceptor: Acceptor, pool: str, service: str, holding: Optional[Holding]) -> ParkedSlot:
+    def park(self, acceptor: Acceptor, slot: Expected, holding: Optional[Holding]) -> ParkedSlot:
         """Park it. Raises UnknownPool."""
         assert self._lent is not None
-        self._slot = acceptor.park(pool, service, self.transport, self._lent, None, holding)
+        anew = self._register_anew if slot.raw else None
+        self._slot = acceptor.park(slot.pool, slot.service, self.transport, self._lent, anew, holding)
+        if holding is None:
+            self._slot.rest()
+            acceptor.watch_if_idle(self._slot)
         return self._slot
+
+    def turn_away(self, reason: str) -> None:
+        """It is no slot here: tell the service why, and close."""
+        transport: Any = self.transport
+        transport.resumeProducing()
+        self._refuse("refused_pool", reason)
 
 
 class Offers:
@@ -50,24 +80,95 @@ class Offers:
         self._known: Dict[Identity, int] = {}
         """The number of each slot that we have or had, by what it is of."""
         self._last = -1
+        self._factories: Dict[str, SlotFactory] = {}
+        self._expected: Dict[Identity, Expected] = {}
+        self._staying: Dict[Identity, None] = {}
+        self._due: Optional[IDelayedCall] = None
+
+    def add_factory(self, factory: SlotFactory) -> None:
+        """What registers at an endpoint, for slots that have registered there with a former acceptor."""
+        self._factories[factory.description] = factory
 
     def admit(self, holding: Holding, pool: str, service: str, descriptor: int) -> Optional[ParkedSlot]:
         """A proxy offers a slot: parked, and leased to it; None when it can't be. The descriptor is closed in any case."""
         config = self._acceptor.config.pools.get(pool)
         book = self._acceptor.books.get(pool)
-        if config is None or book is None or book.registered >= config.max_slots or self._is_ours(descriptor):
+        identity = self._descriptors.identity(descriptor)
+        known = self._expected.pop(identity, None)
+        if known is not None:
+            self._descriptors.close(known.descriptor)
+        if (
+            config is None
+            or book is None
+            or (known is None and book.registered >= config.max_slots)
+            or (known is not None and known.pool != pool)
+            or identity in self._staying
+            or self._is_ours(identity)
+        ):
             self._descriptors.close(descriptor)
             return None
-        connection = OfferedSlot(self._factory, "")
+        slot = self._adopt(known or Expected(pool, service), descriptor, holding)
+        if slot is not None:
+            self._acceptor.registrations[pool, "offered"] += 1
+        return slot
+
+    def _adopt(self, known: Expected, descriptor: int, holding: Optional[Holding]) -> Optional[ParkedSlot]:
+        connection = OfferedSlot(self._factories.get(known.endpoint, self._factory), "")
         try:
             adopt(self._reactor, descriptor, connection)
         except OSError as error:
-            self._log.info("pool {pool}: a slot that a proxy offers is none: {error}", pool=pool, error=error)
+            self._log.info("pool {pool}: a slot of a former acceptor is over: {error}", pool=known.pool, error=error)
             return None
-        self._acceptor.registrations[pool, "offered"] += 1
-        return connection.park(self._acceptor, pool, service, holding)
+        if known.pool not in self._acceptor.books:
+            connection.turn_away(f"pool {known.pool} is no longer served here")
+            return None
+        return connection.park(self._acceptor, known, holding)
 
-    def _is_ours(self, descriptor: int) -> bool:
+    # -- what is known from a former acceptor
+
+    def park_idle(self, slot: Expected) -> None:
+        """It was idle: it is here. Where its pool is none of ours, its service is told so."""
+        self._adopt(slot, slot.descriptor, None)
+
+    def expect(self, slot: Expected) -> None:
+        """A proxy has it, and should offer it soon; where nobody does in CLAIM_S, it is closed for all."""
+        if slot.pool not in self._acceptor.books:
+            self._descriptors.close(slot.descriptor)
+            return
+        self._expected[self._descriptors.identity(slot.descriptor)] = slot
+        if self._due is None:
+            self._due = self._reactor.callLater(CLAIM_S, self._unclaimed)
+
+    def refuse(self, descriptor: int) -> None:
+        """A proxy has it, and is to close it when it is free: it can't move. Until ``former_gone``."""
+        self._staying[self._descriptors.identity(descriptor)] = None
+        self._descriptors.close(descriptor)
+
+    def former_gone(self) -> None:
+        """The former acceptor is gone, and with it what could not move."""
+        self._staying.clear()
+
+    def _unclaimed(self) -> None:
+        self._due = None
+        if self._expected:
+            self._log.warn(
+                "{number} slots were leased, and no proxy has offered them: they are closed", number=len(self._expected)
+            )
+        for slot in self._expected.values():
+            self._acceptor.closings[slot.pool, "unclaimed"] += 1
+            self._descriptors.shut(slot.descriptor)
+        self._expected.clear()
+
+    def close(self) -> None:
+        """The acceptor stops: what is expected stays with the proxies that have it."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        for slot in self._expected.values():
+            self._descriptors.close(slot.descriptor)
+        self._expected.clear()
+
+    def _is_ours(self, identity: Identity) -> bool:
         """Whether we have this slot already, whoever leases it here."""
         slots = self._acceptor.slots
         for number in reversed(slots):
@@ -77,4 +178,4 @@ class Offers:
         self._last = next(reversed(slots), self._last)
         if len(self._known) > 2 * len(slots) + 1024:
             self._known = {identity: number for identity, number in self._known.items() if number in slots}
-        return self._known.get(self._descriptors.identity(descriptor), -1) in slots
+        return self._known.get(identity, -1) in slots

@@ -1,0 +1,191 @@
+"""An acceptor gives everything to its successor: its end of their connection. See docs/architecture/takeover.md."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, Optional
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from ...handoff import takeover
+from ...handoff.boxes import Box
+from ...handoff.connection import BoxConnection, Refused
+from ...net.descriptors import unread
+from .estate import Estate, Thing
+from .states import GIVER, GiverInput, Giving
+
+PART_S = 2.0
+"""How long proxies may take to hang up: they have nothing to wait for."""
+
+GIVE_S = 10.0
+"""How long the whole may take, from the first word to the successor's being ready: a proxy waits as long for its Hello."""
+
+
+class Giver(BoxConnection):
+    """See the module.
+
+    :param reactor: an IReactorTime.
+    :param gone: called when the successor has everything.
+    :ivar state: where it is; None before the successor has said what it wants.
+    """
+
+    _log = Logger()
+
+    def __init__(self, estate: Estate, reactor: Any, gone: Callable[[], object]) -> None:
+        super().__init__(reactor)
+        self.state: Optional[Giving] = None
+        self._estate = estate
+        self._clock = reactor
+        self._gone = gone
+        self._begun = False
+        self._things: Iterator[Thing] = iter(())
+        self._sent = self._took = 0
+        self._parting_due: Optional[IDelayedCall] = None
+        self._due: Optional[IDelayedCall] = None
+
+    @property
+    def is_giving(self) -> bool:
+        """Whether this acceptor is being given, or gone."""
+        return self.state is not None and self.state is not Giving.ABORTED
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the successor has everything."""
+        return self.state is Giving.GONE
+
+    # -- from the successor
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes; the very first one has said what the connection is for."""
+        if not self._begun:
+            self._begun = True
+            data = data[1:]
+        if data:
+            super().dataReceived(data)
+
+    def box_received(self, box: Box) -> None:
+        """One message. Raises Refused and MalformedMessage."""
+        message = takeover.decode(box)
+        if isinstance(message, takeover.TakeOver) and self.state is None:
+            self._begin(message.version)
+        elif isinstance(message, takeover.Took) and self._took <= message.number <= self._sent:
+            self._took = message.number
+            self._send_more()
+        elif isinstance(message, takeover.Ready) and self.state is Giving.SENT:
+            self._let_go()
+        else:
+            raise Refused("it says what it has no reason to say")
+
+    def _begin(self, version: int) -> None:
+        reason = self._estate.obstacle()
+        if version != takeover.VERSION:
+            reason = f"it speaks version {takeover.VERSION} of these messages, not {version}"
+        if reason:
+            self._abort(reason)
+            return
+        self._log.info("another acceptor takes over: nothing is granted meanwhile")
+        self.state = Giving.PARTING
+        self._due = self._clock.callLater(GIVE_S, self.drop, "it was not ready in time")
+        self._parting_due = self._clock.callLater(PART_S, self._estate.expire)
+        self.send(takeover.encode(takeover.Giving()))
+        self._estate.freeze(self._parted)
+
+    # -- giving
+
+    def _step(self, what: GiverInput) -> None:
+        assert self.state is not None
+        self.state = GIVER[self.state, what]
+
+    def _parted(self) -> None:
+        """Every proxy has hung up."""
+        if self.state is Giving.PARTING:
+            self._stop(self._parting_due)
+            self._step(GiverInput.PARTED)
+            self._things = self._estate.things()
+            self._send_more()
+
+    def _send_more(self) -> None:
+        while self.state is Giving.SENDING and self._sent - self._took < takeover.WINDOW:
+            thing = next(self._things, None)
+            if thing is None:
+                self._step(GiverInput.ALL)
+                self.send(takeover.encode(takeover.Given(self._sent)))
+            else:
+                self._give(thing)
+
+    def _give(self, thing: Thing) -> None:
+        try:
+            descriptor = thing.copy()
+        except OSError as error:
+            self.drop(f"no descriptor can be made: {error}")
+            return
+        self._sent += 1
+        self._send_thing(thing, descriptor)
+
+    def _send_thing(self, thing: Thing, descriptor: int) -> None:
+        self.send_with_descriptor(lambda ordinal: takeover.encode(thing.message(ordinal)), descriptor)
+
+    def _let_go(self) -> None:
+        """The successor is ready. One that has died meanwhile is not."""
+        transport: Any = self.transport
+        if unread(transport.getHandle()) == b"":
+            self.drop("it is gone")
+            return
+        self._step(GiverInput.READY)
+        self._stop(self._due)
+        self._estate.let_go()
+        self.send(takeover.encode(takeover.Yours()))
+        self._log.info("another acceptor has taken over")
+        self._gone()
+
+    def pass_on(self) -> None:
+        """Give what has become idle since; where the successor is gone, its services are to dial again."""
+        for slot in self._estate.late():
+            thing = self._estate.thing(slot, takeover.IDLE)
+            try:
+                if not self.is_open:
+                    raise OSError("the successor is gone")
+                descriptor = thing.copy()
+            except OSError:
+                slot.close()
+                continue
+            self._send_thing(thing, descriptor)
+            slot.let_go()
+
+    # -- when it comes to nothing
+
+    def answering(self, answers: bool) -> None:
+        """Never asked: the whole has its time."""
+
+    def drop(self, reason: str) -> None:
+        """There is no successor: serve on, and say so, on both sides. Nothing ends without a word but by death."""
+        if self.state in (Giving.PARTING, Giving.SENDING, Giving.SENT):
+            self._step(GiverInput.FAILED)
+            self._log.warn("not taken over, this acceptor serves on: {reason}", reason=reason)
+            self._stop_all()
+            self._abort(reason)
+            self._estate.thaw()
+        elif self.state is None:
+            self._abort(reason)
+        else:
+            super().drop(reason)
+
+    def _abort(self, reason: str) -> None:
+        if not self.was_dropped:
+            self.send(takeover.encode(takeover.Aborted(reason.encode()[: takeover.MAX_REASON_BYTES])))
+            self.hang_up(reason)
+
+    def ended(self, reason: str) -> None:
+        """The connection is gone."""
+        if self.state in (Giving.PARTING, Giving.SENDING, Giving.SENT):
+            self.drop("it is gone")
+        self._stop_all()
+
+    def _stop_all(self) -> None:
+        self._stop(self._due)
+        self._stop(self._parting_due)
+
+    @staticmethod
+    def _stop(due: Optional[IDelayedCall]) -> None:
+        if due is not None and due.active():
+            due.cancel()

@@ -1,0 +1,185 @@
+"""A successor takes everything from the acceptor that runs: its end of their connection. See docs/architecture/takeover.md."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Protocol, Tuple
+
+import attr
+from twisted.internet.interfaces import IDelayedCall
+
+from ...handoff import takeover
+from ...handoff.boxes import Box
+from ...handoff.connection import BoxConnection, Refused
+from ...handoff.passing import watch_descriptors
+from ...net.descriptors import IDescriptors
+from ...startup import StartupError
+from .states import TAKER, TakerInput, Taking
+
+TAKE_S = 15.0
+"""How long the acceptor may take to give everything: longer than it takes by its own bounds (``giver.GIVE_S``)."""
+
+TOOK_EVERY = takeover.WINDOW // 2
+"""After so many things it is said how many have come."""
+
+
+@attr.define
+class Inheritance:
+    """What has come. Owns the descriptors until they are taken out."""
+
+    listening: Dict[Tuple[str, str], int] = attr.field(factory=dict)
+    """By kind and description."""
+    slots: List[Tuple[takeover.SlotGiven, int]] = attr.field(factory=list)
+
+    def close(self, descriptors: IDescriptors) -> None:
+        """Close what nobody took: our copies, and nothing else."""
+        for descriptor in (*self.listening.values(), *(descriptor for _, descriptor in self.slots)):
+            descriptors.close(descriptor)
+        self.listening.clear()
+        self.slots.clear()
+
+
+class Heir(Protocol):
+    """Who takes over."""
+
+    def prepare(self, inheritance: Inheritance) -> None:
+        """See that everything that is needed beside can be had; take nothing. Raises StartupError."""
+
+    def serve(self, inheritance: Inheritance) -> None:
+        """Everything is yours: take it, and serve. Raises StartupError, when it is too late for everybody."""
+
+    def came_late(self, slot: takeover.SlotGiven, descriptor: int) -> None:
+        """One slot more, which is yours."""
+
+    def former_gone(self) -> None:
+        """The former acceptor is gone altogether."""
+
+    def failed(self, reason: str) -> None:
+        """Nothing comes of it: the former acceptor serves on, or there is none."""
+
+
+class Taker(BoxConnection):
+    """See the module.
+
+    :param reactor: an IReactorTime.
+    """
+
+    max_descriptors = 2 * takeover.WINDOW
+
+    def __init__(self, heir: Heir, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.state = Taking.ASKED
+        self._heir = heir
+        self._clock = reactor
+        self._inheritance = Inheritance()
+        self._number = 0
+        self._due: Optional[IDelayedCall] = None
+
+    def connectionMade(self) -> None:
+        """Connected: ask for everything."""
+        super().connectionMade()
+        transport: Any = self.transport
+        watch_descriptors(transport, self.descriptor_lost)
+        self._due = self._clock.callLater(TAKE_S, self.drop, "it did not give everything in time")
+        transport.write(bytes((takeover.FIRST_BYTE,)))
+        self.send(takeover.encode(takeover.TakeOver(takeover.VERSION)))
+
+    # -- from the acceptor
+
+    def box_received(self, box: Box) -> None:
+        """One message. Raises Refused and MalformedMessage."""
+        message = takeover.decode(box)
+        if isinstance(message, takeover.SlotGiven) and self.state is Taking.SERVING:
+            self._heir.came_late(message, self.claim(message.slot))
+        elif isinstance(message, takeover.Giving) and self.state is Taking.ASKED:
+            self._step(TakerInput.GIVING)
+        elif isinstance(message, takeover.Aborted) and self.state is not Taking.SERVING:
+            self._fail(TakerInput.ABORTED, message.reason.decode("utf-8", "replace"))
+        elif isinstance(message, takeover.Yours) and self.state is Taking.READY:
+            self._serve(TakerInput.YOURS)
+        elif self.state is Taking.RECEIVING:
+            self._take(message)
+        else:
+            raise Refused("it says what it has no reason to say")
+
+    def _take(self, message: takeover.Message) -> None:
+        if isinstance(message, takeover.ListeningGiven):
+            key = message.kind, message.description.decode("utf-8", "replace")
+            descriptor = self.claim(message.socket)
+            if key in self._inheritance.listening:
+                self.descriptors.close(descriptor)
+                raise Refused("it gives the same twice")
+            self._inheritance.listening[key] = descriptor
+        elif isinstance(message, takeover.SlotGiven):
+            self._inheritance.slots.append((message, self.claim(message.slot)))
+        elif isinstance(message, takeover.Given):
+            if message.number != self._number:
+                raise Refused(f"it gave {self._number} things and counts {message.number}")
+            self._prepare()
+            return
+        else:
+            raise Refused("it says what it has no reason to say")
+        self._number += 1
+        if self._number % TOOK_EVERY == 0:
+            self.send(takeover.encode(takeover.Took(self._number)))
+
+    def _prepare(self) -> None:
+        """Everything is here. From the word that we are ready on, only the acceptor's word or its death decides."""
+        try:
+            self._heir.prepare(self._inheritance)
+        except StartupError as error:
+            self._fail(TakerInput.UNFIT, str(error))
+            return
+        self._step(TakerInput.PREPARED)
+        self._stop_due()
+        self.send(takeover.encode(takeover.Ready()))
+
+    # -- what comes of it
+
+    def _step(self, what: TakerInput) -> None:
+        self.state = TAKER[self.state, what]
+
+    def _serve(self, what: TakerInput) -> None:
+        self._step(what)
+        self._stop_due()
+        self._heir.serve(self._inheritance)
+
+    def _fail(self, what: TakerInput, reason: str) -> None:
+        self._step(what)
+        self._stop_due()
+        self._inheritance.close(self.descriptors)
+        if not self.was_dropped:
+            super().drop(reason)
+        self._heir.failed(reason)
+
+    def answering(self, answers: bool) -> None:
+        """Never asked."""
+
+    def drop(self, reason: str) -> None:
+        """We give up. While the acceptor was not told that we are ready, it serves on; after that it is not ours to say."""
+        if self.state in (Taking.ASKED, Taking.RECEIVING):
+            self._fail(TakerInput.UNFIT, reason)
+        else:
+            super().drop(reason)
+
+    def ended(self, reason: str) -> None:
+        """The connection is gone. An acceptor that serves on says so first: so this one has died: all is ours."""
+        self._stop_due()
+        if self.state is Taking.RECEIVING:
+            try:
+                self._heir.prepare(self._inheritance)
+            except StartupError as error:
+                self._fail(TakerInput.UNFIT, str(error))
+                return
+        if self.state is Taking.ASKED:
+            self._fail(TakerInput.DIED, "the acceptor there does not give itself to this user or this program")
+        elif self.state is Taking.READY and self.was_dropped:
+            self._fail(TakerInput.UNFIT, reason)
+        elif self.state in (Taking.RECEIVING, Taking.READY):
+            self._serve(TakerInput.DIED)
+        elif self.state is Taking.SERVING:
+            self._heir.former_gone()
+
+    def _stop_due(self) -> None:
+        due, self._due = self._due, None
+        if due is not None and due.active():
+            due.cancel()
