@@ -137,6 +137,8 @@ class AcceptorService(MultiService):
 
         :raises StartupError: the configuration can't be used; then nothing has changed.
         """
+        if self.acceptor.handing_on:
+            raise StartupError("another acceptor takes over")
         wanted = endpoints(config)
         certificates, install = self._certificates_for(config)
         before = self.acceptor.config

@@ -44,6 +44,11 @@ class AdminService(MultiService):
         self.prepare(config).commit()
 
     @property
+    def listening(self) -> Optional[ListenService]:
+        """Its listening service, if there is one."""
+        return self._listening
+
+    @property
     def port(self) -> Optional[IListeningPort]:
         """What listens, if anything does."""
         return None if self._listening is None else self._listening.port

@@ -126,6 +126,9 @@ class ListenService(Service):
         self._listening = maybeDeferred(self._listen).addCallback(self._listens)
         self._listening.addErrback(self._failed)
         self._starting = False
+        self._raise_error()
+
+    def _raise_error(self) -> None:
         if self._error is not None:
             self._listening = None
             raise self._error

@@ -23,14 +23,19 @@ from .rehearsal import Rehearsal
 T = TypeVar("T")
 
 
+def complain(program: str, message: str) -> None:
+    """Say on one line of standard error what is wrong."""
+    stream = sys.__stderr__ or sys.stderr
+    stream.write(f"{program}: {' '.join(message.split())}\n")
+    stream.flush()
+
+
 def refuse(program: str, message: str) -> NoReturn:
     """Say on one line of standard error what is wrong, and exit with status 1.
 
     twistd sends ``sys.stderr`` to the log once that has begun; the line is for whoever started us.
     """
-    stream = sys.__stderr__ or sys.stderr
-    stream.write(f"{program}: {' '.join(message.split())}\n")
-    stream.flush()
+    complain(program, message)
     raise SystemExit(1)
 
 

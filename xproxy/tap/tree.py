@@ -9,8 +9,10 @@ are ours from the moment the reactor runs.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +27,7 @@ from ..net.listening import use_all_descriptors
 from ..startup import StartupError
 from . import pid_file, program_log
 from .notify import Notify
-from .options import StrictOptions, refuse
+from .options import StrictOptions, complain, refuse
 from .room import Room
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -65,6 +67,10 @@ class ServiceTree(MultiService):
         """While something is waited for."""
         self.ready = False
         """Whether new work is taken."""
+        self.held_back = False
+        """It is not yet when everything runs."""
+        self.failed = False
+        self._runs = False
         self.notify = Notify(reactor, os.environ, time.monotonic)
 
     def drain_first(
@@ -133,16 +139,43 @@ class ServiceTree(MultiService):
         self._reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
-        self.ready = True
         if self.log is not None:
             self.log.file.begin()
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs of a shell ignore it on purpose
                 signal.signal(number, self._signalled)
         self._heed_stop_signals()
-        if self._announce is not None:
-            self._announce()
-        self.notify.ready()
+        self._runs = True
+        if not self.held_back:
+            self.serve()
+
+    def hold_back(self) -> None:
+        """No new work is taken when everything runs, but when ``serve`` is called; or never: ``end_in_failure``."""
+        self.held_back = True
+        atexit.register(self._exit)  # Before whatever the log registers: what is registered last is called first.
+
+    def serve(self) -> None:
+        """New work is taken from here on: say so. Called when everything runs, unless that was ``held_back``."""
+        self.held_back = False
+        if self._runs and not self._asked:
+            self.ready = True
+            if self._announce is not None:
+                self._announce()
+            self.notify.ready()
+
+    def end_in_failure(self, error: StartupError) -> None:
+        """The program can't do what it was started for, as is found when it runs already: exit status 1."""
+        self._log.critical("{program}: {error}", program=self._options.program, error=error)
+        complain(self._options.program, str(error))
+        self.failed = True
+        self._asked = True
+        self._reactor.stop()
+
+    def _exit(self) -> None:
+        """The interpreter ends; twistd has no way to say with which status."""
+        if self.failed:
+            sys.stdout.flush()
+            os._exit(1)
 
     def _heed_stop_signals(self) -> None:
         """Those that came since ``listen`` waited: the reactor would have ended by them, whose way is not ours."""

@@ -19,6 +19,7 @@ from . import addresses
 from .configured_tree import ConfiguredTree, Place
 from .options import SlotsOptions, refuse
 from .room import hard_limit, room_for
+from .takeover import Takeover
 
 
 class Options(SlotsOptions):
@@ -30,6 +31,7 @@ class Options(SlotsOptions):
     def __init__(self) -> None:
         super().__init__()
         self["handoff"] = None
+        self["takeover"] = False
         self["admin"] = None
 
     def opt_handoff(self, path: str) -> None:
@@ -39,6 +41,10 @@ class Options(SlotsOptions):
     def opt_admin(self, description: str) -> None:
         """Where status and metrics are shown, an endpoint description or "none". [default: none]"""
         self["admin"] = self.checked("admin", check.endpoint_or_none, description)
+
+    def opt_takeover(self) -> None:
+        """Take over from the acceptor that runs at the same handoff socket: its listening sockets, its slots, its proxies."""
+        self["takeover"] = True
 
     role = Role.ACCEPTOR
 
@@ -73,9 +79,32 @@ class XacceptorTree(ConfiguredTree):
             lost_lines=self.lost_lines,
         )
         self.add_admin(sources, lambda config: config.acceptor.admin, lambda: self.config.acceptor.admin_token)
-        self.acceptor.setServiceParent(self)
+        self.acceptor.succession.also = self._also
+        self.acceptor.succession.handed_on = lambda: self.drain_asked("taken over")
+        if options["takeover"]:
+            self.hold_back()
+            self.admin.disownServiceParent()
+            path = self.config.acceptor.handoff
+            takeover = Takeover(reactor, path, self.acceptor, self._also(), self._take_up, self._end)
+            takeover.setServiceParent(self)
+        else:
+            self._take_up()
         self.parts.append(self.acceptor.prepare)
         self.drain_first(self.acceptor, self.acceptor.drain, lambda: self.config.proxy.drain_timeout)
+
+    def _also(self) -> dict[tuple[str, str], Any]:
+        """What listens beside the acceptor, by kind and description."""
+        listening = self.admin.listening
+        return {} if listening is None else {("admin", listening.description): listening}
+
+    def _take_up(self) -> None:
+        """Everything is this program's."""
+        self.admin.setServiceParent(self)
+        self.acceptor.setServiceParent(self)
+        self.serve()
+
+    def _end(self, reason: str) -> None:
+        self.end_in_failure(StartupError(reason))
 
     def places(self) -> list[Place]:
         """See ConfiguredTree."""
