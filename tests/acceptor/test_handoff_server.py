@@ -205,7 +205,7 @@ class StrangerTests(HandoffTestCase):
 
     async def test_wrong_first_bytes(self) -> None:
         holder = await self.start()
-        for data in (b"G", b"\x01", b"\xff" * 70000, b"\x7f\x80", b"*"):
+        for data in (b"G", b"\x02", b"\xff" * 70000, b"\x7f\x80", b"*"):
             stranger = self.plain()
             stranger.sendall(data)
             await until(lambda: ended(stranger))  # noqa: B023

@@ -9,12 +9,14 @@ import attr
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.world.parts import AcceptorPart, Stage
+from tests.world.parts import HANDOFF, AcceptorPart, Stage
 from tests.world.peers import Peer
 from tests.world.rig import responses
 from tests.world.test_world import StageCase, staged
 from xproxy.acceptor.succession.giver import GIVE_S
 from xproxy.acceptor.succession.offers import CLAIM_S
+from xproxy.handoff import takeover
+from xproxy.handoff.boxes import encode_box
 from xproxy.handoff.spare import SPARE_DESCRIPTORS
 
 
@@ -172,6 +174,27 @@ class RefusalTests(TakeoverCase):
         successor.process.stopped = False
         stage.world.until(lambda: successor.failure, "the successor to be told")
         self.assertEqual((successor.serves, successor.failure), (False, "it was not ready in time"))
+
+    @staged(slots=2)
+    def test_strangers(self, stage: Stage) -> None:
+        """Who says nothing after the first byte, or what is no message, or another version, or the wrong thing, is told so."""
+        self.leased(stage, 1, 1)
+        before = len(stage.acceptor.process.descriptors)
+        for data in (
+            b"\x01",
+            b"\x01\0\0",
+            b"\x01" + b"\xff" * 10_000,
+            b"\x01" + encode_box(takeover.encode(takeover.Ready())),
+            b"\x01" + encode_box(takeover.encode(takeover.TakeOver(takeover.VERSION + 1))),
+            b"\x01" + encode_box(takeover.encode(takeover.TakeOver(takeover.VERSION))) * 2,
+            b"\x01" + encode_box(takeover.encode(takeover.TakeOver(takeover.VERSION))) + b"\0\0",
+        ):
+            stranger = stage.world.dial(HANDOFF, data)
+            stage.world.pass_time(GIVE_S + 1.0)
+            self.assertTrue(stranger.over, data)
+            self.assertIn(b"Aborted", stranger.received)
+            stranger.close()
+            self.serves_on(stage, 2, before)
 
     @staged(slots=2)
     def test_a_successor_that_cannot_listen(self, stage: Stage) -> None:

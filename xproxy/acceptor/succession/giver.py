@@ -55,6 +55,11 @@ class Giver(BoxConnection):
 
     # -- from the successor
 
+    def connectionMade(self) -> None:
+        """Connected: it has to say what it wants."""
+        super().connectionMade()
+        self._due = self._clock.callLater(GIVE_S, self.drop, "it did not say what it wants")
+
     def dataReceived(self, data: bytes) -> None:
         """Bytes; the very first one has said what the connection is for."""
         if not self._begun:
@@ -85,6 +90,7 @@ class Giver(BoxConnection):
             return
         self._log.info("another acceptor takes over: nothing is granted meanwhile")
         self.state = Giving.PARTING
+        self._stop(self._due)
         self._due = self._clock.callLater(GIVE_S, self.drop, "it was not ready in time")
         self._parting_due = self._clock.callLater(PART_S, self._estate.expire)
         self.send(takeover.encode(takeover.Giving()))
@@ -162,7 +168,6 @@ class Giver(BoxConnection):
         if self.state in (Giving.PARTING, Giving.SENDING, Giving.SENT):
             self._step(GiverInput.FAILED)
             self._log.warn("not taken over, this acceptor serves on: {reason}", reason=reason)
-            self._stop_all()
             self._abort(reason)
             self._estate.thaw()
         elif self.state is None:
@@ -171,6 +176,7 @@ class Giver(BoxConnection):
             super().drop(reason)
 
     def _abort(self, reason: str) -> None:
+        self._stop_all()
         if not self.was_dropped:
             self.send(takeover.encode(takeover.Aborted(reason.encode()[: takeover.MAX_REASON_BYTES])))
             self.hang_up(reason)
