@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
@@ -84,8 +84,8 @@ class AcceptorService(MultiService):
         found.update((("handoff", ""), server) for server in self._handoff)
         return found
 
-    def _bridged(self) -> Set[ParkedSlot]:
-        return {slot for listener in self._endpoints.values() for slot in listener.bridged()}
+    def _bridged(self) -> Dict[ParkedSlot, None]:
+        return {slot: None for listener in self._endpoints.values() for slot in listener.bridged()}
 
     def _has_something(self) -> bool:
         return any(listener.has_something for listener in self._endpoints.values())

@@ -154,7 +154,7 @@ class Holding:
         for pool, (_, seen, _, _) in list(self._asks.items()):
             book = self._acceptor.books.get(pool)
             if book is not None:
-                book.hung.add(self)
+                book.hung[self] = None
                 self._ask(book, (), seen, 0, 0)
         busy = self.in_flight()
         free = [lease for lease in self.leases if lease not in busy and not self._busy((lease,))]
@@ -170,7 +170,7 @@ class Holding:
         for pool, standing in list(self._asks.items()):
             book = self._acceptor.books.get(pool)
             if book is not None:
-                book.hung.discard(self)
+                book.hung.pop(self, None)
                 self._ask(book, *standing)
 
     def offered(self, lease: int, slot: Optional[ParkedSlot]) -> None:

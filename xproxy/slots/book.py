@@ -81,7 +81,7 @@ class PoolBook:
         self.name = name
         self._idle_slots = idle_slots
         self.retired = False
-        self.hung: Set[Hashable] = set()
+        self.hung: Dict[Hashable, None] = {}
         self._services: Dict[int, str] = {}
         """Whose each registered slot is."""
         self._ring: Ring[int] = idle_slots()
@@ -246,7 +246,7 @@ class PoolBook:
         record = self._holders.pop(holder, None)
         if record is None:
             return []
-        self.hung.discard(holder)
+        self.hung.pop(holder, None)
         self._waits.replace(record, ())
         self._questions.forget(holder)
         actions: List[Action] = []
