@@ -135,8 +135,42 @@ class ReadingTests(SynchronousTestCase):
 
         self.patch(recorder, "body_received", body_received)
         sent = recorder.feed(head(1, POST, ended=False) + content(1, b"x" * 9, True) + content(1, b"y" * 9))
-        self.assertEqual([one.kind for one in sent], [HEADERS, DATA, frames.RST_STREAM])
+        self.assertEqual([one.kind for one in sent], [HEADERS, DATA])
         self.assertEqual((told.streams, recorder.fault), ({}, None))
+
+    def early(self, recorder: Recorder, stream_id: int) -> None:
+        """A request that is answered before it is whole."""
+        recorder.feed(head(stream_id, POST, ended=False) + content(stream_id, b"x"))
+        recorder.connection.send_answer(recorder.connection.streams[stream_id], b"\x88", b"ok")
+        self.assertEqual([one.kind for one in recorder.take()], [HEADERS, DATA])
+
+    def test_a_client_that_was_answered_early_is_told_later(self) -> None:
+        """It could take RST_STREAM right behind the answer for a reason to throw that away."""
+        recorder = begun()
+        told = recorder.connection
+        self.early(recorder, 1)
+        self.assertTrue(told.owes_resets)
+        self.assertEqual(recorder.feed(content(1, b"y" * 9) + head(1, [(b"x-sum", b"1")], ended=False)), [])
+        told.send_resets()
+        self.assertEqual([(one.kind, one.stream_id) for one in recorder.take()], [(frames.RST_STREAM, 1)])
+        self.assertFalse(told.owes_resets)
+
+    def test_nor_is_one_that_has_ended_the_stream(self) -> None:
+        """There is nothing to stop any more."""
+        for end in (content(1, b"y", True), head(1, [(b"x-sum", b"1")]), frame(frames.RST_STREAM, 0, 1, bytes(4))):
+            recorder = begun()
+            self.early(recorder, 1)
+            recorder.feed(end)
+            self.assertEqual((recorder.connection.owes_resets, recorder.fault), (False, None))
+
+    def test_no_more_than_so_many_are_put_off(self) -> None:
+        recorder = begun()
+        for number in range(MAX_STREAMS):
+            self.early(recorder, 2 * number + 1)
+        last = 2 * MAX_STREAMS + 1
+        recorder.feed(head(last, POST, ended=False) + content(last, b"x"))
+        recorder.connection.send_answer(recorder.connection.streams[last], b"\x88", b"ok")
+        self.assertEqual([(one.kind, one.stream_id) for one in recorder.take()][2:], [(frames.RST_STREAM, 1)])
 
 
 class BlockTests(SynchronousTestCase):

@@ -214,6 +214,12 @@ class TwoEnds(RuleBasedStateMachine):
             told.send_head(stream, block)
             stream.answer = content
 
+    @rule()
+    def let_time_pass(self) -> None:
+        """Until the client is told of streams that were answered early."""
+        self.server.connection.send_resets()
+        assert not self.server.connection.owes_resets
+
     @rule(stream_id=streams)
     def read(self, stream_id: int) -> None:
         self.move()
@@ -290,6 +296,7 @@ class TwoEnds(RuleBasedStateMachine):
         for _ in range(40):
             self.move()
             self.acknowledge()
+        self.let_time_pass()
         self.move()
         told = self.server.connection
         SEEN["asked"] += len(self.asked)

@@ -190,6 +190,8 @@ class Connection(Control[S, R], Generic[S, R]):
         if state is not StreamState.IDLE:
             self._blocks.decode(block)
             self._spend_idle(now)
+            if ended:
+                self._owed_resets.pop(stream_id, None)
             if any(stream_id in skipped for skipped in self._skipped):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "stream-identifier")
             self._react(stream_id, None, Input.HEADERS)
@@ -252,6 +254,8 @@ class Connection(Control[S, R], Generic[S, R]):
         stream = self.streams.get(stream_id)
         self._react(stream_id, stream, Input.DATA)
         if stream is None:  # DATA that was under way when we have reset the stream.
+            if flags & END_STREAM:
+                self._owed_resets.pop(stream_id, None)
             return
         stream.receive_window -= flow_bytes
         if stream.receive_window < 0:

@@ -68,6 +68,7 @@ class Control(Sending[S], Generic[S, R]):
             stream.state = to_state
         elif reaction is Reaction.DROP and given is Input.RST_STREAM:
             self._reset_here.pop(stream_id, None)
+            self._owed_resets.pop(stream_id, None)
 
     def _priority(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
         """RFC 9113 section 6.3: of no use any more, but checked."""
@@ -81,7 +82,8 @@ class Control(Sending[S], Generic[S, R]):
 
     def _rst_stream(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
         """RFC 9113 section 6.4."""
-        self._spend_idle(now)
+        if stream_id not in self._owed_resets:  # Else the client only says it first.
+            self._spend_idle(now)
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "rst-stream-size")
         stream = self.streams.get(stream_id)

@@ -40,7 +40,7 @@ class Sending(Generic[S]):
 
     __slots__ = (
         "streams", "last_stream_id", "pending", "going", "leaving", "closed", "_out", "_settings", "_send_window",
-        "_sent_bytes", "_whole_answers", "_table_update", "_reset_here",
+        "_sent_bytes", "_whole_answers", "_table_update", "_reset_here", "_owed_resets",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,6 +58,8 @@ class Sending(Generic[S]):
         self._table_update = b""
         """The table size update that has to go before the next header block; empty: none."""
         self._reset_here: Dict[int, None] = {}
+        self._owed_resets: Dict[int, None] = {}
+        """Those of them that the client was not told of yet; see ``owes_resets``."""
 
     def _put(self, data: bytes) -> None:
         self._out.append(data)
@@ -121,7 +123,12 @@ class Sending(Generic[S]):
         stream.state, reaction = TABLE[stream.state, Input.ANSWERED]
         del self.streams[stream.stream_id]
         if reaction is Reaction.RESET:
-            self._reset(stream.stream_id, ErrorCode.NO_ERROR)
+            self._forget(stream.stream_id)
+            self._owed_resets[stream.stream_id] = None
+            if len(self._owed_resets) > MAX_STREAMS:
+                oldest = next(iter(self._owed_resets))
+                del self._owed_resets[oldest]
+                self._put(frames.rst_stream(oldest, ErrorCode.NO_ERROR))
 
     # -- streams and windows
 
@@ -139,12 +146,33 @@ class Sending(Generic[S]):
         del self.streams[stream.stream_id]
         self._reset(stream.stream_id, code)
 
+    @property
+    def owes_resets(self) -> bool:
+        """Whether ``send_resets`` is to be called, after a while.
+
+        A client whose request is answered before it is whole may be told to stop sending it (RFC 9113 section 8.1). One that
+        finds RST_STREAM right behind the answer may throw the answer away, though it must not: libcurl up to 8.1 fails. So the
+        client first has time to see the answer and to end the stream; what it sends meanwhile is dropped, no more than its
+        window, which is not opened again.
+        """
+        return bool(self._owed_resets)
+
+    def send_resets(self) -> None:
+        """Tell the client of the streams that were answered, and which it has not ended."""
+        owed, self._owed_resets = self._owed_resets, {}
+        for stream_id in owed:
+            self._put(frames.rst_stream(stream_id, ErrorCode.NO_ERROR))
+
     def _reset(self, stream_id: int, code: ErrorCode) -> None:
+        self._forget(stream_id)
+        self._put(frames.rst_stream(stream_id, code))
+
+    def _forget(self, stream_id: int) -> None:
+        """What comes on a stream from here on is dropped."""
         reset_here = self._reset_here
         reset_here[stream_id] = None
         if len(reset_here) > RESET_STREAMS:
             del reset_here[next(iter(reset_here))]
-        self._put(frames.rst_stream(stream_id, code))
 
     # -- the end
 

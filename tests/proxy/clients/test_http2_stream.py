@@ -31,7 +31,7 @@ from xproxy import config as cfg
 from xproxy.http2.allowance import IDLE_FRAMES, RESETS
 from xproxy.http2.windows import MAX_STREAMS
 from xproxy.proxy.clients.connection import LINGER_S
-from xproxy.proxy.clients.http2_connection import LEAVE_S, HTTP2Connection
+from xproxy.proxy.clients.http2_connection import LEAVE_S, RESET_S, HTTP2Connection
 from xproxy.proxy.clients.http2_outlet import HELD_BYTES
 from xproxy.proxy.exchanges.pool import status_of
 
@@ -512,15 +512,32 @@ class MeaningTests(HTTP2Case):
         service = rig.slot()
         client = rig.http2_client()
         stream = client.ask(method=b"POST", fields=[(b"content-length", b"2000")], body=b"", end=False)
-        answer = client.answer(stream)
-        self.assertEqual((answer.status, answer.ended, answer.reset), (413, True, ErrorCodes.NO_ERROR))
+        self.told_to_stop(rig, client, stream, 413)
         stream = client.ask(method=b"POST", body=b"x" * 1001, end=False)
-        answer = client.answer(stream)
-        self.assertEqual((answer.status, answer.reset), (413, ErrorCodes.NO_ERROR))
+        self.told_to_stop(rig, client, stream, 413)
         client.raw(DataFrame(stream, data=b"x" * 5000).serialize() * 20)
         client.ask()
         rig.exchange(service, OK)
         self.assertEqual(client.answer(5).status, 200)
+
+    def told_to_stop(self, rig: SecureRig, client: HTTP2Client, stream: int, status: int) -> None:
+        """The answer is there, and a while later a word that the rest of the request is of no use."""
+        answer = client.answer(stream)
+        self.assertEqual((answer.status, answer.ended, answer.reset), (status, True, None))
+        rig.pass_time(RESET_S + 0.5)
+        self.assertEqual(client.answer(stream).reset, ErrorCodes.NO_ERROR)
+
+    def test_who_has_seen_its_answer_is_not_told(self) -> None:
+        """It ends the stream itself: there is nothing to stop, and nobody waits for anything."""
+        rig = self.make_secure_rig(limits={"body": 1000}, timeouts={"keep_alive": 3.0})
+        client = rig.http2_client()
+        stream = client.ask(method=b"POST", body=b"x" * 1001, end=False)
+        client.h2.reset_stream(stream, ErrorCodes.CANCEL)
+        client.push()
+        rig.pass_time(RESET_S + 0.5)
+        self.assertEqual((client.answer(stream).status, client.answer(stream).reset), (413, None))
+        rig.pass_time(3.0 + LEAVE_S + LINGER_S)
+        self.assert_clean(rig)
 
     def test_an_answer_before_the_body_is_whole(self) -> None:
         rig = self.make_secure_rig(routes=[cfg.RouteConfig(buffering=False)])
@@ -530,8 +547,8 @@ class MeaningTests(HTTP2Case):
         self.assertEqual(body_of(service.take()), b"3\r\none\r\n")
         service.send(OK)
         rig.settle()
-        answer = client.answer(stream)
-        self.assertEqual((answer.content, answer.ended, answer.reset), (b"ok", True, ErrorCodes.NO_ERROR))
+        self.told_to_stop(rig, client, stream, 200)
+        self.assertEqual(client.answer(stream).content, b"ok")
 
     def test_streaming_both_ways(self) -> None:
         rig = self.make_secure_rig(routes=[cfg.RouteConfig(buffering=False)])
@@ -916,7 +933,7 @@ class LimitTests(HTTP2Case):
         rig.pass_time(3.0)
         self.assertEqual(client.answer(stream).status, 0)
         rig.pass_time(2.0)
-        self.assertEqual((client.answer(stream).status, client.answer(stream).reset), (408, ErrorCodes.NO_ERROR))
+        self.assertEqual(client.answer(stream).status, 408)
         self.assertEqual(rig.gateway.counts.timeouts, {"body": 1})
 
     def test_a_header_block_that_stalls(self) -> None:

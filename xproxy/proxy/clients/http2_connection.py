@@ -34,6 +34,10 @@ LEAVE_S = 2.0
 that no further stream is taken."""
 
 
+RESET_S = 1.0
+"""How long a client that was answered before its request was whole has to see that, before it is told to stop."""
+
+
 @implementer(IHalfCloseableProtocol)
 class HTTP2Connection(Protocol):
     """One client and its streams: the owner of a Connection."""
@@ -49,7 +53,7 @@ class HTTP2Connection(Protocol):
         self.h2: Connection[Stream, Union[Request, Unreadable]] = Connection(self, policy.limits.head, now)
         self.streams = self.h2.streams
         self.deadline = self._idle_until = now + policy.timeouts.head
-        self._block_until = self._write_until = self._leave_until = self._look_at = NEVER
+        self._block_until = self._write_until = self._leave_until = self._look_at = self._reset_at = NEVER
         self._over = False
 
     def connectionMade(self) -> None:
@@ -182,10 +186,13 @@ class HTTP2Connection(Protocol):
             self._block_until = NEVER
         elif self._block_until == NEVER:
             self._block_until = self.gateway.monotonic() + self.policy.timeouts.head
+        if self.h2.owes_resets and self._reset_at == NEVER:
+            self._reset_at = self.gateway.monotonic() + RESET_S
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        self.deadline = min(self._idle_until, self._block_until, self._write_until, self._leave_until, self._look_at)
+        until = min(self._idle_until, self._block_until, self._write_until)
+        self.deadline = min(until, self._leave_until, self._look_at, self._reset_at)
 
     def deadline_passed(self, now: float) -> None:
         """The client was too slow, idle for too long, or does not close."""
@@ -203,6 +210,11 @@ class HTTP2Connection(Protocol):
         elif now > self._leave_until:
             self._leave_until = NEVER
             self.h2.refuse_streams()
+            self.outlet.flush()
+            self.note_progress()
+        elif now > self._reset_at:
+            self._reset_at = NEVER
+            self.h2.send_resets()
             self.outlet.flush()
             self.note_progress()
         elif now > self._look_at:
