@@ -483,7 +483,7 @@ class CommandTests(SynchronousTestCase):
         done = subprocess.run(["curl", "-sk", url], capture_output=True, timeout=PATIENCE_S, check=True)
         self.assertIn(b"X-Forwarded-Proto: https", done.stdout)
         proxy.signal(signal.SIGHUP)
-        proxy.said("certificates read again: localhost")
+        proxy.said("the configuration is read again: generation 2")
         self.assertEqual(0, proxy.stop())
 
     def test_a_hangup_where_there_are_no_certificates(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tests.doubles.commands import CommandTestCase
-from xproxy.config import LOOPBACK, Config, networks
+from xproxy.config import LOOPBACK, Config, ConfigError, ProxyConfig, networks
 from xproxy.tap import xacceptor, xproxy
 
 LOCAL = "tcp:6:interface=127.0.0.1"
@@ -194,6 +195,56 @@ class CheckTests(OptionsTestCase):
 
     def test_options_are_checked_too(self) -> None:
         self.assertIn("--handoff is missing", self.refused(self.xacceptor, "--check"))
+
+
+class AgainTests(OptionsTestCase):
+    """The file is read again, in a program that runs."""
+
+    def parsed(self, name: str, *more: str) -> xproxy.Options:
+        options = xproxy.Options()
+        options.parseOptions(["--config", name, *more])
+        return options
+
+    def mistake(self, options: xproxy.Options, in_force: Config) -> str:
+        return str(self.assertRaises(ConfigError, options.load_again, in_force))
+
+    def test_options_win(self) -> None:
+        """Wherever the program has gone meanwhile."""
+        name = self.written('[proxy]\nhttp = ["tcp:1"]\nname = "one"')
+        options = self.parsed(name, "--http", LOCAL)
+        with open(name, "w", encoding="utf-8") as file:
+            file.write('[proxy]\nhttp = ["tcp:2"]\nname = "two"')
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir("/")
+        again = options.load_again(options.config)
+        self.assertEqual((again.proxy.http, again.proxy.name), ((LOCAL,), "two"))
+
+    def test_what_is_there_already(self) -> None:
+        """The endpoints and the log that the program has are not looked at: it may not be able to make them again."""
+        directory = self.mktemp()
+        text = f'[proxy]\nhttp = ["unix:{directory}/s"]\naccess_log = "{directory}/log"\nadmin = "none"\n'
+        name = self.written(text)
+        options = self.parsed(name)
+        self.assertEqual(options.load_again(options.config), options.config)
+        self.assertIn("there is no directory", self.mistake(options, Config(proxy=ProxyConfig(access_log=f"{directory}/log"))))
+        self.assertIn("cannot write", self.mistake(options, Config(proxy=ProxyConfig(http=(f"unix:{directory}/s",)))))
+
+    def test_what_the_options_need(self) -> None:
+        """A mistake of the two together is one of the file, which has changed."""
+        name = self.written("")
+        options = self.parsed(name, "--demo")
+        with open(name, "w", encoding="utf-8") as file:
+            file.write('[pools.other]\nslots = ["tcp:0"]\nallow = ["10.0.0.0/8"]')
+        self.assertIn('--demo needs a pool "default" with slots', self.mistake(options, options.config))
+
+    def test_no_plain_file(self) -> None:
+        """A pipe gives what it has once: nothing, the second time, would be another configuration."""
+        name = self.written("")
+        options = self.parsed(name)
+        os.unlink(name)
+        os.mkfifo(name)
+        self.assertIn("is no plain file: what it held was read at the start", self.mistake(options, options.config))
 
 
 class HelpTests(OptionsTestCase):

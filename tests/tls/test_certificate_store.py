@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+import attr
 from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -121,6 +122,24 @@ class ChoiceTests(StoreCase):
         os.unlink(one.chain)
         self.assertRaises(StartupError, store.prepare, [one], POLICY)
         self.assertEqual(subject(self.shown(store, None)), "CN=other.example")
+
+    def test_the_same_files(self) -> None:
+        """Nothing changes, so that sessions are resumed; another content, policy or a broken file is seen."""
+        files = self.authority.issue("one.example").write(self.directory, "one")
+        store = self.make(files)
+        front = store.front
+        store.prepare([files], POLICY)()
+        self.assertIs(store.front, front)
+        self.authority.issue("one.example").write(self.directory, "one")
+        store.prepare([files], POLICY)()
+        self.assertIsNot(store.front, front)
+        front = store.front
+        store.prepare([files], attr.evolve(POLICY, http2=False))()
+        self.assertIsNot(store.front, front)
+        with open(files.chain, "wb") as file:
+            file.write(b"broken")
+        self.assertFalse(store.reload())
+        self.assertRaises(StartupError, store.prepare, [files], attr.evolve(POLICY, http2=False))
 
     def test_interface(self) -> None:
         store = self.make(self.authority.issue().write(self.directory))

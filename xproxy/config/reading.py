@@ -16,6 +16,7 @@ import attr
 
 from .checks import plugin_name, pool_name
 from .errors import ConfigError, Mistake, Path, Unfit, shown
+from .files import read_most
 from .lines import Lines, Source
 from .overrides import Overrides
 from .rules import Role, broken_rules
@@ -103,8 +104,7 @@ def _whole(config: Config, overrides: Optional[Overrides], role: Role) -> Config
 def _read(path: str) -> str:
     """The file's text, of which no more than the limit is read."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_most(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as mistake:
         reason = mistake.strerror if isinstance(mistake, OSError) else str(mistake)
         raise ConfigError(path, [Mistake((), f"cannot be read: {reason}")]) from mistake

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import Unfit, shown
+from .files import read_most
 
 MAX_VALUE_BYTES = 1024 * 1024
 """What is larger is no value of a key: the largest, a body of our own, may have as much."""
@@ -48,8 +49,7 @@ def _from_file(path: str) -> str:
     """What a file holds, without the newline at its end."""
     named = f"the file {shown(path, longest=300)}"
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_VALUE_BYTES + 1)
+        content = read_most(path, MAX_VALUE_BYTES)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise Unfit(f"{named} cannot be read: {reason[:1].lower()}{reason[1:]}") from error

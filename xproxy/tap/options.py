@@ -114,6 +114,9 @@ class ConfiguredOptions(StrictOptions):
 
         :raises ConfigError: it can't be read, or a start with it would fail.
         """
+        path = self["config"]
+        if path is not None and os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigError(path, [Mistake((), "is no plain file: what it held was read at the start")])
         config = self.load()
         try:
             self.look_at(config)

@@ -41,6 +41,11 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def _fingerprints_of(files: Sequence[cfg.CertificateConfig], policy: TLSPolicy) -> Tuple[Any, ...]:
+    """What changes when one of the files does."""
+    return (*map(fingerprint, files), fingerprint(cfg.CertificateConfig(policy.client_ca, policy.client_ca)))
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore(Service):
     """Makes the TLS connections of a server.
@@ -74,6 +79,8 @@ class CertificateStore(Service):
         self._now = now
         self._ticket_keys = ticket_keys
         self._seen = self._fingerprints()
+        self._origin = self._origin_of(self._files, policy, self._seen)
+        """What the table in use was made of."""
         self._warned: dict[str, datetime] = {}
         try:
             self._table = self._read()
@@ -124,10 +131,10 @@ class CertificateStore(Service):
     # -- reading
 
     def _fingerprints(self) -> Tuple[Any, ...]:
-        return (
-            *map(fingerprint, self._files),
-            fingerprint(cfg.CertificateConfig(self._policy.client_ca, self._policy.client_ca)),
-        )
+        return _fingerprints_of(self._files, self._policy)
+
+    def _origin_of(self, files: Sequence[cfg.CertificateConfig], policy: TLSPolicy, seen: Tuple[Any, ...]) -> Tuple[Any, ...]:
+        return tuple(files), policy, seen, self._made, self._ticket_keys
 
     def _read(self) -> NameTable:
         now = self._now()
@@ -140,13 +147,17 @@ class CertificateStore(Service):
     def prepare(self, files: Sequence[cfg.CertificateConfig], policy: TLSPolicy) -> Callable[[], None]:
         """Read what another configuration names; what is returned puts it in the place of what is used now.
 
+        Where all of it is what was read before, nothing is read and nothing changes: sessions go on to be resumed.
+
         :raises StartupError: it can't be used; nothing has changed.
         """
+        if self._origin == self._origin_of(files, policy, _fingerprints_of(files, policy)):
+            return lambda: None
         successor = CertificateStore(self._polling.clock, files, policy, self._made, self._now, self._ticket_keys)
 
         def install() -> None:
             self._files, self._policy, self._seen = successor._files, successor._policy, successor._seen
-            self._table = successor._table
+            self._table, self._origin = successor._table, successor._origin
             self._renew_front()
             self._say_read()
 
@@ -162,6 +173,7 @@ class CertificateStore(Service):
             self._log.error("{error}; the certificates in use stay", error=error)
             return False
         self._table, self.front = table, front
+        self._origin = self._origin_of(self._files, self._policy, self._seen)
         self._say_read()
         return True
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 
 from ..config import CertificateConfig
+from ..config.files import read_most
 from ..startup import os_reason
 
 MAX_PEM_BYTES = 1024 * 1024
@@ -119,8 +120,7 @@ def _stat(path: str) -> Any:
 
 def _read(path: str, what: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_PEM_BYTES + 1)
+        content = read_most(path, MAX_PEM_BYTES)
     except (OSError, ValueError) as error:
         raise CertificateError(f"{what} {path}: {os_reason(error)}") from error
     if len(content) > MAX_PEM_BYTES:
