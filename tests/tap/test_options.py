@@ -222,7 +222,7 @@ class AgainTests(OptionsTestCase):
 
     def test_what_is_there_already(self) -> None:
         """The endpoints and the log that the program has are not looked at: it may not be able to make them again."""
-        directory = self.mktemp()
+        directory = "/nonexistent"
         text = f'[proxy]\nhttp = ["unix:{directory}/s"]\naccess_log = "{directory}/log"\nadmin = "none"\n'
         name = self.written(text)
         options = self.parsed(name)
