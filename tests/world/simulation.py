@@ -1,4 +1,5 @@
-"""A day in a world, drawn from a seed: clients come and leave, services, proxies and acceptors are killed and started again.
+"""A day in a world, drawn from a seed: clients come and leave, services, proxies and acceptors are killed and started again,
+acceptors are taken over.
 
 ``python -m tests.world.simulation SEED`` plays one; so a seed that fails anywhere can be looked at anywhere.
 """
@@ -45,6 +46,7 @@ class Simulation:
             self._start_service,
             self._lose_proxy,
             self._lose_acceptor,
+            self._take_over,
             self._hold,
         ]
 
@@ -97,6 +99,21 @@ class Simulation:
             self.stage.start_acceptor()
         else:
             self.stage.acceptor.process.kill()
+
+    def _take_over(self) -> None:
+        """Another acceptor takes over, and perhaps one of the two is killed meanwhile, or both."""
+        former = self.stage.acceptor
+        if former.process.dead:
+            return
+        successor = self.stage.successor()
+        for dies in (successor, former):
+            if self.world.random.random() < 0.2:
+                self.world.pass_time(self.world.random.uniform(0.0, 0.01))
+                dies.process.kill()
+        self.world.until(lambda: successor.serves or successor.process.dead, "the end of the takeover", 30.0)
+        if successor.serves:
+            self.stage.acceptor = successor
+            self.world.until(lambda: former.process.dead, "the end of the former acceptor", 30.0)
 
     def _hold(self) -> None:
         for service in self._services():
