@@ -113,6 +113,24 @@ class EndpointTests(EntrancesCase):
         self.connect()
         await self.clients(1)
 
+    async def test_the_place_of_another_one(self) -> None:
+        """All addresses instead of one, the same one written in another way: who comes is let in, before, between and after."""
+        proxy = self.start(self.config(ANY))
+        before: Any = proxy.addresses()[0]
+        self.connect()
+        await self.clients(1)
+        for number, description in enumerate(
+            (f"tcp:{before.port}", f"tcp:{before.port}:interface=localhost", f"tcp:{before.port}:interface=127.0.0.1"), 1
+        ):
+            change = proxy.prepare(self.config(description))
+            self.connect()
+            await change.commit()
+            self.assertEqual([port.getHost().port for port in self.ports()], [before.port])
+            self.connect()
+            await self.clients(2 * number + 1)
+        error = self.assertRaises(StartupError, proxy.use, self.config(f"tcp:{before.port}:interface=192.0.2.1"))
+        self.assertIn("cannot listen", str(error))
+
     async def test_proxy_headers(self) -> None:
         """An endpoint that gets them from here on, and one that does not any more, are the ones they were."""
         proxy = self.start(self.config(ANY))

@@ -94,9 +94,12 @@ class AcceptorService(MultiService):
         """Where services register without TLS."""
         return [listener.slots for endpoint, listener in self._endpoints.items() if not endpoint.secure]
 
-    def _add(self, endpoint: Endpoint, certificates: Optional[CertificateStore]) -> SlotsListener:
+    def _add(
+        self, endpoint: Endpoint, certificates: Optional[CertificateStore], gone: Sequence[SlotsListener]
+    ) -> SlotsListener:
         listener = SlotsListener(self.acceptor, endpoint, certificates, self._reactor, self._monotonic)
         self._endpoints[endpoint] = listener
+        listener.service.take_place([other.service for other in gone])
         try:
             listener.service.setServiceParent(self)
         except StartupError:
@@ -142,6 +145,7 @@ class AcceptorService(MultiService):
         wanted = endpoints(config)
         certificates, install = self._certificates_for(config)
         before = self.acceptor.config
+        gone = [listener for endpoint, listener in self._endpoints.items() if endpoint not in wanted]
         added: List[SlotsListener] = []
 
         def abort() -> None:
@@ -151,7 +155,6 @@ class AcceptorService(MultiService):
         def commit() -> Deferred[Any]:
             install()
             self._show(certificates)
-            gone = [listener for endpoint, listener in self._endpoints.items() if endpoint not in wanted]
             self.acceptor.config = config
             closing = [self._remove(listener) for listener in gone]
             self.acceptor.configure(config)
@@ -161,7 +164,7 @@ class AcceptorService(MultiService):
         try:
             for endpoint in wanted:
                 if endpoint not in self._endpoints:
-                    added.append(self._add(endpoint, certificates))
+                    added.append(self._add(endpoint, certificates, gone))
                 else:
                     self._endpoints[endpoint].check()
         except StartupError:

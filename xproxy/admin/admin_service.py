@@ -62,6 +62,8 @@ class AdminService(MultiService):
         listening: Optional[ListenService] = None
         if description != "none":
             listening = ListenService(self._reactor, private(description), self._factory)
+            if before is not None:
+                listening.take_place([before])
             try:
                 listening.setServiceParent(self)
             except StartupError:

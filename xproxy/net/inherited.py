@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from typing import Any, Type
+from typing import Any, Iterable, Type
 
 from twisted.internet import unix
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Port
 
+from ..config.checks import Place
 from .accepting import BACKLOG, stop_accepting
 from .descriptors import descriptors_of
 
@@ -35,6 +36,28 @@ def adopt_port(reactor: Any, descriptor: int, factory: Any, unix_port: Type[unix
         return adopted
     finally:
         descriptors.close(descriptor)
+
+
+def listen_beside(place: Place, ports: Iterable[Any]) -> int:
+    """A descriptor that listens at a TCP address where ports of ours, which are to close next, listen too: at the same one,
+    or at all addresses beside one. All of them get SO_REUSEPORT, without which the kernel refuses the second one (socket(7));
+    until the others close, it gives each client to any of them.
+
+    :raises OSError: somebody else listens there, or there is no such address.
+    """
+    for port in ports:
+        port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening = socket.socket(socket.AF_INET6 if place.kind == "tcp6" else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            listening.setsockopt(socket.SOL_SOCKET, option, 1)
+        listening.bind((place.address, place.port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening.detach()
 
 
 def hand_on(port: Any) -> None:

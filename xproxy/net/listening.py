@@ -7,18 +7,21 @@ the start becomes one ``StartupError``.
 from __future__ import annotations
 
 import resource
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
+import attr
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..config.checks import Place, place_of
 from ..startup import StartupError, failure_reason, os_reason
 from .accepting import BACKLOG, accept
-from .inherited import adopt_port, hand_on
+from .inherited import adopt_port, hand_on, listen_beside
 from .shortage import Shortage
 
 _TAKES_BACKLOG = ("tcp", "tcp6", "ssl", "unix")
@@ -103,12 +106,17 @@ class ListenService(Service):
         self._closing: Deferred[None] = succeed(None)
         self._starting = False
         self._inherited = -1
+        self._leaving: Sequence[ListenService] = ()
         self._reactor = reactor
         self._error: Optional[StartupError] = None
 
     def inherit(self, descriptor: int) -> None:
         """Listen by this descriptor, which another process has made, instead of by a new one."""
         self._inherited = descriptor
+
+    def take_place(self, leaving: Sequence[ListenService]) -> None:
+        """Listen also where one of those does, which stop next."""
+        self._leaving = leaving
 
     def hand_on(self) -> None:
         """Another process listens by a copy of our socket: close ours, without anybody who dials noticing."""
@@ -137,7 +145,21 @@ class ListenService(Service):
         inherited, self._inherited = self._inherited, -1
         if inherited >= 0:
             return adopt_port(self._reactor, inherited, self._factory)
+        leaving, self._leaving = self._leaving, ()
+        place = place_of(self.description)
+        if place is not None and place.kind != "unix":
+            ports = [other.port for other in leaving if other.is_in_the_way_of(place)]
+            if ports:
+                return adopt_port(self._reactor, listen_beside(place, ports), self._factory)
         return self._endpoint.listen(self._factory)
+
+    def is_in_the_way_of(self, place: Place) -> bool:
+        """Whether nobody else can listen there meanwhile."""
+        own = place_of(self.description)
+        host: Any = None if self.port is None else self.port.getHost()
+        if own is None or not isinstance(host, (IPv4Address, IPv6Address)):
+            return False
+        return attr.evolve(own, port=host.port).clashes_with(place)
 
     def startService(self) -> None:
         """Listen, where nobody called ``privilegedStartService`` first. Raises StartupError."""

@@ -70,6 +70,7 @@ class Entrances(MultiService):
         if certificates is not self.certificates:
             secure = None if certificates is None else HTTPSFront(self._front, certificates)
         wanted = self._wanted(config.proxy, secure)
+        gone = [listening for entrance, listening in self._listening.items() if entrance not in wanted]
         added: Dict[Entrance, ListenService] = {}
 
         def abort() -> None:
@@ -80,7 +81,6 @@ class Entrances(MultiService):
             install()
             self._show(certificates)
             self._secure = secure
-            gone = [listening for entrance, listening in self._listening.items() if entrance not in wanted]
             self._listening = {entrance: added.get(entrance) or self._listening[entrance] for entrance in wanted}
             for entrance, listening in self._listening.items():
                 listening.serve(wanted[entrance])
@@ -91,7 +91,9 @@ class Entrances(MultiService):
         try:
             for entrance, factory in wanted.items():
                 if entrance not in self._listening:
-                    self._listen(entrance, factory, added, user_timeout_s(config))
+                    listening = added[entrance] = self._listener(entrance, factory, user_timeout_s(config))
+                    listening.take_place(gone)
+                    listening.setServiceParent(self)
         except StartupError:
             abort()
             raise
@@ -133,13 +135,9 @@ class Entrances(MultiService):
                 wanted[front is secure, plain, same] = factory
         return wanted
 
-    def _listen(
-        self, entrance: Entrance, factory: IProtocolFactory, added: Dict[Entrance, ListenService], timeout_s: float
-    ) -> None:
+    def _listener(self, entrance: Entrance, factory: IProtocolFactory, timeout_s: float) -> ListenService:
         accept = partial(accept_plainly, user_timeout_s=timeout_s)
-        listening = ListenService(self._reactor, entrance[1], factory, accept=accept, shortage=self._shortage)
-        added[entrance] = listening
-        listening.setServiceParent(self)
+        return ListenService(self._reactor, entrance[1], factory, accept=accept, shortage=self._shortage)
 
     def _time_out(self, timeout_s: float) -> None:
         if timeout_s != self._user_timeout_s:
