@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from tests.world.parts import ProxyPart, Stage
 from tests.world.test_world import StageCase, staged
 from xproxy.handoff.acceptor_connection import AcceptorConnection
@@ -102,6 +104,30 @@ class CrashTests(StageCase):
         stage.world.pass_time(2.0)
         self.assertEqual([len(proxy.pool.slots) for proxy in stage.proxies], [0, 0])
         self.agree(stage, 0)
+
+
+class RedialTests(SynchronousTestCase):
+    """What the acceptor had idle itself died with it, and is dialled again."""
+
+    SERVICES, SLOTS = 20, 4
+
+    def test_by_and_by(self) -> None:
+        """All are back within three seconds, never half of them in the same tenth of one. See benchmarks/redials too."""
+        stage = Stage(7)
+        self.addCleanup(stage.close)
+        wanted = self.SERVICES * self.SLOTS
+        for _ in range(self.SERVICES):
+            stage.service(self.SLOTS)
+        stage.world.until(lambda: stage.acceptor.counts()["slots"] == wanted, "all")
+        stage.acceptor.process.kill()
+        stage.world.pass_time(2.0)
+        stage.start_acceptor()
+        back = [0]
+        while back[-1] < wanted:
+            stage.world.pass_time(0.1)
+            back.append(stage.acceptor.counts()["slots"])
+            self.assertLess(len(back), 30, back)
+        self.assertLess(max(after - before for before, after in zip(back, back[1:])), wanted / 2, back)
 
 
 class RefusalTests(StageCase):

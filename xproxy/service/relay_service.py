@@ -131,7 +131,7 @@ class RelayService(Service):
 
     def _wait(self, failure: Failure) -> None:
         self._failures += 1
-        delay = bounded_delay(self._delay(self._failures), self._reactor.seconds() - self._alive_at)
+        delay = bounded_delay(self._delay, self._failures, self._reactor.seconds() - self._alive_at)
         if self._failures == 1:
             self._log.warn(
                 "backend {backend} can't be reached: {why}; no slots until it answers",

@@ -32,9 +32,15 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(delays[-1], MAX_DELAY_S)
 
     def test_bounded_for_who_was_there(self) -> None:
-        self.assertEqual(bounded_delay(30.0, RECENT_S - 1), RECENT_DELAY_S)
-        self.assertEqual(bounded_delay(0.1, RECENT_S - 1), 0.1)
-        self.assertEqual(bounded_delay(30.0, RECENT_S), 30.0)
+        self.assertEqual(bounded_delay(lambda _: 30.0, 5, RECENT_S - 1), RECENT_DELAY_S)
+        self.assertEqual(bounded_delay(float, 5, RECENT_S), 5.0)
+
+    def test_random_for_who_was_there(self) -> None:
+        """However often it was tried: or all of a fleet come back at the same moment."""
+        for random in (0.0, 0.4, 0.9):
+            delay = jittered_backoff(lambda random=random: random)  # type: ignore[misc]
+            for attempt in (1, 5, 50):
+                self.assertEqual(bounded_delay(delay, attempt, 1.0), RECENT_DELAY_S * (0.5 + random / 2))
 
     @settings(max_examples=50, deadline=None, derandomize=True)
     @given(st.integers(1, 500), st.floats(0, 1, exclude_max=True))

@@ -50,9 +50,13 @@ def jittered_backoff(random: Callable[[], float], max_delay_s: float = MAX_DELAY
     return lambda attempt: min(INITIAL_DELAY_S * DELAY_FACTOR ** min(attempt - 1, 32), max_delay_s) * (0.5 + random() / 2)
 
 
-def bounded_delay(delay_s: float, away_s: float) -> float:
-    """The wait in seconds before the next attempt to reach somebody who went away ``away_s`` seconds ago."""
-    return min(delay_s, RECENT_DELAY_S) if away_s < RECENT_S else delay_s
+def bounded_delay(delay: Callable[[int], float], attempt: int, away_s: float) -> float:
+    """The wait in seconds before the n-th attempt to reach somebody who went away ``away_s`` seconds ago.
+
+    For who was there a moment ago it does not grow, so that all of it stays random: many who lost the same one do not come back
+    in step.
+    """
+    return min(delay(1), RECENT_DELAY_S) if away_s < RECENT_S else delay(attempt)
 
 
 class Dial(Enum):
@@ -177,7 +181,7 @@ class DialPlan:
         if self._running:
             self._reachable = False
             self._worked = 0
-            self._failed(now, why, bounded_delay(self._delay(self.failures + 1), now - self._alive_at))
+            self._failed(now, why, bounded_delay(self._delay, self.failures + 1, now - self._alive_at))
 
     # -- what to do
 
