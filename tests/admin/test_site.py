@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any, Optional
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,6 +19,7 @@ from xproxy import __version__
 from xproxy.admin import Sources, admin_factory
 from xproxy.admin.numbers import CENSUS_TIMEOUT_S
 from xproxy.admin.site import MAX_CONNECTIONS
+from xproxy.admin.work import Work, worker
 from xproxy.metrics import ProxyCounts
 
 CENSUS = {
@@ -110,6 +112,16 @@ class AdminTestCase(SynchronousTestCase):
             closings={("default", "ended"): 2},
         )
 
+    def whole(self) -> Sources:
+        """A parent with three workers, one of which does not answer."""
+        made = ProxyCounts()
+        made.connections = {"client": 3}
+        made.pool("default").codes[200] = 7
+        each = [worker(n, 10 + n, 1, "serving", {"client": n}, {"default": {"served": s}}) for n, s in ((1, 4), (2, 3))]
+        silent = worker(3, 13, 1, "serving", None, {})
+        work = Work({"default": {"served": 7}}, made, {"access": 2}, [*each, silent], 5)
+        return self.sources(work=lambda: succeed(work), lost_lines=lambda: {"program": 1, "access": 1})
+
     def connect(
         self, factory: IProtocolFactory, address: Optional[IAddress] = None
     ) -> Optional[StringTransportWithDisconnection]:
@@ -157,9 +169,17 @@ class StatusTests(AdminTestCase):
                 "connections": {"client": 1, "slot": 0},
                 "spools": {"bytes": 4096, "files": 2},
                 "certificates": [],
+                "workers": [worker(1, os.getpid(), 1, "serving", {"client": 1, "slot": 0}, REQUESTS)],
                 "pools": {"default": POOL},
             },
         )
+
+    def test_workers(self) -> None:
+        """They are asked, and shown together and each."""
+        status = self.status(self.whole())
+        self.assertEqual((7, {"client": 3}), (status["pools"]["default"]["served"], status["connections"]))
+        self.assertEqual([4, 3], [each["pools"].get("default", {}).get("served") for each in status["workers"][:2]])
+        self.assertEqual([True, True, False], [each["answers"] for each in status["workers"]])
 
     def test_an_acceptor_alone(self) -> None:
         status = self.status(self.sources())
@@ -213,6 +233,17 @@ class MetricsTests(AdminTestCase):
             for family in families
             for sample in family.samples
         }
+
+    def test_workers(self) -> None:
+        """Their sum, how many there are, and how many have died."""
+        samples = self.samples(self.whole())
+        self.assertEqual(samples["xproxy_requests_total", (("code", "200"), ("pool", "default"))], 7)
+        self.assertEqual(samples["xproxy_log_lines_lost_total", (("log", "access"),)], 3)
+        states = {labels: value for (name, labels), value in samples.items() if name == "xproxy_workers"}
+        expected = {"starting": 0, "serving": 2, "draining": 0, "silent": 1}
+        self.assertEqual(states, {(("state", state),): number for state, number in expected.items()})
+        self.assertEqual(samples["xproxy_worker_deaths_total", ()], 5)
+        self.assertNotIn("xproxy_worker_deaths_total", {name for name, _ in self.samples(self.both())})
 
     def test_the_names_users_rely_on(self) -> None:
         samples = self.samples(self.both())

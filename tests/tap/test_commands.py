@@ -264,7 +264,7 @@ class RefusedTests(CommandsTestCase):
         self.assertNotIn("Usage", command.output + command.errors)
 
     async def test_unknown_option(self) -> None:
-        await self.refused(self.run_twistd("xproxy", "--workers", "2"), "xproxy: option --workers not recognized")
+        await self.refused(self.run_twistd("xproxy", "--takeover", "2"), "xproxy: option --takeover not recognized")
 
     async def test_port_in_use(self) -> None:
         listening = socket.create_server(("127.0.0.1", 0))

@@ -56,6 +56,19 @@ class XproxyOptionsTests(OptionsTestCase):
         self.assertEqual(config.pools["default"].slots, (LOCAL,))
         self.assertEqual(config.proxy.drain_timeout, 3.0)
 
+    def test_workers(self) -> None:
+        """A number, or as many as there are cores; what can't be shared is refused."""
+        self.assertEqual(self.xproxy().proxy.workers, 1)
+        self.assertEqual(self.xproxy("--workers", "2").proxy.workers, 2)
+        self.assertEqual(self.xproxy("--config", self.written("[proxy]\nworkers = 3"), "--workers", "auto").proxy.workers, 0)
+        self.assertEqual(self.xproxy("--config", self.written('[proxy]\nworkers = "auto"'), "--workers", "1").proxy.workers, 1)
+        for word in ("0", "65", "-1", "many", ""):
+            self.assertIn("--workers: must be a whole number from 1 to 64", self.refused(self.xproxy, "--workers", word))
+        line = self.refused(self.xproxy, "--http", "ssl:443:privateKey=/nonexistent", "--workers", "2")
+        self.assertIn("privateKey", line)
+        file = self.written('[proxy]\nworkers = 2\nhttp = ["fd:3"]')
+        self.assertIn("workers", self.refused(self.xproxy, "--config", file))
+
     def test_the_file_wins_over_the_defaults(self) -> None:
         config = self.xproxy("--config", self.written('[proxy]\nhttp = ["tcp:1"]'))
         self.assertEqual(config.proxy.http, ("tcp:1",))
@@ -120,7 +133,7 @@ class MistakeTests(OptionsTestCase):
     """One line each."""
 
     def test_unknown_options(self) -> None:
-        for word in ("--workers", "--takeover", "-z"):
+        for word in ("--takeover", "-z"):
             line = self.refused(self.xproxy, word, "x")
             self.assertTrue(line.startswith("xproxy: option "), line)
             self.assertTrue(line.endswith(" not recognized (twistd xproxy --help lists the options)"), line)

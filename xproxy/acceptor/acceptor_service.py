@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from socket import AF_UNIX
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
@@ -12,6 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from ..config import Config
 from ..interfaces import ILeaseHolder
+from ..net.descriptors import descriptors_of
 from ..net.listening import ListenService, ensure_deferred
 from ..reload import Change
 from ..slots.dealing import DEAL_INTERVAL_S
@@ -61,6 +63,8 @@ class AcceptorService(MultiService):
         self.prepare(config).commit()
         self._handoff: List[HandoffServer] = []
         self.succession = Succession(self.acceptor, reactor, self.listening, self._bridged, self._has_something)
+        self._proxies = HandoffFactory(self.acceptor, reactor, monotonic)
+        """Of proxies that have not come over the handoff socket."""
         if config.acceptor.handoff:
             factory = HandoffFactory(self.acceptor, reactor, monotonic)
             self.add_handoff(HandoffServer(reactor, config.acceptor, factory))
@@ -205,6 +209,17 @@ class AcceptorService(MultiService):
         self._looking.start(DEAL_INTERVAL_S, now=False)
         self.acceptor.lending.sweep.start()
 
+    def take_proxy(self, descriptor: int) -> None:
+        """A proxy is at the other end of a socket pair, as if it had come over the handoff socket.
+
+        :param descriptor: of our end; closed here.
+        :raises OSError: there is no descriptor to have it with.
+        """
+        try:
+            self._reactor.adoptStreamConnection(descriptor, AF_UNIX, self._proxies)
+        finally:
+            descriptors_of(self._reactor).close(descriptor)
+
     def local_source(self, holder: ILeaseHolder) -> LocalSource:
         """The slot source of a proxy in this process."""
         return LocalSource(self.acceptor, holder)
@@ -236,6 +251,7 @@ class AcceptorService(MultiService):
             self._looking.stop()
         self.succession.stop()
         stopping: List[Deferred[Any]] = [listener.stop() for listener in self._endpoints.values()]
+        self._proxies.cut_all()
         self.acceptor.close()
         stopping.append(ensure_deferred(super().stopService()))
         return DeferredList(stopping, fireOnOneErrback=True, consumeErrors=True)

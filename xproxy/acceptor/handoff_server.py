@@ -217,6 +217,11 @@ class HandoffFactory(Factory):
             if client is not None and client.resting_since is not None and client.resting_since < latest:
                 connection.close()
 
+    def cut_all(self) -> None:
+        """Cut every connection."""
+        for connection in list(self.connections):
+            connection.close()
+
     def refused(self, reason: str) -> None:
         """Say, not too often, why a connection was cut."""
         self._refusals.say("handoff socket: a connection was cut: {reason}", reason=reason)
@@ -327,6 +332,5 @@ class HandoffServer(Service):
         super().stopService()
         if self._looking.running:
             self._looking.stop()
-        for connection in list(self.factory.connections):
-            connection.close()
+        self.factory.cut_all()
         return self.stop_listening()

@@ -37,6 +37,8 @@ class _Exposition:
         yield GaugeMetricFamily("xproxy_ready", "1 when new work is taken, 0 while draining.", value=int(picture.ready))
         if picture.reload is not None:
             yield from _of_configuration(picture.reload)
+        if picture.deaths is not None:
+            yield from _of_workers(picture.workers, picture.deaths)
         if picture.census is not None:
             yield _slots(picture.census)
         if picture.registrations is not None:
@@ -74,6 +76,15 @@ def _of_configuration(reload: Reload) -> Iterator[Metric]:
     )
     reloads = CounterMetricFamily("xproxy_config_reloads", "Reloads, by how they ended.", labels=["result"])
     yield _by_label(reloads, reload.results)
+
+
+def _of_workers(workers: Sequence[Mapping[str, Any]], deaths: int) -> Iterator[Metric]:
+    """Who serves clients."""
+    states = dict.fromkeys(("starting", "serving", "draining", "silent"), 0)
+    for worker in workers:
+        states[worker["state"] if worker["answers"] else "silent"] += 1
+    yield _by_label(GaugeMetricFamily("xproxy_workers", "Worker processes, by what they do.", labels=["state"]), states)
+    yield CounterMetricFamily("xproxy_worker_deaths", "Worker processes that have died.", value=deaths)
 
 
 def _slots(census: Mapping[str, Mapping[str, Any]]) -> Metric:

@@ -6,6 +6,7 @@ an acceptor alone knows little of requests, a proxy whose acceptor does not answ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Optional
@@ -17,15 +18,13 @@ from .. import __version__
 from ..metrics import ProxyCounts
 from ..reload import Reload
 from .control import Controls
+from .work import REQUEST_NUMBERS, Work, worker
 
 CENSUS_TIMEOUT_S = 2.0
 """An acceptor that has not answered by then is shown as unknown: Prometheus scrapes give up after 10 s by default."""
 
 SLOT_NUMBERS = ("slots", "idle", "leased", "waiting")
 """What the acceptor knows of a pool; the same, but for ``waiting``, of each service."""
-
-REQUEST_NUMBERS = ("in_flight", "most_in_flight", "queue_length", "served")
-"""What the proxy knows of a pool; the same, but for ``queue_length``, of each service."""
 
 _SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased")
 _SERVICE_REQUEST_NUMBERS = ("in_flight", "most_in_flight", "served")
@@ -57,6 +56,8 @@ class Sources:
     """Name, kind of key and end (seconds since 1970) of each certificate that clients are shown; None: there are none."""
     lost_lines: Optional[Callable[[], Mapping[str, int]]] = None
     """Lines that could not be written so far, by log: access, program."""
+    work: Optional[Callable[[], Deferred[Work]]] = None
+    """Asks the workers, where clients come to those; it does not fail, and takes a second at most."""
     reload: Optional[Reload] = None
     """Its record of what is in force; None: there is no configuration."""
     controls: Optional[Controls] = None
@@ -78,6 +79,9 @@ class Picture:
     certificates: Sequence[tuple[str, str, float]] = ()
     lost_lines: Mapping[str, int] = attr.field(factory=dict)
     reload: Optional[Reload] = None
+    workers: Sequence[Mapping[str, Any]] = ()
+    deaths: Optional[int] = None
+    """Of workers; None: there are none that could die by themselves."""
 
     def pool_names(self) -> list[str]:
         """Every pool that somebody knows."""
@@ -94,6 +98,7 @@ class Picture:
             "connections": None if self.counts is None else dict(self.counts.connections),
             "spools": None if self.counts is None else dict(self.counts.spools),
             "certificates": [_certificate(*certificate) for certificate in self.certificates],
+            "workers": list(self.workers),
             "pools": {name: self.pool(name) for name in self.pool_names()},
         }
 
@@ -163,7 +168,7 @@ async def take(sources: Sources) -> Picture:
         census = await sources.census().addTimeout(CENSUS_TIMEOUT_S, sources.clock)
     except Exception:  # noqa: BLE001 - the acceptor's, the connection's or the timeout: whatever it is, the picture says it
         census = None
-    return Picture(
+    picture = Picture(
         program=sources.program,
         ready=sources.ready(),
         census=census,
@@ -174,6 +179,24 @@ async def take(sources: Sources) -> Picture:
         certificates=() if sources.certificates is None else sources.certificates(),
         lost_lines={} if sources.lost_lines is None else sources.lost_lines(),
         reload=sources.reload,
+    )
+    if sources.work is not None:
+        return with_work(picture, await sources.work())
+    if picture.requests is None or picture.counts is None:
+        return picture
+    generation = 1 if sources.reload is None else sources.reload.generation
+    state = "serving" if picture.ready else "draining"
+    return attr.evolve(
+        picture, workers=[worker(1, os.getpid(), generation, state, picture.counts.connections, picture.requests)]
+    )
+
+
+def with_work(picture: Picture, work: Work) -> Picture:
+    """A picture with what workers have done in it."""
+    here, there = picture.lost_lines, work.lost_lines
+    lines = {log: here.get(log, 0) + there.get(log, 0) for log in {**here, **there}}
+    return attr.evolve(
+        picture, requests=work.requests, counts=work.counts, lost_lines=lines, workers=work.workers, deaths=work.deaths
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from .numbers import REQUEST_NUMBERS, SLOT_NUMBERS
+from .numbers import SLOT_NUMBERS
+from .work import REQUEST_NUMBERS
 
 _PAGE = """<!doctype html>
 <html lang="en">

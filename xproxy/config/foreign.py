@@ -45,7 +45,7 @@ ANSWERS = (
         "active_health",
     ),
     (
-        "there is one process here; several share the slots of one acceptor (twistd xacceptor, and xproxy --acceptor)",
+        "here that is workers in [proxy]",
         "worker_processes worker_process nbproc nbthread nbthreads threads processes num_workers num_threads cpu_map "
         "cpus worker_cpu_affinity concurrency_level workers worker",
     ),

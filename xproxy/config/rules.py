@@ -32,7 +32,7 @@ def broken_rules(config: Config, role: Role) -> list[Mistake]:
     """Everything that is wrong with the tree."""
     rules = [_certificates_of_slots, _routes, _dispatches]
     if role is not Role.ACCEPTOR:
-        rules += [_balancers, _certificates_of_clients, _subject_field]
+        rules += [_shareable, _balancers, _certificates_of_clients, _subject_field]
     if role is not Role.PROXY:
         rules += [_endpoints_of_pools, _registrations, _nobody, _exposed]
     found = [mistake for rule in rules for mistake in rule(config)]
@@ -55,6 +55,23 @@ def _balancers(config: Config) -> Iterator[Mistake]:
         for number, description in enumerate(descriptions):
             if description.startswith(BALANCED):
                 message = f"{shown(description)} needs trusted_proxies: nobody else's PROXY headers are believed"
+                yield Mistake(("proxy", name, number), message)
+
+
+SHAREABLE = ("tcp", "tcp6", "unix", "systemd")
+"""Kinds of endpoints that are one socket, which processes can have together."""
+
+
+def _shareable(config: Config) -> Iterator[Mistake]:
+    """Workers can have the endpoints together."""
+    proxy = config.proxy
+    if proxy.workers == 1:
+        return
+    for name, descriptions in (("http", proxy.http), ("https", proxy.https)):
+        for number, description in enumerate(descriptions):
+            kind = description.removeprefix(BALANCED).partition(":")[0].lower()
+            if kind not in SHAREABLE:
+                message = f"{shown(description)} can't be shared by workers: it must be one of {', '.join(SHAREABLE)}"
                 yield Mistake(("proxy", name, number), message)
 
 

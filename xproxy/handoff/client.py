@@ -78,6 +78,7 @@ class HandoffClient(Service):
     :param path: the handoff socket.
     :param holder: the proxy.
     :param retry_policy: the delay before each attempt to dial, by its number; ``redial_delay`` unless a test knows better.
+    :param endpoint: dials, where there is no path to dial; ``path`` is what messages call the acceptor then.
     :ivar board: the board of the current connection, a new object for each: an exchange that began under an older board goes on
         writing to that one, where it counts nowhere.
     """
@@ -90,6 +91,7 @@ class HandoffClient(Service):
         path: str,
         holder: ILeaseHolder,
         retry_policy: Optional[Callable[[int], float]] = None,
+        endpoint: Optional[IStreamClientEndpoint] = None,
     ) -> None:
         self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
         self.holder = holder
@@ -97,13 +99,14 @@ class HandoffClient(Service):
         self._clock = reactor
         self._said_lost_at = float("-inf")
         self._path = path
+        self._has_path = endpoint is None
         self._connection: Optional[AcceptorConnection] = None
         self._asks: Dict[str, Standing] = {}
         self._lost = self._moving = False
         self._attempts = 0
         self._delay = retry_policy or redial_delay()
         self._dialling = ClientService(
-            _Dialling(UNIXClientEndpoint(reactor, path), self.spare),
+            _Dialling(endpoint or UNIXClientEndpoint(reactor, path), self.spare),
             _Dialled(lambda: AcceptorConnection(self, reactor)),
             retryPolicy=lambda _: self._next_delay(),
             clock=reactor,
@@ -122,7 +125,8 @@ class HandoffClient(Service):
     def privilegedStartService(self) -> None:
         """Look whether there is an acceptor to dial. Raises StartupError."""
         super().privilegedStartService()
-        check_acceptor(self._path)
+        if self._has_path:
+            check_acceptor(self._path)
 
     def startService(self) -> None:
         """Dial, and go on dialling."""

@@ -133,6 +133,11 @@ class BoxConnection(Protocol):
         return self._outbox is not None and not self._outbox.is_empty
 
     @property
+    def unwritten(self) -> int:
+        """How many bytes wait for the peer to read, at most."""
+        return 0 if self._outbox is None else self._outbox.unwritten
+
+    @property
     def was_dropped(self) -> bool:
         """Whether we cut the connection, and not the peer."""
         return self._dropped is not None

@@ -77,6 +77,11 @@ class Outbox:
         """Whether everything is written."""
         return not self._registered
 
+    @property
+    def unwritten(self) -> int:
+        """How many bytes wait, at most."""
+        return self._unwritten
+
     def resumeProducing(self) -> None:
         """Everything is written."""
         if self._registered:

@@ -78,6 +78,7 @@ class ListenService(Service):
     :param check: asked about the port when it listens and before anybody is accepted; may raise StartupError.
     :param accept: makes the port accept; see ``accepting``.
     :param shortage: what happens when there is nothing to accept with; those that listen together may share one.
+    :param endpoint: of that description, where it is made elsewhere.
     :param failed_late: told the error when an endpoint that takes its time (none of Twisted's own does) fails after the start.
     :raises StartupError: from the constructor for a bad description, from ``privilegedStartService`` when it can't listen.
     """
@@ -93,10 +94,12 @@ class ListenService(Service):
         failed_late: Optional[Callable[[StartupError], None]] = None,
         accept: Callable[[IListeningPort, Shortage], None] = accept,
         shortage: Optional[Shortage] = None,
+        endpoint: Optional[IStreamServerEndpoint] = None,
     ) -> None:
         self.description = description
         self.port: Optional[IListeningPort] = None
-        self._endpoint = server_endpoint(reactor, description)
+        self._endpoint = endpoint or server_endpoint(reactor, description)
+        self._is_given = endpoint is not None
         self._factory = factory
         self._check = check
         self._failed_late = failed_late
@@ -115,8 +118,8 @@ class ListenService(Service):
         self._inherited = descriptor
 
     def take_place(self, leaving: Sequence[ListenService]) -> None:
-        """Listen also where one of those does, which stop next."""
-        self._leaving = leaving
+        """Listen also where one of those does, which stop next. An endpoint that is made elsewhere sees to that itself."""
+        self._leaving = () if self._is_given else leaving
 
     def hand_on(self) -> None:
         """Another process listens by a copy of our socket: close ours, without anybody who dials noticing."""

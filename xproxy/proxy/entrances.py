@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import attr
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamServerEndpoint
 
 from .. import config as cfg
 from ..config.checks import BALANCED
@@ -42,18 +43,42 @@ def user_timeout_s(config: cfg.Config) -> float:
     return max(USER_TIMEOUT_S, config.timeouts.write)
 
 
+def certificates_of(reactor: Any, config: cfg.ProxyConfig) -> CertificateStore:
+    """The store of the certificates that a configuration names. Raises StartupError."""
+    made = [self_signed_pair(utc_now())] if config.self_signed else []
+    return CertificateStore(reactor, config.certificates, tls_policy(config), made)
+
+
+@attr.frozen
+class Provision:
+    """What entrances are made of, in a process that has it all itself; another one is given it.
+
+    :ivar endpoint: of a description, asked for once for each entrance that is new; None: what the description says. Raises
+        StartupError.
+    :ivar certificates: asked for once. Raises StartupError.
+    """
+
+    endpoint: Callable[[Any, str], Optional[IStreamServerEndpoint]] = lambda reactor, description: None
+    certificates: Callable[[Any, cfg.ProxyConfig], CertificateStore] = certificates_of
+
+
+OWN = Provision()
+
+
 class Entrances(MultiService):
     """All entrances of one proxy.
 
     :param front: makes and counts the clients.
+    :param provision: see there.
     :raises StartupError: for endpoints and certificates that can't be used.
     :ivar certificates: of the ``https`` endpoints, None when there are none.
     """
 
-    def __init__(self, reactor: Any, front: HTTPFront, config: cfg.Config) -> None:
+    def __init__(self, reactor: Any, front: HTTPFront, config: cfg.Config, provision: Provision = OWN) -> None:
         super().__init__()
         self._reactor = reactor
         self._front = front
+        self._provision = provision
         self._shortage = Shortage(reactor, front.make_room, front.gateway.counts.accept_failures)
         self.certificates: Optional[CertificateStore] = None
         self._secure: Optional[HTTPSFront] = None
@@ -105,8 +130,7 @@ class Entrances(MultiService):
             return None, lambda: None
         if self.certificates is not None:
             return self.certificates, self.certificates.prepare(config.certificates, tls_policy(config))
-        made = [self_signed_pair(utc_now())] if config.self_signed else []
-        return CertificateStore(self._reactor, config.certificates, tls_policy(config), made), lambda: None
+        return self._provision.certificates(self._reactor, config), lambda: None
 
     def _show(self, certificates: Optional[CertificateStore]) -> None:
         before, self.certificates = self.certificates, certificates
@@ -137,7 +161,8 @@ class Entrances(MultiService):
 
     def _listener(self, entrance: Entrance, factory: IProtocolFactory, timeout_s: float) -> ListenService:
         accept = partial(accept_plainly, user_timeout_s=timeout_s)
-        return ListenService(self._reactor, entrance[1], factory, accept=accept, shortage=self._shortage)
+        endpoint = self._provision.endpoint(self._reactor, entrance[1])
+        return ListenService(self._reactor, entrance[1], factory, accept=accept, shortage=self._shortage, endpoint=endpoint)
 
     def _time_out(self, timeout_s: float) -> None:
         if timeout_s != self._user_timeout_s:

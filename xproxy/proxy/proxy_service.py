@@ -19,7 +19,7 @@ from ..net.descriptors import descriptors_of
 from ..reload import Change, prepare_all
 from ..startup import StartupError, os_reason
 from .clients.front import HTTPFront
-from .entrances import Entrances
+from .entrances import OWN, Entrances, Provision
 from .exchanges import orphans
 from .exchanges.lease import Lease
 from .requests.access_log import AccessLog
@@ -40,7 +40,8 @@ def open_access_log(config: cfg.ProxyConfig) -> Optional[AccessLog]:
 class ProxyService(MultiService):
     """A proxy. Give it a slot source with ``attach`` before it starts.
 
-    :param monotonic: see ``Gateway``, which is given the others too.
+    :param monotonic: see ``Gateway``, which is given the next two as well.
+    :param provision: see there.
     :raises StartupError: from the constructor, for endpoints and files of the configuration that can't be used.
     """
 
@@ -51,6 +52,7 @@ class ProxyService(MultiService):
         monotonic: Callable[[], float],
         wall_time: Callable[[], float] = time.time,  # noqa: TID251 - as the Gateway has it
         random_bytes: Callable[[int], bytes] = os.urandom,
+        provision: Provision = OWN,
     ) -> None:
         super().__init__()
         self._reactor = reactor
@@ -60,7 +62,7 @@ class ProxyService(MultiService):
         except (OSError, ValueError) as error:
             raise StartupError(f"error pages {config.proxy.error_pages}: {os_reason(error)}") from error
         self.front = HTTPFront(self.gateway)
-        self.entrances = Entrances(reactor, self.front, config)
+        self.entrances = Entrances(reactor, self.front, config, provision)
         self.entrances.setServiceParent(self)
         self._source: Optional[ISlotSource] = None
         self._found = False

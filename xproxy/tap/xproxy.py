@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from functools import partial
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, succeed
@@ -25,10 +25,12 @@ from ..proxy.proxy_service import ProxyService
 from ..reload import Change
 from ..service.demo import demo_service
 from ..startup import StartupError
+from ..workers.whole import WholeProxy
 from . import addresses
 from .configured_tree import ConfiguredTree, Place
 from .options import SlotsOptions, refuse
 from .room import hard_limit, room_for
+from .workers import Idle, Onlooker, usable_workers, worker_room
 
 DEMO_SLOTS = 8
 
@@ -47,6 +49,7 @@ class Options(SlotsOptions):
         self["https"] = []
         self["self_signed"] = False
         self["acceptor"] = None
+        self["workers"] = None
         self["admin"] = None
         self["demo"] = False
 
@@ -66,6 +69,10 @@ class Options(SlotsOptions):
         """Use the acceptor behind this handoff socket instead of one in this process (excludes --slots)."""
         self["acceptor"] = self.checked("acceptor", check.socket_path, path)
 
+    def opt_workers(self, count: str) -> None:
+        """How many processes serve clients, or "auto": one for each core. [default: 1, which is this process]"""
+        self["workers"] = self.checked("workers", check.worker_count, int(count) if count.isdecimal() else count)
+
     def opt_admin(self, description: str) -> None:
         """Where status and metrics are shown, or "none". [default: tcp:9901:interface=127.0.0.1]"""
         self["admin"] = self.checked("admin", check.endpoint_or_none, description)
@@ -84,7 +91,9 @@ class Options(SlotsOptions):
         for name in ("slots", "allow", "demo"):
             if self["acceptor"] and self[name]:
                 raise UsageError(f"--acceptor and --{name} exclude each other: services register at that acceptor, not here")
-        return Overrides(proxy=self.given("http", "https", "self_signed", "admin"), **self.given("slots", "allow"))
+        workers = {} if self["workers"] is None else {"workers": self["workers"]}
+        given = self.given("http", "https", "self_signed", "admin")
+        return Overrides(proxy={**given, **workers}, **self.given("slots", "allow"))
 
     def look_at(self, config: Config) -> None:
         """See ConfiguredOptions."""
@@ -113,26 +122,42 @@ class XproxyTree(ConfiguredTree):
         super().__init__(reactor, options, announce=self._say)
         poll_plainly(reactor)
         self._demo = bool(options["demo"])
-        self.proxy = ProxyService(reactor, self.config, time.monotonic)
+        self.acceptor: Optional[AcceptorService] = None
+        if not options["acceptor"]:
+            self.acceptor = AcceptorService(reactor, self.config, time.monotonic)
+        self.proxy, source = self._make_proxy(options["acceptor"] or "")
         self.proxy.setServiceParent(self)
         self.parts.append(self.proxy.prepare)
         self.drain_first(self.proxy, self.proxy.drain, delay_s=lambda: self.config.proxy.drain_delay)
         self.reopen_with(self.proxy.reopen_logs)
-        self.acceptor: Optional[AcceptorService] = None
-        source: ISlotSource
-        if options["acceptor"]:
-            source = client = HandoffClient(reactor, options["acceptor"], self.proxy)
-            self._add_admin(source)
-            client.setServiceParent(self)
-        else:
-            self.acceptor = AcceptorService(reactor, self.config, time.monotonic)
-            source = self.acceptor.local_source(self.proxy)
-            self._add_admin(source)
+        self._add_admin(source)
+        if self.acceptor is not None:
             self.acceptor.setServiceParent(self)
             self.parts.append(self.acceptor.prepare)
-        self.proxy.attach(source)
+        else:
+            source.setServiceParent(self)
         self.parts.append(self._prepare_room)
         self._take_room(self.config)
+
+    def _make_proxy(self, path: str) -> tuple[Union[ProxyService, WholeProxy], Any]:
+        """The proxy, in this process or in workers, and the slot source that its acceptor is to this process.
+
+        :param path: of the handoff socket of another process' acceptor; empty: it is ours.
+        """
+        workers = usable_workers(self.config.proxy.workers)
+        if workers > 1:
+            return self._make_workers(workers, path)
+        proxy = ProxyService(self._reactor, self.config, time.monotonic)
+        acceptor = self.acceptor
+        source: Any = HandoffClient(self._reactor, path, proxy) if acceptor is None else acceptor.local_source(proxy)
+        proxy.attach(source)
+        return proxy, source
+
+    def _make_workers(self, count: int, path: str) -> tuple[WholeProxy, Any]:
+        acceptor = self.acceptor
+        take_proxy = None if acceptor is None else acceptor.take_proxy
+        proxy = WholeProxy(self._reactor, self.config, count, worker_room, path, take_proxy, lambda: self.ready)
+        return proxy, Onlooker(acceptor) if acceptor is not None else HandoffClient(self._reactor, path, Idle(self._reactor))
 
     def _prepare_room(self, config: Config) -> Change:
         def commit() -> Deferred[Any]:
@@ -142,14 +167,16 @@ class XproxyTree(ConfiguredTree):
         return Change(commit, lambda: None)
 
     def _take_room(self, config: Config) -> None:
-        """Let as many clients in as there are descriptors for."""
-        self._room = room_for(config, hard_limit(), accepts_slots=self.acceptor is not None)
-        self.proxy.front.room = self._room.clients
-        self.proxy.gateway.space.room_files = self._room.files
+        """Let as many clients in as there are descriptors for; workers do so themselves."""
+        single = isinstance(self.proxy, ProxyService)
+        self._room = room_for(config, hard_limit(), accepts_slots=self.acceptor is not None, takes_clients=single)
+        if isinstance(self.proxy, ProxyService):
+            self.proxy.front.room = self._room.clients
+            self.proxy.gateway.space.room_files = self._room.files
 
     def lost_lines(self) -> dict[str, int]:
         """See ServiceTree."""
-        log = self.proxy.gateway.access_log
+        log = self.proxy.gateway.access_log if isinstance(self.proxy, ProxyService) else None
         return super().lost_lines() if log is None else {**super().lost_lines(), "access": log.file.lost}
 
     def _certificate_ends(self) -> list[tuple[str, str, float]]:
@@ -157,15 +184,17 @@ class XproxyTree(ConfiguredTree):
         return [*self.proxy.certificate_ends(), *acceptors]
 
     def _add_admin(self, source: ISlotSource) -> None:
-        acceptor = self.acceptor
+        acceptor, proxy = self.acceptor, self.proxy
+        alone = isinstance(proxy, ProxyService)
         sources = partial(
             Sources,
             program="xproxy",
             census=source.census,
-            ready=lambda: self.ready and self.proxy.can_serve,
+            ready=lambda: self.ready and proxy.can_serve and (alone or source.answers),
             clock=self._reactor,
-            requests=self.proxy.status,
-            counts=self.proxy.metrics,
+            requests=proxy.status if isinstance(proxy, ProxyService) else None,
+            counts=proxy.metrics if isinstance(proxy, ProxyService) else None,
+            work=None if isinstance(proxy, ProxyService) else proxy.work,
             registrations=None if acceptor is None else acceptor.acceptor.registrations,
             closings=None if acceptor is None else acceptor.acceptor.closings,
             certificates=self._certificate_ends,

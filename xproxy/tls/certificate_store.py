@@ -46,6 +46,10 @@ def _fingerprints_of(files: Sequence[cfg.CertificateConfig], policy: TLSPolicy) 
     return (*map(fingerprint, files), fingerprint(cfg.CertificateConfig(policy.client_ca, policy.client_ca)))
 
 
+def _nothing() -> None:
+    """Nobody else has to know."""
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore(Service):
     """Makes the TLS connections of a server.
@@ -56,6 +60,7 @@ class CertificateStore(Service):
     :param made: further pairs, which come from no file.
     :param now: the wall clock, aware of its time zone.
     :param ticket_keys: of session tickets, where other processes are to open them too; empty: OpenSSL makes some.
+    :param watches: whether it looks at the files now and then, and at how old keys and certificates are.
     :raises StartupError: a certificate can't be used, or there is none.
     :ivar front: the context that all connections begin with.
     """
@@ -70,6 +75,7 @@ class CertificateStore(Service):
         made: Sequence[Pair] = (),
         now: Callable[[], datetime] = utc_now,
         ticket_keys: bytes = b"",
+        watches: bool = True,
     ) -> None:
         if not files and not made:
             raise StartupError("https needs a certificate: [[proxy.certificates]], or --self-signed to try it out")
@@ -78,10 +84,13 @@ class CertificateStore(Service):
         self._made = tuple(made)
         self._now = now
         self._ticket_keys = ticket_keys
+        self._watches = watches
         self._seen = self._fingerprints()
         self._origin = self._origin_of(self._files, policy, self._seen)
         """What the table in use was made of."""
         self._warned: dict[str, datetime] = {}
+        self.changed: Callable[[], None] = _nothing
+        """Called when other certificates, read from the same files, have come into use."""
         try:
             self._table = self._read()
             self.front = self._new_front(self._table)
@@ -175,6 +184,7 @@ class CertificateStore(Service):
         self._table, self.front = table, front
         self._origin = self._origin_of(self._files, self._policy, self._seen)
         self._say_read()
+        self.changed()
         return True
 
     def _say_read(self) -> None:
@@ -185,7 +195,10 @@ class CertificateStore(Service):
     def startService(self) -> None:
         """Begin to look at the files now and then."""
         super().startService()
-        self._polling.start(POLL_INTERVAL_S).addErrback(lambda failure: self._log.failure("cannot watch certificates", failure))
+        if self._watches:
+            self._polling.start(POLL_INTERVAL_S).addErrback(
+                lambda failure: self._log.failure("cannot watch certificates", failure)
+            )
 
     def stopService(self) -> None:
         """End."""

@@ -14,7 +14,7 @@ from ..metrics import Histogram, PoolCounts, ProxyCounts
 
 Tree = Dict[str, Any]
 
-MOMENTARY = frozenset(("connections", "in_flight", "queue_length", "held", "slots", "spools"))
+MOMENTARY = frozenset(("connections", "in_flight", "queue_length", "held", "slots", "spools", "spools"))
 """What is true at one moment, and of nobody who is gone. All else rises only."""
 
 MAXIMA = frozenset(("most_in_flight",))

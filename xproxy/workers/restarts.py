@@ -46,6 +46,8 @@ class Watch:
     def __init__(self) -> None:
         self.starting = True
         """Whether it has never been ready."""
+        self.killed = False
+        """Whether something was done about it."""
         self._unanswered = 0
 
     def heard(self) -> None:

@@ -35,6 +35,7 @@ from .names import (
     url_path,
 )
 from .plain import (
+    MAX_WORKERS,
     any_table,
     content,
     field_value,
@@ -47,6 +48,7 @@ from .plain import (
     text,
     true_or_false,
     whole_number,
+    worker_count,
 )
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "any_table",
     "BALANCED",
     "MAX_SOCKET_PATH_BYTES",
+    "MAX_WORKERS",
     "Check",
     "Place",
     "bearer_token",
@@ -94,4 +97,5 @@ __all__ = [
     "url_path",
     "waits_for_systemd",
     "whole_number",
+    "worker_count",
 ]

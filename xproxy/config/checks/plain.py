@@ -119,6 +119,28 @@ https_port = Check(
 """The port that clients find HTTPS at; 0: none."""
 
 
+MAX_WORKERS = 64
+"""More than the cores of most hosts; each takes tens of megabytes, and asks the acceptor for slots of its own."""
+
+
+def _worker_count(value: object) -> int:
+    if value == "auto":
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_WORKERS:
+        return value
+    hint = f"did you mean {value}?" if isinstance(value, str) and value.isdigit() and 1 <= int(value) <= MAX_WORKERS else ""
+    raise Unfit(f'must be a whole number from 1 to {MAX_WORKERS} or "auto"', value, hint=hint)
+
+
+worker_count = Check(
+    f'a whole number from 1 to {MAX_WORKERS} or "auto"',
+    f'1 to {MAX_WORKERS}, "auto"',
+    _worker_count,
+    lambda count: count or "auto",
+)
+"""The number of worker processes; 0: as many as there are cores."""
+
+
 def _on_off(value: object) -> bool:
     if value not in ("on", "off"):
         raise Unfit('must be "on" or "off"', value, hint=_meant_truth(value, '"on"', '"off"'))

@@ -51,6 +51,16 @@ class ProxyConfig:
     )
     self_signed: bool = False
     """Make a certificate at the start, for trying out. ``--self-signed`` only."""
+    workers: int = attr.field(
+        default=1,
+        metadata=entry(
+            checks.worker_count,
+            'Processes that serve clients, on sockets that their parent keeps; `"auto"`: one for each core it may use. With 1'
+            " there is one process for everything. See [operations.md](operations.md#workers).",
+            source="nginx 1",
+            at_start=True,
+        ),
+    )
     http2: bool = attr.field(
         default=True, metadata=entry(checks.true_or_false, "Whether HTTP/2 is offered on `https` endpoints.")
     )

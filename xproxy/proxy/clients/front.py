@@ -19,6 +19,11 @@ ROOM_SHARE = 32
 """How many connections are closed at once to make room: one in so many, so that a look at all of them is worth its time."""
 
 
+def _nobody(clients: int) -> int:
+    """There are no other processes."""
+    return 0
+
+
 class HTTPFront(Factory):
     """Makes a ClientConnection for each client, up to ``limits.connections`` and as many as there are descriptors for."""
 
@@ -31,20 +36,24 @@ class HTTPFront(Factory):
         """Of HTTP/1.1 clients."""
         self.room = sys.maxsize
         """How many clients there are descriptors for."""
+        self.elsewhere: Callable[[int], int] = _nobody
+        """Told how many clients there will be here, gives how many other processes have that share ``limits.connections``."""
         self.on_empty: Optional[Callable[[], None]] = None
         """Called when the last client is gone, once somebody waits for that."""
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Optional[ClientConnection]:
         """A client; None, which closes it, when there are too many."""
         count = len(self.clients)
-        if (count < self.room and count < self.gateway.policy.limits.connections) or self.admits():
+        limit = self.gateway.policy.limits.connections
+        if (count < self.room and count + self.elsewhere(count + 1) < limit) or self.admits():
             return ClientConnection(self, client_host(addr))
         return None
 
     def admits(self) -> bool:
         """Whether there is room for one more client; counted when not. Where only descriptors are missing, room is made."""
         count = len(self.clients)
-        if count < self.gateway.policy.limits.connections and (count < self.room or self.make_room()):
+        others = self.elsewhere(count + 1)
+        if count + others < self.gateway.policy.limits.connections and (count < self.room or self.make_room()):
             return True
         self.gateway.counts.refuse("too-many-connections")
         return False

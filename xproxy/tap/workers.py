@@ -1,0 +1,77 @@
+"""What ``twistd xproxy`` is with workers: how many, what there is room for in each, and how the parent sees the acceptor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from ..acceptor.acceptor_service import AcceptorService
+from ..config import Config
+from ..config.checks import MAX_WORKERS
+from ..interfaces import ILeaseHolder
+from ..net.descriptors import descriptors_of
+from .room import hard_limit, room_for
+
+
+def usable_workers(wanted: int) -> int:
+    """How many workers there are to be.
+
+    :param wanted: as the configuration has it; 0: as many as there are cores that this process may use (sched_setaffinity(2)).
+    """
+    return wanted or min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def worker_room(config: Config) -> tuple[int, int]:
+    """How many clients and files there are descriptors for in a worker, whose limit is that of its parent."""
+    room = room_for(config, hard_limit(), accepts_slots=False)
+    return room.clients, room.files
+
+
+class Onlooker:
+    """The acceptor of this process, for who only looks: not a slot source, since nobody here has requests."""
+
+    answers = True
+
+    def __init__(self, acceptor: AcceptorService) -> None:
+        self._acceptor = acceptor
+
+    def census(self) -> Deferred[Any]:
+        """See ISlotSource."""
+        return succeed(self._acceptor.census())
+
+
+@implementer(ILeaseHolder)
+class Idle:
+    """A holder that never asks, and so is given nothing: for who only looks at the acceptor of another process."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._descriptors = descriptors_of(reactor)
+
+    def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
+        """See ILeaseHolder."""
+        self._descriptors.close(descriptor)
+
+    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:
+        """See ILeaseHolder."""
+
+    def lease_asked_back(self, pool: str, lease: int) -> None:
+        """See ILeaseHolder."""
+
+    def ask_answered(self, pool: str, question: int) -> None:
+        """See ILeaseHolder."""
+
+    def service_registered(self, pool: str, registered: bool) -> None:
+        """See ILeaseHolder."""
+
+    def offer_refused(self, pool: str, lease: int) -> None:
+        """See ILeaseHolder."""
+
+    def acceptor_lost(self) -> None:
+        """See ILeaseHolder."""
+
+    def acceptor_found(self) -> None:
+        """See ILeaseHolder."""

@@ -1,0 +1,355 @@
+"""The crew: the parent's side of all workers. Who sits where, who is started again, who hangs, and how all of them end.
+
+What of it is rules is in ``seats`` and ``restarts``; what a worker is, in ``process``. See docs/architecture/workers.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger, LogLevel
+from zope.interface import implementer
+
+from .. import __version__
+from .messages import (
+    Configured,
+    Dial,
+    Drain,
+    Drained,
+    Failed,
+    FromWorker,
+    Leave,
+    Message,
+    Ready,
+    Said,
+    Told,
+)
+from .numbers import Tree
+from .process import IEmployer, IWorker
+from .restarts import Restarts
+from .seats import SeatEvent, SeatState, next_state
+from .tally import Tally, Whole
+
+BEAT_S = 1.0
+"""Between two questions whether a worker's loop turns."""
+
+DRAIN_GRACE_S = 3.0
+"""How long after ``drain_timeout`` a worker that drains may live: it ends what is left by itself, in a turn of its loop."""
+
+LEAVE_WAIT_S = 0.5
+"""How long after SIGTERM to a worker it is replaced: a service manager sends it to all processes, the parent among them."""
+
+_log = Logger()
+
+
+class Seat:
+    """A number, and who sits there."""
+
+    def __init__(self, number: int, random: Callable[[], float]) -> None:
+        self.number = number
+        self.state = SeatState.WAITING
+        self.worker: Any = None
+        self.restarts = Restarts(random)
+        self.began_at = 0.0
+        self.restarting: Optional[IDelayedCall] = None
+        self.predecessor: Any = None
+        """Who goes on serving until the one that sits there does."""
+
+    def after(self, event: SeatEvent) -> None:
+        """Something has happened."""
+        self.state = next_state(self.state, event)
+
+
+class InForce:
+    """Which orders each worker goes by, and who waits until all go by some.
+
+    :param clock: an IReactorTime.
+    :ivar generations: of the orders, by worker.
+    """
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self.generations: Dict[Any, int] = {}
+        self._awaited: Dict[int, List[Any]] = {}
+        self._waiting: Dict[int, Deferred[None]] = {}
+
+    def wait(self, workers: List[Any], generation: int, limit_s: float) -> Deferred[None]:
+        """Fires when these have answered the orders of a generation or are gone, and when the time is over."""
+        done: Deferred[None] = Deferred()
+        self._awaited[generation] = [worker for worker in workers if self.generations.get(worker, 0) < generation]
+        self._waiting[generation] = done
+        timer = self._clock.callLater(limit_s, self._end, generation)
+        done.addCallback(lambda _: timer.cancel() if timer.active() else None)
+        self._look()
+        return done
+
+    def answered(self, worker: Any, generation: int, obeys: bool) -> None:
+        """A worker goes by these orders or, as before, by others."""
+        if obeys:
+            self.generations[worker] = generation
+        for number, awaited in self._awaited.items():
+            if number <= generation and worker in awaited:
+                awaited.remove(worker)
+        self._look()
+
+    def gone(self, worker: Any) -> None:
+        """A worker is no more."""
+        self.answered(worker, max(self._awaited, default=0), False)
+        self.generations.pop(worker, None)
+
+    def _look(self) -> None:
+        for generation in [number for number, awaited in self._awaited.items() if not awaited]:
+            self._end(generation)
+
+    def _end(self, generation: int) -> None:
+        self._awaited.pop(generation, None)
+        waiting = self._waiting.pop(generation, None)
+        if waiting is not None:
+            waiting.callback(None)
+
+
+@implementer(IEmployer)
+class Crew:
+    """All workers.
+
+    :param clock: an IReactorTime.
+    :param hire: starts a worker for a seat.
+    :param brief: says to a new worker all that it needs to be a proxy.
+    :param dialled: gives a worker a connection to the acceptor.
+    :param drain_timeout: in seconds, as it is when somebody drains.
+    :param freed: told the number of a seat, and whether its worker was leaving, when that is gone, however that was.
+    :param goes_on: whether the whole is not about to end: then nobody is replaced any more because somebody wants it to go.
+    :param random: of [0, 1), for restarts.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        count: int,
+        hire: Callable[[int, Any], IWorker],
+        brief: Callable[[IWorker], None],
+        dialled: Callable[[IWorker], None],
+        drain_timeout: Callable[[], float],
+        freed: Callable[[int, bool], None],
+        goes_on: Callable[[], bool],
+        random: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._hire = hire
+        self._brief = brief
+        self._dialled = dialled
+        self._drain_timeout = drain_timeout
+        self._freed = freed
+        self._goes_on = goes_on
+        self.seats = [Seat(number, random) for number in range(1, count + 1)]
+        self.tally = Tally(clock)
+        self._leaving: Dict[Any, Optional[IDelayedCall]] = {}
+        """Who drains, and when that is long enough."""
+        self.in_force = InForce(clock)
+        self._last_words: Dict[Any, Tree] = {}
+        self._stopping = False
+        self.deaths = 0
+        """How many have ended that nobody has told to."""
+        self._beat = LoopingCall(self._look)
+        self._beat.clock = clock
+
+    # -- the beginning
+
+    def start(self) -> None:
+        """Fill the seats."""
+        self._beat.start(BEAT_S, now=False)
+        for seat in self.seats:
+            self._fill(seat)
+
+    def _fill(self, seat: Seat) -> None:
+        seat.restarting = None
+        seat.after(SeatEvent.START)
+        seat.began_at = self._clock.seconds()
+        seat.worker = worker = self._hire(seat.number, self)
+        self._brief(worker)
+
+    # -- who there is
+
+    @property
+    def workers(self) -> List[Any]:
+        """All that live, those that leave too."""
+        places = [worker for seat in self.seats for worker in (seat.worker, seat.predecessor) if worker is not None]
+        return [*places, *(worker for worker in self._leaving if worker not in places)]
+
+    @property
+    def serving(self) -> bool:
+        """Whether somebody lets clients in."""
+        return any(seat.state is SeatState.SERVING or seat.predecessor is not None for seat in self.seats)
+
+    def state_of(self, worker: Any) -> SeatState:
+        """What a worker does."""
+        if worker in self._leaving:
+            return SeatState.DRAINING
+        if any(seat.predecessor is worker for seat in self.seats):
+            return SeatState.SERVING
+        return next((seat.state for seat in self.seats if seat.worker is worker), SeatState.OVER)
+
+    def generation_of(self, worker: Any) -> int:
+        """Of the orders that a worker goes by; 0: of none yet."""
+        return self.in_force.generations.get(worker, 0)
+
+    def numbers(self) -> Deferred[Whole]:
+        """Of the whole. Fires soon, whoever does not answer."""
+        return self.tally.ask(self.workers)
+
+    def say(self, message: Message) -> None:
+        """Say something to all workers."""
+        for worker in self.workers:
+            worker.say(message)
+
+    def accepted(self, generation: int, limit_s: float) -> Deferred[None]:
+        """Fires when every worker has answered the orders of a generation, is gone, or the time is over."""
+        return self.in_force.wait(self.workers, generation, limit_s)
+
+    # -- IEmployer
+
+    def worker_heard(self, worker: Any, message: FromWorker) -> None:
+        """See IEmployer."""
+        if isinstance(message, Told):
+            self.tally.told(worker, message.question, message.numbers)
+        elif isinstance(message, Said):
+            level = LogLevel.lookupByName(message.level)
+            _log.emit(level, "worker {number}: {text}", number=worker.number, text=message.text)
+        elif isinstance(message, Dial):
+            self._dialled(worker)
+        elif isinstance(message, Ready):
+            self._ready(worker)
+        elif isinstance(message, Configured):
+            self._configured(worker, message)
+        elif isinstance(message, Leave):
+            self._clock.callLater(LEAVE_WAIT_S, self._left, worker)
+        elif isinstance(message, Drained):
+            self._last_words[worker] = message.numbers
+        elif isinstance(message, Failed):
+            _log.error("worker {number} can't go on: {reason}", number=worker.number, reason=message.reason)
+        elif message.version != __version__:
+            text = "worker {number} is of version {its}, and this is {ours}: the program was replaced, and must be restarted"
+            _log.critical(text, number=worker.number, its=message.version, ours=__version__)
+            worker.kill()
+
+    def worker_muttered(self, worker: Any, line: str) -> None:
+        """See IEmployer."""
+        _log.error("worker {number} says on standard error: {line}", number=worker.number, line=line)
+
+    def worker_ended(self, worker: Any, how: str) -> None:
+        """See IEmployer."""
+        numbers = self._last_words.pop(worker, None)
+        self.tally.ended(worker, numbers)
+        self.in_force.gone(worker)
+        timer = self._leaving.pop(worker, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+        drained = numbers is not None and how == "exit status 0"
+        seat = next((seat for seat in self.seats if seat.worker is worker), None)
+        if seat is None:
+            for other in self.seats:
+                if other.predecessor is worker:
+                    other.predecessor = None
+            self._freed(worker.number, True)
+            self._say_end(worker, how, drained, "")
+        else:
+            seat.worker = None
+            self._freed(seat.number, False)
+            seat.after(SeatEvent.ENDED)
+            self._say_end(worker, how, drained, self._restart(seat))
+
+    def _say_end(self, worker: Any, how: str, drained: bool, what_now: str) -> None:
+        expected = drained or self._stopping
+        self.deaths += not expected
+        say = _log.info if expected else _log.error
+        say("worker {number} has ended: {how}{now}", number=worker.number, how="drained" if drained else how, now=what_now)
+
+    def _restart(self, seat: Seat) -> str:
+        """Where a worker has died, say when there will be another."""
+        if seat.state is not SeatState.WAITING:
+            return ""
+        delay_s = seat.restarts.died(self._clock.seconds() - seat.began_at)
+        seat.restarting = self._clock.callLater(delay_s, self._fill, seat)
+        return "; it is started again" if not delay_s else f"; it is started again in {delay_s:.1f} s"
+
+    def _ready(self, worker: Any) -> None:
+        worker.watch.starting = False
+        for seat in self.seats:
+            if seat.worker is worker:
+                seat.after(SeatEvent.READY)
+                _log.info("worker {number} is ready: process {pid}", number=worker.number, pid=worker.pid)
+                self._dismiss_predecessor(seat)
+
+    def _configured(self, worker: Any, answer: Configured) -> None:
+        if answer.mistake:
+            text = "worker {number} can't use the configuration, and is replaced: {mistake}"
+            _log.error(text, number=worker.number, mistake=answer.mistake)
+            self.replace(worker, "its configuration")
+        self.in_force.answered(worker, answer.generation, not answer.mistake)
+
+    # -- who hangs, and who goes
+
+    def _look(self) -> None:
+        for worker in self.workers:
+            if not worker.watch.beat():
+                worker.ping()
+            elif worker.watch.killed:
+                continue  # It takes its time to be gone: the kernel has much to tidy up.
+            else:
+                worker.watch.killed = True
+                _log.error("worker {number} hangs, process {pid}: it is killed", number=worker.number, pid=worker.pid)
+                worker.kill()
+
+    def _left(self, worker: Any) -> None:
+        if self._goes_on():
+            self.replace(worker, "SIGTERM")
+
+    def replace(self, worker: Any, why: str) -> None:
+        """Start a successor of a worker, which drains when that is ready."""
+        seat = next((seat for seat in self.seats if seat.worker is worker), None)
+        if seat is None or seat.state is not SeatState.SERVING:
+            return
+        _log.info("worker {number} is replaced: {why}", number=worker.number, why=why)
+        seat.predecessor = worker
+        self._fill(seat)
+
+    def _dismiss_predecessor(self, seat: Seat) -> None:
+        worker, seat.predecessor = seat.predecessor, None
+        if worker is not None:
+            self._send_off(worker)
+
+    def _send_off(self, worker: Any) -> None:
+        worker.say(Drain())
+        self._leaving[worker] = self._clock.callLater(self._drain_timeout() + DRAIN_GRACE_S, self._too_long, worker)
+
+    def _too_long(self, worker: Any) -> None:
+        _log.error("worker {number} drains no end: it is killed", number=worker.number)
+        worker.kill()
+
+    # -- the end
+
+    def drain(self) -> Deferred[Any]:
+        """Have all workers drain; fires when they are gone."""
+        self._stopping = True
+        for seat in self.seats:
+            if seat.restarting is not None:
+                seat.restarting.cancel()
+                seat.restarting = None
+            worker = seat.worker
+            if worker is not None and seat.state is not SeatState.DRAINING:
+                self._send_off(worker)
+            self._dismiss_predecessor(seat)
+            seat.after(SeatEvent.STOP)
+        return DeferredList([worker.ended for worker in self.workers])
+
+    def stop(self) -> Deferred[Any]:
+        """Kill who is left; fires when they are gone."""
+        gone = self.drain()
+        for worker in self.workers:
+            worker.kill()
+        if self._beat.running:
+            self._beat.stop()
+        return gone

@@ -1,0 +1,68 @@
+"""Orders: all that a worker needs to know to be a proxy, as its parent has read and checked it.
+
+Pickled by the parent, unpickled by a worker that the parent has started from the same program, and by nobody else.
+"""
+
+from __future__ import annotations
+
+import pickle
+from datetime import datetime
+from typing import List, Sequence, Tuple
+
+import attr
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ..config import Config
+from ..config.lines import Source
+from ..tls.certificates import Pair, checked_pair
+
+Certificate = Tuple[str, bytes, bytes]
+"""Where it came from, the chain and the key, both PEM."""
+
+
+@attr.frozen
+class Orders:
+    """What a worker is told.
+
+    :ivar config: without certificates, which are in ``certificates``, and without the text that it was read from.
+    :ivar ticket_keys: of TLS sessions.
+    :ivar handoff: the path of an acceptor's handoff socket; empty: the parent gives connections to its own.
+    :ivar clients: how many there are descriptors for, in a worker.
+    :ivar files: the same of requests and answers in files.
+    """
+
+    config: Config
+    certificates: Tuple[Certificate, ...] = attr.field(repr=False)
+    ticket_keys: bytes = attr.field(repr=False)
+    handoff: str
+    clients: int
+    files: int
+
+    def pairs(self, now: datetime) -> List[Pair]:
+        """The certificates. Raises CertificateError."""
+        return [checked_pair(chain, key, source, source, now) for source, chain, key in self.certificates]
+
+
+def without_files(config: Config) -> Config:
+    """The configuration for workers."""
+    return attr.evolve(config, proxy=attr.evolve(config.proxy, certificates=()), source=Source())
+
+
+def contents(pairs: Sequence[Pair]) -> Tuple[Certificate, ...]:
+    """Certificates for workers."""
+    return tuple(
+        (pair.source, pair.chain_pem, pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        for pair in pairs
+    )
+
+
+def packed(orders: Orders) -> bytes:
+    """Orders as bytes."""
+    return pickle.dumps(orders, protocol=4)
+
+
+def unpacked(data: bytes) -> Orders:
+    """The orders that ``packed`` was given by this worker's own parent."""
+    orders = pickle.loads(data)
+    assert isinstance(orders, Orders)
+    return orders

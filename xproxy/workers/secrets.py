@@ -1,0 +1,100 @@
+"""What all workers share and nobody else knows: certificates with their keys, and the keys of session tickets."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Sequence, Tuple
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from ..config import ProxyConfig
+from ..proxy.entrances import certificates_of, tls_policy
+from ..reload import Change
+from ..tls.certificate_store import TICKET_LIFETIME, CertificateStore
+from ..tls.ticket_keys import TICKET_KEYS_BYTES
+from .orders import Certificate, contents
+
+_log = Logger()
+
+
+class Secrets(MultiService):
+    """Reads certificates, watches their files, and makes ticket keys.
+
+    :param changed: told that workers should be told.
+    :param random_bytes: so many, that nobody can guess.
+    :raises StartupError: a certificate can't be used.
+    :ivar store: of the certificates in use, None when there are none.
+    """
+
+    def __init__(
+        self, reactor: Any, config: ProxyConfig, changed: Callable[[], None], random_bytes: Callable[[int], bytes]
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._changed = changed
+        self._random_bytes = random_bytes
+        self.ticket_keys = random_bytes(TICKET_KEYS_BYTES)
+        self.store: Optional[CertificateStore] = None
+        self.prepare(config).commit()
+        self._renewing = LoopingCall(self.renew)
+        self._renewing.clock = reactor
+
+    def prepare(self, config: ProxyConfig) -> Change:
+        """Get ready for the certificates of another configuration. Raises StartupError."""
+        store = self.store
+        install: Callable[[], None] = _nothing
+        if not config.https:
+            store = None
+        elif store is None:
+            store = certificates_of(self._reactor, config)
+        else:
+            install = store.prepare(config.certificates, tls_policy(config))
+
+        def commit() -> Deferred[Any]:
+            install()
+            self._take(store)
+            return succeed(None)
+
+        return Change(commit, _nothing)
+
+    def _take(self, store: Optional[CertificateStore]) -> None:
+        before, self.store = self.store, store
+        if store is before:
+            return
+        if before is not None:
+            before.disownServiceParent()
+        if store is not None:
+            store.changed = self._changed
+            store.setServiceParent(self)
+
+    @property
+    def certificates(self) -> Tuple[Certificate, ...]:
+        """Those in use, for workers."""
+        return () if self.store is None else contents(self.store.pairs)
+
+    def ends(self) -> Sequence[Tuple[str, str, float]]:
+        """Name, kind of key and end (seconds since 1970) of each."""
+        pairs = () if self.store is None else self.store.pairs
+        return [(pair.label, pair.kind, pair.not_after.timestamp()) for pair in pairs]
+
+    def startService(self) -> None:
+        """Begin, and change the ticket keys now and then."""
+        super().startService()
+        self._renewing.start(TICKET_LIFETIME.total_seconds(), now=False)
+
+    def stopService(self) -> Any:
+        """End."""
+        if self._renewing.running:
+            self._renewing.stop()
+        return super().stopService()
+
+    def renew(self) -> None:
+        """Other ticket keys."""
+        self.ticket_keys = self._random_bytes(TICKET_KEYS_BYTES)
+        self._changed()
+
+
+def _nothing() -> None:
+    """Nothing was read that was not read before."""
