@@ -8,6 +8,7 @@ import tempfile
 from datetime import timedelta
 from typing import Any, List, Optional
 
+import attr
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.doubles.certificates import DAY, Authority, Issued
@@ -352,6 +353,23 @@ class StartTests(TLSTestCase):
         await until(lambda: self.results() == {"ok": 2, "refused_certificate": 1})
         self.assertFalse(before.read())
         self.assertEqual(self.acceptor.certificate_ends()[0][:2], ("edge.example.com", "ecdsa"))
+
+    async def test_they_come_and_go(self) -> None:
+        """TLS where there was none, and none again: its certificates with it; who has registered stays."""
+        secure = self.config(self.pool())
+        plain = attr.evolve(secure, pools={"default": attr.evolve(self.pool(), slots_tls=(), slots=(LOCAL,))})
+        self.acceptor = AcceptorService(reactor, plain)
+        self.services.append(self.acceptor)
+        self.acceptor.privilegedStartService()
+        self.acceptor.startService()
+        self.assertIsNone(self.acceptor.certificates)
+        await self.acceptor.configure(secure)
+        self.assertEqual([end[0] for end in self.acceptor.certificate_ends()], ["edge.example.com"])
+        (service,) = await self.registered()
+        await self.acceptor.configure(plain)
+        self.assertEqual((self.acceptor.certificate_ends(), self.acceptor.tls_listeners), ([], []))
+        self.assertEqual(self.acceptor.census()["default"]["idle"], 1)
+        self.assertFalse(service.read())
 
     async def test_a_holder_is_granted_what_came_over_tls(self) -> None:
         self.start_tls()

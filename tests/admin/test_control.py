@@ -167,6 +167,14 @@ class RecordTests(ControlTestCase):
         status = json.loads(self.ask(self.sources(reload=self.record), "/status").body)
         self.assertEqual(status["failed_reload"], {"at": "1970-01-03T00:00:00+00:00", "reasons": ["x.toml:3: wrong"]})
 
+    def test_page(self) -> None:
+        """What comes from the file is escaped."""
+        self.record.failed_at, self.record.failure, self.record.kept = 172800.0, ["x.toml:3: <b>"], ("acceptor.handoff",)
+        page = self.ask(self.sources(reload=self.record), "/").body.decode()
+        for words in ("Configuration 1, since 1970-01-02", "acceptor.handoff holds from the start", "x.toml:3: &lt;b&gt;"):
+            self.assertIn(words, page)
+        self.assertNotIn("Configuration", self.ask(self.sources(), "/").body.decode())
+
     def test_metrics(self) -> None:
         self.successResultOf(self.record.ask())
         lines = self.ask(self.sources(reload=self.record), "/metrics").body.decode().splitlines()

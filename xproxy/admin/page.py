@@ -26,7 +26,7 @@ tr.service td:first-child {{ padding-left: 2em }}
 <body>
 <h1>{program} {version}</h1>
 <p>{state}. {acceptor}</p>
-<table>
+{configuration}<table>
 <tr>{heads}</tr>
 {rows}
 </table>
@@ -50,10 +50,21 @@ def page(status: dict[str, Any]) -> bytes:
         version=escape(status["version"]),
         state="Ready" if status["ready"] else "Not ready: draining, or not listening yet",
         acceptor="" if status["acceptor"] else "No acceptor answers: its numbers are unknown.",
+        configuration=_configuration(status) if "generation" in status else "",
         heads="".join(f"<th>{column.replace('_', ' ')}</th>" for column in ["pool", *columns]),
         rows="\n".join(rows),
     )
     return text.encode("utf-8")
+
+
+def _configuration(status: dict[str, Any]) -> str:
+    """Which one is in force, and what became of the last one that is not."""
+    lines = [f"Configuration {status['generation']}, since {status['loaded_at']}."]
+    lines += [f"{key} holds from the start, and the file has it otherwise." for key in status["kept"]]
+    failed = status["failed_reload"]
+    if failed is not None:
+        lines += [f"The reload at {failed['at']} failed:", *failed["reasons"]]
+    return "".join(f"<p>{escape(line)}</p>\n" for line in lines)
 
 
 def _row(kind: str, name: str, values: Iterable[Any]) -> str:
