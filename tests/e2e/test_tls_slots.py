@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.doubles.certificates import Authority, Issued
 from tests.e2e.clients import ask, together
+from tests.e2e.load import Load
 from tests.e2e.processes import Answering, Program, Xacceptor, Xproxy, configuration, twist
 
 APPLICATIONS = str(Path(__file__).parent / "applications")
@@ -170,3 +171,25 @@ class SharedTests(TLSSlotsCase):
         key = self.edge.files.key
         where = f"{config}:6: acceptor.certificates[0].key"
         self.assertEqual([f"xacceptor: {where}: key {key}: no such file or directory"], acceptor.errors)
+
+
+class TakeoverTests(TLSSlotsCase):
+    """Another acceptor takes over: TLS can't move, so slots over TLS end in order, and are dialled again."""
+
+    def test_under_load(self) -> None:
+        """Not one request fails, kept connections or not; the former acceptor ends when its last slot has."""
+        acceptor = Xacceptor(self, "--config", self.configured()).ready()
+        proxy = Xproxy(self, "--acceptor", acceptor.handoff).ready()
+        self.service(self.secure(acceptor)[1], self.web)
+        acceptor.has(slots=2)
+        loads = [Load(self, proxy.http, 2, lambda method, target, body: b"wsgi:" + body, kept) for kept in (True, False)]
+        for load in loads:
+            load.go_on(proxy, 20)
+        successor = Xacceptor(self, "--takeover", "--config", self.configured(), handoff=acceptor.handoff).ready()
+        self.assertEqual(self.secure(acceptor), self.secure(successor))
+        self.assertEqual(0, acceptor.exit_status())
+        for load in loads:
+            load.go_on(proxy, 20)
+            load.stop()
+            self.assertEqual({200}, set(load.outcomes), load.outcomes)
+        successor.has(slots=2, in_flight=0)
