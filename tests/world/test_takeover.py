@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import partial
 from typing import Callable, List
 
@@ -9,6 +10,7 @@ import attr
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.world.descriptors import OWN
 from tests.world.parts import HANDOFF, AcceptorPart, Stage
 from tests.world.peers import Peer
 from tests.world.rig import responses
@@ -301,3 +303,47 @@ class DeathTests(SynchronousTestCase):
     def test_a_proxy(self) -> None:
         """Its slots end with it; the change goes on."""
         self.play(lambda stage, successor: stage.proxies[0].process.kill())
+
+
+class LoanTests(TakeoverCase):
+    """A slot is lent to a one-byte client."""
+
+    def lent(self, stage: Stage, borrower: Peer) -> Peer:
+        """What it was sent: the end of a pair."""
+        data, ancillary, _, _ = borrower.socket.recvmsg(1, 64)
+        self.assertEqual(data, b"*")
+        (number,) = struct.unpack("i", ancillary[0][2])
+        peer = Peer(OWN.take_up(number))
+        OWN.close(number)
+        stage.world.peers.append(peer)
+        return peer
+
+    @staged(slots=1)
+    def test_it_is_passed_on_when_it_comes_back(self, stage: Stage) -> None:
+        """Its exchange ends under the former acceptor; the slot is the successor's then, and the former one ends."""
+        for proxy in stage.proxies:
+            proxy.stop()
+            proxy.process.end()
+        stage.proxies.clear()
+        application = stage.services[0].application
+        application.holding = True
+        borrower = stage.world.dial(HANDOFF)
+        borrower.reading = False
+        borrower.send(b"\x80")
+        stage.world.until(lambda: borrower.socket.readable, "a slot")
+        lent = self.lent(stage, borrower)
+        lent.send(b"POST /lent HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        stage.world.until(lambda: application.held, "the request")
+        former = stage.acceptor
+        stage.acceptor = stage.successor()
+        stage.world.until(lambda: stage.acceptor.serves, "the successor")
+        stage.world.pass_time(1.0)
+        self.assertFalse(former.process.dead)
+        application.holding = False
+        application.let_go()
+        stage.world.until(lambda: b"service0 /lent" in lent.received, "the answer")
+        lent.close()
+        self.registered(stage, 1)
+        stage.world.until(lambda: former.process.dead, "the end of the former one")
+        self.assertEqual(self.answered(stage, stage.proxy().ask("/", "POST")), (200, "service0 /"))
+        self.assertEqual(application.most, 1)

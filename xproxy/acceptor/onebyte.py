@@ -7,6 +7,7 @@ docs/architecture/handoff.md, "The paper's protocol".
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Optional
 
 from twisted.internet.interfaces import IDelayedCall
@@ -14,6 +15,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from ..handoff.outbox import Outbox
+from ..net.descriptors import descriptors_of
 from .acceptor import UnknownPool
 from .lending import Lending
 
@@ -62,7 +64,8 @@ class OneByteClient(Protocol):
     def connectionMade(self) -> None:
         """Connected."""
         self._lending.clients += 1
-        self._outbox = Outbox(self.transport, lambda: self._drop("it does not read what it is sent"))
+        overflowed = partial(self._drop, "it does not read what it is sent")
+        self._outbox = Outbox(self.transport, overflowed, descriptors_of(self._clock))
 
     def dataReceived(self, data: bytes) -> None:
         """A byte for each slot that is wanted."""
