@@ -30,7 +30,8 @@ def adopt_port(reactor: Any, descriptor: int, factory: Any, unix_port: Type[unix
             port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
             return port
         adopted: Any = unix_port._fromListeningDescriptor(reactor, descriptor, factory)
-        adopted.mode = stat.S_IMODE(os.stat(adopted._bindPath).st_mode)  # Twisted would open the file to everybody.
+        path = adopted._preexistingSocket.getsockname()
+        adopted.mode = stat.S_IMODE(os.stat(path).st_mode)  # Twisted would open the file to everybody.
         adopted.backlog = BACKLOG
         adopted.startListening()
         return adopted

@@ -141,7 +141,11 @@ class Taker(BoxConnection):
     def _serve(self, what: TakerInput) -> None:
         self._step(what)
         self._stop_due()
-        self._heir.serve(self._inheritance)
+        try:
+            self._heir.serve(self._inheritance)
+        except StartupError as error:  # Nobody else has anything any more: whoever started us has to know.
+            self._inheritance.close(self.descriptors)
+            self._heir.failed(str(error))
 
     def _fail(self, what: TakerInput, reason: str) -> None:
         self._step(what)
