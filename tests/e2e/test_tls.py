@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import hashlib
 import importlib
 import os
@@ -27,6 +28,7 @@ from tests.e2e.processes import Xproxy, configuration
 from tests.e2e.services import respond
 from tests.e2e.test_upgrade import ServerProtocol, websocket
 from tests.e2e.wire import Message
+from tests.tls.test_stapling import response
 
 AUTHORITY = Authority()
 
@@ -41,8 +43,18 @@ LARGE = os.urandom(1000) * 5000
 
 def certificates(*named: Tuple[str, Issued]) -> str:
     """The configuration of certificates, whose files are written."""
-    files = [issued.write(str(HOME), name) for name, issued in named]
-    return "\n".join(f'[[proxy.certificates]]\nchain = "{one.chain}"\nkey = "{one.key}"' for one in files)
+    files = [(issued.write(str(HOME), name), HOME / f"{name}.ocsp") for name, issued in named]
+    return "\n".join(
+        f'[[proxy.certificates]]\nchain = "{one.chain}"\nkey = "{one.key}"' + (f'\nocsp = "{ocsp}"' if ocsp.exists() else "")
+        for one, ocsp in files
+    )
+
+
+@functools.cache
+def both_kinds() -> str:
+    """Two that most tests have, written once: the proxy that they share would read them again, and forget its ticket keys."""
+    names = ("localhost", "example.com", "*.wild.example")
+    return certificates(("ec", AUTHORITY.issue(*names)), ("rsa", AUTHORITY.issue(*names, key=rsa_key())))
 
 
 def answer(request: Message) -> bytes:
@@ -67,9 +79,7 @@ class TLSCase(ProxyCase):
     """Further ones."""
 
     def setUp(self) -> None:
-        names = ("localhost", "example.com", "*.wild.example")
-        pairs = certificates(("ec", AUTHORITY.issue(*names)), ("rsa", AUTHORITY.issue(*names, key=rsa_key())))
-        self.begin(f'[proxy]\nhttps = ["tcp:0:interface=127.0.0.1"]\n{self.options}\n{pairs}\n{self.sections}')
+        self.begin(f'[proxy]\nhttps = ["tcp:0:interface=127.0.0.1"]\n{self.options}\n{both_kinds()}\n{self.sections}')
 
     def begin(self, more: str, fresh: bool = False) -> None:
         """Start, or take what is there."""
@@ -189,6 +199,20 @@ class OpenSSLTests(TLSCase):
             told = self.client("-tls1_2", "-cipher", cipher)
             self.assertIn(f"Peer signature type: {kind}", told)
             self.assertIn("Verification: OK", told)
+
+    def test_a_stapled_response(self) -> None:
+        """To who asks for it, with the certificate that it is for; the other one has none."""
+        issued = AUTHORITY.issue("localhost")
+        (HOME / "stapled.ocsp").write_bytes(response(issued, AUTHORITY))
+        pairs = certificates(("stapled", issued), ("without", AUTHORITY.issue("localhost", key=rsa_key())))
+        self.begin(f'[proxy]\nhttps = ["tcp:0:interface=127.0.0.1"]\n{pairs}', fresh=True)
+        said = f"{issued.certificate.serial_number:X}"
+        for version in ("-tls1_2", "-tls1_3"):
+            told = self.client(version, "-status", "-sigalgs", "ECDSA+SHA256")
+            self.assertIn("OCSP Response Status: successful", told)
+            self.assertRegex(told, f"Serial Number: 0*{said}\n")
+            self.assertIn("Cert Status: good", told)
+            self.assertIn("OCSP response: no response sent", self.client(version, "-status", "-sigalgs", "RSA-PSS+SHA256"))
 
     def test_new_keys_in_the_middle(self) -> None:
         """A key update (RFC 8446 section 4.6.3), which asks us for one too."""

@@ -321,6 +321,15 @@ class AgreementTests(TestCase):
         live.setblocking(False)
         self.assertRaises(BlockingIOError, live.accept)
 
+    def test_an_ocsp_response_that_can_not_be_used(self) -> None:
+        """Without it everything goes on, so it is no mistake."""
+        issued = Authority().issue("localhost").write(self.directory)
+        text = f'[[proxy.certificates]]\nchain = "{issued.chain}"\nkey = "{issued.key}"\nocsp = "{self.directory}/none"\n'
+        config = self.configuration(proxy('https = ["tcp:0"]') + text)
+        checked = self.check(xproxy, "--config", config)
+        reason = f"OCSP response {self.directory}/none: no such file or directory; nothing is stapled to localhost"
+        self.assertEqual((checked.status, checked.line), (0, f"{config}: {reason}"))
+
     async def test_sockets_of_systemd(self) -> None:
         """Outside of their unit ``--check`` says that it has not looked; a start needs them."""
         text = proxy("").replace("http = [", 'http = ["systemd:domain=INET:name=http", ')

@@ -54,10 +54,10 @@ class Rehearsal:
             self._note("error_pages", _error_pages(config.proxy.error_pages))
             if config.proxy.https:
                 policy = TLSPolicy(config.proxy.client_ca, config.proxy.client_certificates == "required", config.proxy.http2)
-                self.mistakes += _certificates("proxy", config.proxy.certificates, policy)
+                self.mistakes += _certificates("proxy", config.proxy.certificates, policy, self.notes)
         if role is not Role.PROXY and any(pool.slots_tls for pool in config.pools.values()):
             policy = TLSPolicy(config.acceptor.client_ca, client_required=True, http2=False, tickets=False)
-            self.mistakes += _certificates("acceptor", config.acceptor.certificates, policy)
+            self.mistakes += _certificates("acceptor", config.acceptor.certificates, policy, self.notes)
         there = () if running is None else [description for description, _ in listened(running, role)]
         for description, path in listened(config, role):
             if description not in there:
@@ -129,8 +129,11 @@ def _error_pages(directory: str) -> str:
     return ""
 
 
-def _certificates(section: str, files: Sequence[CertificateConfig], policy: TLSPolicy) -> Iterator[Mistake]:
-    """What is wrong with the certificates of a section, and with the CAs of those that its peers show."""
+def _certificates(section: str, files: Sequence[CertificateConfig], policy: TLSPolicy, notes: list[str]) -> Iterator[Mistake]:
+    """What is wrong with the certificates of a section, and with the CAs of those that its peers show.
+
+    :param notes: gets what is no mistake.
+    """
     try:
         policy.context()
     except CertificateError as error:
@@ -140,6 +143,8 @@ def _certificates(section: str, files: Sequence[CertificateConfig], policy: TLSP
         try:
             read: Any = read_pair(pair, utc_now())
             policy.context([read])
+            if read.no_staple:
+                notes.append(f"{read.no_staple}; nothing is stapled to {read.label}")
         except CertificateError as error:
             file = "key" if str(error).startswith("key ") else "chain"
             yield Mistake((section, "certificates", number, file), str(error))

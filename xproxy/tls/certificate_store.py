@@ -31,6 +31,9 @@ EXPIRY_WARNING = timedelta(days=14)
 EXPIRY_REPEAT = timedelta(days=1)
 """How often it warns of the same certificate."""
 
+MAX_SAID = 100
+"""Different lines about OCSP responses that are remembered, so as not to be said again."""
+
 TICKET_LIFETIME = timedelta(hours=12)
 """How long the keys of session tickets are used: a stolen one opens no more than the sessions of this time. OpenSSL makes them
 with a context, so a new context has new ones; a session that was to be resumed right then takes a whole handshake."""
@@ -98,6 +101,8 @@ class CertificateStore(Service):
             raise StartupError(str(error)) from error
         self._polling = LoopingCall(self.poll)
         self._polling.clock = reactor
+        self._staples_said: set[str] = set()
+        """What was said of OCSP responses: once, however often they are read."""
 
     @property
     def asks_clients(self) -> bool:
@@ -215,6 +220,7 @@ class CertificateStore(Service):
             self._renew_front()
         for pair in self.pairs:
             self._check_expiry(pair, now)
+            self._check_staple(pair, now)
 
     def _renew_front(self) -> None:
         try:
@@ -222,6 +228,16 @@ class CertificateStore(Service):
         except CertificateError as error:  # The client CA's file was broken meanwhile, which poll has told.
             self._front_until = self._now() + TICKET_LIFETIME
             self._log.error("{error}; the session tickets keep their keys", error=error)
+
+    def _check_staple(self, pair: Pair, now: datetime) -> None:
+        reason, staple = pair.no_staple, pair.staple
+        if staple is not None and staple.expire(now):
+            reason = f"OCSP response {staple.source}: has expired on {staple.until:%Y-%m-%d %H:%M} UTC"
+        if reason and reason not in self._staples_said:
+            if len(self._staples_said) >= MAX_SAID:
+                self._staples_said.clear()
+            self._staples_said.add(reason)
+            self._log.warn("{reason}; nothing is stapled to {name}", reason=reason, name=pair.label)
 
     def _check_expiry(self, pair: Pair, now: datetime) -> None:
         verb, date = "expires on", pair.not_after

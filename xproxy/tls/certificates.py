@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import datetime, timezone
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 import attr
 from cryptography import x509
@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from ..config import CertificateConfig
 from ..config.files import read_most
 from ..startup import os_reason
+from .stapling import MAX_RESPONSE_BYTES, ResponseError, Staple, checked_staple
 
 MAX_PEM_BYTES = 1024 * 1024
 """A chain has a few kilobytes; what is larger is another file."""
@@ -62,6 +63,10 @@ class Pair:
     not_after: datetime
     not_before: datetime
     was_good: bool = True
+    staple: Optional[Staple] = None
+    """The OCSP response that goes with it."""
+    no_staple: str = ""
+    """Why the one that the configuration names can't be used: one line with its file."""
 
     @property
     def label(self) -> str:
@@ -70,9 +75,18 @@ class Pair:
 
 
 def read_pair(files: CertificateConfig, now: datetime) -> Pair:
-    """Read and check the files of one certificate. Raises CertificateError."""
+    """Read and check the files of one certificate. Raises CertificateError; not for an OCSP response, without which it goes."""
     chain, key = _read(files.chain, "certificate"), _read(files.key, "key")
-    return checked_pair(chain, key, files.chain, files.key, now)
+    pair = checked_pair(chain, key, files.chain, files.key, now)
+    if not files.ocsp:
+        return pair
+    try:
+        response = _read(files.ocsp, "OCSP response", MAX_RESPONSE_BYTES)
+        return attr.evolve(pair, staple=checked_staple(response, files.ocsp, x509.load_pem_x509_certificates(chain), now))
+    except CertificateError as error:
+        return attr.evolve(pair, no_staple=str(error))
+    except ResponseError as error:
+        return attr.evolve(pair, no_staple=f"OCSP response {files.ocsp}: {error}")
 
 
 def checked_pair(chain_pem: bytes, key_pem: bytes, chain_source: str, key_source: str, now: datetime) -> Pair:
@@ -107,7 +121,8 @@ def names_of(certificate: x509.Certificate) -> Tuple[str, ...]:
 
 def fingerprint(files: CertificateConfig) -> Tuple[Any, ...]:
     """What changes when a file is replaced or written: device, inode, size and time of each; None for a missing one."""
-    return (_stat(files.chain), _stat(files.key))
+    found = _stat(files.chain), _stat(files.key)
+    return (*found, _stat(files.ocsp)) if files.ocsp else found
 
 
 def _stat(path: str) -> Any:
@@ -118,13 +133,13 @@ def _stat(path: str) -> Any:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _read(path: str, what: str) -> bytes:
+def _read(path: str, what: str, most_bytes: int = MAX_PEM_BYTES) -> bytes:
     try:
-        content = read_most(path, MAX_PEM_BYTES)
+        content = read_most(path, most_bytes)
     except (OSError, ValueError) as error:
         raise CertificateError(f"{what} {path}: {os_reason(error)}") from error
-    if len(content) > MAX_PEM_BYTES:
-        raise CertificateError(f"{what} {path}: larger than {MAX_PEM_BYTES} bytes")
+    if len(content) > most_bytes:
+        raise CertificateError(f"{what} {path}: larger than {most_bytes} bytes")
     return content
 
 

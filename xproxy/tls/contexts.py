@@ -16,6 +16,7 @@ from OpenSSL.crypto import PKey
 
 from ..startup import os_reason
 from .certificates import CertificateError, Pair
+from .stapling import staple
 
 CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
@@ -102,6 +103,9 @@ class TLSPolicy:
         context.set_session_id(hashlib.sha256(identity).digest())
         for pair in pairs:
             _use(context, pair)
+        staples = {pair.staple.serial_number: pair.staple for pair in pairs if pair.staple is not None}
+        if staples:
+            staple(context, staples)
         return context
 
     def _ask_for_certificates(self, context: SSL.Context) -> bytes:

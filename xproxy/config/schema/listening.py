@@ -26,6 +26,16 @@ class CertificateConfig:
             checks.path, "Path of its private key (PEM), not encrypted.", example='"/etc/xproxy/tls/example.com.key"'
         )
     )
+    ocsp: str = attr.field(
+        default="",
+        metadata=entry(
+            checks.path,
+            "Path of an OCSP response for it (DER), which is stapled while it is good. Who fetches it is somebody else: see"
+            " [tls.md](tls.md#ocsp).",
+            unset="none",
+            example='"/etc/xproxy/tls/example.com.ocsp"',
+        ),
+    )
 
 
 @attr.frozen
