@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from xproxy import __version__
-from xproxy.admin import Sources, admin_factory
+from xproxy.admin import Sources, admin_factory, stand_of
 from xproxy.admin.numbers import CENSUS_TIMEOUT_S
 from xproxy.admin.site import MAX_CONNECTIONS
 from xproxy.admin.work import Work, worker
@@ -173,6 +173,15 @@ class StatusTests(AdminTestCase):
                 "pools": {"default": POOL},
             },
         )
+
+    def test_in_a_few_words(self) -> None:
+        """For who looks at the unit: of what there is."""
+        acceptor = self.sources(registrations={}, closings={})
+        proxy = self.sources(requests=lambda: REQUESTS, counts=counts())
+        self.assertEqual(self.successResultOf(stand_of(self.both())), "4 slots (2 idle), 1 requests run, 3 wait")
+        self.assertEqual(self.successResultOf(stand_of(acceptor)), "4 slots (2 idle), 1 requests run, 0 wait")
+        self.is_ready, self.census = False, fail(ConnectionError())
+        self.assertEqual(self.successResultOf(stand_of(proxy)), "not ready, no acceptor, 1 requests run, 3 wait")
 
     def test_workers(self) -> None:
         """They are asked, and shown together and each."""

@@ -62,7 +62,7 @@ class SystemdTests(SynchronousTestCase):
         sockets = ["--http", "systemd:domain=INET:name=http", "--admin", "systemd:domain=INET:name=admin"]
         proxy = Xproxy(self, *sockets, started_by=systemd).ready()
         self.assertEqual(manager.told("READY=1$"), ["READY=1"])
-        manager.told("STATUS=0 slots .0 idle., 0 requests run, 0 wait$")
+        manager.told("STATUS=0 slots .0 idle., 0 requests run, 0 wait, configuration 1$")
         SlotService(self, proxy.slots, 2)
         proxy.has(slots=2)
         self.assertEqual(ask(proxy.http).status, 200)

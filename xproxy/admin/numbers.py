@@ -137,6 +137,8 @@ class Picture:
         said.append("no acceptor" if self.census is None else f"{total('slots')} slots ({total('idle')} idle)")
         said.append(f"{total('in_flight')} requests run")
         said.append(f"{total('waiting' if self.requests is None else 'queue_length')} wait")
+        if self.reload is not None:
+            said.append(f"configuration {self.reload.generation}")
         return ", ".join(said)
 
 
