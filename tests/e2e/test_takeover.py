@@ -9,10 +9,10 @@ from typing import List
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.e2e.clients import Waiting, ask, together
+from tests.e2e.clients import ask, together
 from tests.e2e.load import Load
 from tests.e2e.processes import Xacceptor, Xproxy
-from tests.e2e.services import Gate, SlotService
+from tests.e2e.services import SlotService
 from tests.e2e.test_deaths import described
 
 SLOTS = 4
@@ -64,20 +64,6 @@ class TakeoverTests(SynchronousTestCase):
         """Wait until some more requests were answered."""
         for load in loads:
             load.go_on(self.proxies[0], 20)
-
-    def test_what_runs_and_what_waits(self) -> None:
-        """A POST that runs when the change comes is answered, and so is what waited for its slot, here and there."""
-        gate = Gate()
-        service = SlotService(self, self.acceptor.slots, 1, gate)
-        self.acceptor.has(slots=1)
-        running = Waiting(self.proxies[0].http, "/running", "POST", b"once")
-        gate.next()
-        waiting = [Waiting(proxy.http, f"/{proxy.http[1]}", "POST", b"once") for proxy in self.proxies]
-        self.acceptor.has(waiting=2)
-        self.take_over().has(slots=1, in_flight=1)
-        gate.let_go(3)
-        self.assertEqual([200] * 3, [client.response().status for client in (running, *waiting)])
-        self.assertEqual((1, 3, 1), (service.dialled, len(service.requests), service.most))
 
     def test_one_that_cannot_start(self) -> None:
         """It says why and exits with 1; the acceptor says so too and serves on: nobody notices."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from functools import partial
-from typing import Callable, List
+from typing import Any, Callable, List
 
 import attr
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.world.descriptors import OWN
@@ -211,6 +211,14 @@ class RefusalTests(TakeoverCase):
         self.assertIn("9998", successor.failure)
         self.serves_on(stage, 2, before)
 
+    @staged(slots=1)
+    def test_an_acceptor_that_is_a_part(self, stage: Stage) -> None:
+        """Its program would go on without it."""
+        stage.acceptor.service.succession.handed_on = None
+        successor = stage.successor()
+        stage.world.until(lambda: successor.failure, "the refusal")
+        self.assertEqual(successor.failure, "it is a part of another program")
+
     @staged(slots=2, embedded=True)
     def test_an_acceptor_that_has_a_proxy_of_its_own(self, stage: Stage) -> None:
         """They live and die together."""
@@ -347,3 +355,50 @@ class LoanTests(TakeoverCase):
         stage.world.until(lambda: former.process.dead, "the end of the former one")
         self.assertEqual(self.answered(stage, stage.proxy().ask("/", "POST")), (200, "service0 /"))
         self.assertEqual(application.most, 1)
+
+
+class OtherGiverTests(SynchronousTestCase):
+    """What listens at the handoff socket is no acceptor of ours, or does what it may not."""
+
+    def test_what_it_says(self) -> None:
+        """The successor does not serve, says why, and has nothing left open."""
+        giving = encode_box(takeover.encode(takeover.Giving()))
+        slot = encode_box(takeover.encode(takeover.SlotGiven("default", "s", "idle", b"", 0, 0)))
+        yours = encode_box(takeover.encode(takeover.Yours()))
+        for said, reason in (
+            (b"", "does not give itself"),
+            (b"\0\0", "no command that is known here"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "longer than 255 bytes"),
+            (yours, "no reason to say"),
+            (giving * 2, "no reason to say"),
+            (giving + yours, "no reason to say"),
+            (giving + encode_box(takeover.encode(takeover.Given(1))), "gave 0 things and counts 1"),
+            (giving + slot, "without the descriptor"),
+            (encode_box(takeover.encode(takeover.Aborted(b"it does not want to"))), "it does not want to"),
+        ):
+            stage = Stage()
+            try:
+                stage.acceptor.process.kill()
+                other = stage.world.process("other")
+                other.listenUNIX(HANDOFF, Factory.forProtocol(partial(Saying, said)))
+                successor = stage.successor()
+                stage.world.until(partial(getattr, successor, "failure"), f"a failure by {said!r}")
+                self.assertIn(reason, successor.failure)
+                self.assertFalse(successor.serves)
+                self.assertLessEqual(len(successor.process.descriptors), 1)  # The connection, for a moment yet.
+            finally:
+                stage.close()
+
+
+class Saying(Protocol):
+    """Says something, and closes where that is nothing."""
+
+    def __init__(self, said: bytes) -> None:
+        self._said = said
+
+    def dataReceived(self, data: bytes) -> None:
+        """Somebody has come."""
+        transport: Any = self.transport
+        transport.write(self._said)
+        if not self._said:
+            transport.loseConnection()

@@ -25,13 +25,13 @@ class Giver(BoxConnection):
     """See the module.
 
     :param reactor: an IReactorTime.
-    :param gone: called when the successor has everything.
+    :param gone: called when the successor has everything; None: nobody can take over.
     :ivar state: where it is; None before the successor has said what it wants.
     """
 
     _log = Logger()
 
-    def __init__(self, estate: Estate, reactor: Any, gone: Callable[[], object]) -> None:
+    def __init__(self, estate: Estate, reactor: Any, gone: Optional[Callable[[], object]]) -> None:
         super().__init__(reactor)
         self.state: Optional[Giving] = None
         self._estate = estate
@@ -82,7 +82,7 @@ class Giver(BoxConnection):
             raise Refused("it says what it has no reason to say")
 
     def _begin(self, version: int) -> None:
-        reason = self._estate.obstacle()
+        reason = self._estate.obstacle() if self._gone is not None else "it is a part of another program"
         if version != takeover.VERSION:
             reason = f"it speaks version {takeover.VERSION} of these messages, not {version}"
         if reason:
@@ -142,6 +142,7 @@ class Giver(BoxConnection):
         self._estate.let_go()
         self.send(takeover.encode(takeover.Yours()))
         self._log.info("another acceptor has taken over")
+        assert self._gone is not None
         self._gone()
 
     def pass_on(self) -> None:

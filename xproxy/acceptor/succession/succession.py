@@ -24,7 +24,8 @@ class Succession:
     :param listening: gives what listens, beside what the program adds.
     :param bridged: gives the slots that can't move.
     :param has_something: says whether anybody registers, or is carried over TLS.
-    :ivar handed_on: called when another acceptor has taken over: the program is to end, and to drain before.
+    :ivar handed_on: called when another acceptor has taken over: the program is to end, and to drain before. None: it would
+        not, and so nobody can.
     :ivar also: gives what else listens in this program, by kind and description.
     """
 
@@ -36,7 +37,7 @@ class Succession:
         bridged: Callable[[], Collection[ParkedSlot]],
         has_something: Callable[[], bool],
     ) -> None:
-        self.handed_on: Callable[[], object] = lambda: None
+        self.handed_on: Optional[Callable[[], object]] = None
         self.also: Callable[[], Listening] = dict
         self.offers: Optional[Offers] = None
         self._acceptor = acceptor
