@@ -15,6 +15,19 @@ from tests.doubles.dialling import Wire
 from xproxy.service.demo import MAX_BYTES, MAX_SLOW_S, Root, demo_service
 
 
+class EndTests(TestCase):
+    """How it stops."""
+
+    def test_the_reactor_stops(self) -> None:
+        """With that its proxy begins to drain: the slots stay until somebody stops the service."""
+        reactor = MemoryReactorClock()
+        service: Any = demo_service(reactor, "tcp:127.0.0.1:9", 2)
+        service.startService()
+        self.assertEqual(2, len(reactor.tcpClients))
+        self.assertEqual({}, reactor.triggers.get("before", {}).get("shutdown", {}))
+        service.stopService()
+
+
 class SiteTests(TestCase):
     """Its site, on one connection."""
 

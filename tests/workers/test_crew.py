@@ -75,7 +75,7 @@ class LifeTests(CrewCase):
         self.assertTrue(self.crew.serving)
 
     def test_death(self) -> None:
-        """Who has lived for a while has a successor at once, on the same seat; the log says how it died."""
+        """Who has served for a while has a successor at once, on the same seat; the log says how it died."""
         self.live(STEADY_S)
         self.hired[1].ends()
         self.assertEqual([(2, False)], self.freed)
@@ -98,6 +98,16 @@ class LifeTests(CrewCase):
         self.assertEqual(sorted(delays), delays)
         self.assertIs(SeatState.SERVING, self.states()[0])
         self.assertIs(self.crew.seats[0].worker, self.hired[0])
+
+    def test_slow_failures(self) -> None:
+        """A start that takes long and comes to nothing is no life: the pauses grow."""
+        self.hired[-1].ends("exit status 1")
+        for count in range(2, 9):
+            while len(self.hired) == count:
+                self.clock.advance(FIRST_DELAY_S)
+            self.clock.advance(STEADY_S)
+            self.hired[-1].ends("exit status 1")
+        self.assertIn("it is started again in 15.0 s", self.logged.lines[-1])
 
     def test_failed(self) -> None:
         """The raised hand is told."""

@@ -13,7 +13,8 @@ from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.components import proxyForInterface
 from twisted.python.failure import Failure
 from twisted.web.http import BAD_REQUEST, NOT_ALLOWED
 from twisted.web.resource import Resource
@@ -151,6 +152,14 @@ class Root(Resource):
         return self._description
 
 
+class Time(proxyForInterface(IReactorTime)):  # type: ignore[misc]
+    """The reactor's time alone.
+
+    A service of its own would stop when the reactor begins to stop, and this one must not: with that its proxy begins to drain,
+    whose requests it answers. Whoever starts it stops it.
+    """
+
+
 def demo_service(reactor: Any, client_endpoint_description: str, count: int = 8, pool: str = "default") -> IService:
     """The demo service.
 
@@ -158,7 +167,7 @@ def demo_service(reactor: Any, client_endpoint_description: str, count: int = 8,
     """
     instance = new_instance()
     endpoint = SlotsServerEndpoint(
-        reactor,
+        Time(reactor),
         clientFromString(reactor, client_endpoint_description),
         count,
         pool=pool,

@@ -53,7 +53,8 @@ class Seat:
         self.state = SeatState.WAITING
         self.worker: Any = None
         self.restarts = Restarts(random)
-        self.began_at = 0.0
+        self.ready_at: Optional[float] = None
+        """When who sits there began to let clients in."""
         self.restarting: Optional[IDelayedCall] = None
         self.predecessor: Any = None
         """Who goes on serving until the one that sits there does."""
@@ -167,7 +168,7 @@ class Crew:
     def _fill(self, seat: Seat) -> None:
         seat.restarting = None
         seat.after(SeatEvent.START)
-        seat.began_at = self._clock.seconds()
+        seat.ready_at = None
         seat.worker = worker = self._hire(seat.number, self)
         self._brief(worker)
 
@@ -271,7 +272,7 @@ class Crew:
         """Where a worker has died, say when there will be another."""
         if seat.state is not SeatState.WAITING:
             return ""
-        delay_s = seat.restarts.died(self._clock.seconds() - seat.began_at)
+        delay_s = seat.restarts.died(0.0 if seat.ready_at is None else self._clock.seconds() - seat.ready_at)
         seat.restarting = self._clock.callLater(delay_s, self._fill, seat)
         return "; it is started again" if not delay_s else f"; it is started again in {delay_s:.1f} s"
 
@@ -280,6 +281,7 @@ class Crew:
         for seat in self.seats:
             if seat.worker is worker:
                 seat.after(SeatEvent.READY)
+                seat.ready_at = self._clock.seconds()
                 _log.info("worker {number} is ready: process {pid}", number=worker.number, pid=worker.pid)
                 self._dismiss_predecessor(seat)
 

@@ -89,7 +89,7 @@ class WorkerProcess(ProcessProtocol):
         try:
             self._start(reactor, variables)
         except OSError as error:
-            reactor.callLater(0, self._over, f"could not be started: {os_reason(error)}")
+            reactor.callLater(0, self._over, f"could not be started: {sys.executable}: {os_reason(error)}")
 
     def _start(self, reactor: Any, variables: Mapping[str, str]) -> None:
         ours, theirs = descriptors_of(reactor).pair()

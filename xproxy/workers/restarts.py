@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable
 
 STEADY_S = 5.0
-"""Who has lived for so long dies for a reason of its own, and its successor is started at once."""
+"""Who has served for so long dies for a reason of its own, and its successor is started at once."""
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 15.0
@@ -30,9 +30,9 @@ class Restarts:
         self._random = random
         self._early = 0
 
-    def died(self, lived_s: float) -> float:
-        """A worker is dead; gives after how many seconds the next one is started."""
-        if lived_s >= STEADY_S:
+    def died(self, served_s: float) -> float:
+        """A worker is dead, which has let clients in for so long; gives after how many seconds the next one is started."""
+        if served_s >= STEADY_S:
             self._early = 0
             return 0.0
         delay_s: float = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._early, 16))

@@ -104,6 +104,8 @@ class Worker:
         self._reactor = reactor
         self._number = number
         self._leave = leave
+        self.status = 0
+        """Of the process, when it ends."""
         self.link = ParentLink(reactor, self._heard, self._parent_lost)
         self.saying = Saying(self.link)
         self._doors: Dict[str, List[int]] = {}
@@ -166,6 +168,7 @@ class Worker:
         except (StartupError, CertificateError) as error:
             if self.proxy is None:
                 self.link.say(Failed(str(error)[:MAX_TEXT]))
+                self.status = 1
                 self._hang_up()
             else:
                 self.link.say(Configured(message.generation, str(error)[:MAX_TEXT] or "for no reason that is known"))
@@ -282,6 +285,7 @@ def main(words: Sequence[str]) -> None:
     globalLogBeginner.beginLoggingTo([worker.saying], redirectStandardIO=False)
     reactor.callWhenRunning(_heed_signals, reactor, worker)
     reactor.run()
+    sys.exit(worker.status)
 
 
 def _heed_signals(reactor: Any, worker: Worker) -> None:
