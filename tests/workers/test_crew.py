@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Tuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -415,3 +415,12 @@ class NumberTests(CrewCase):
         self.assertEqual({}, self.whole().status["default"]["services"])
         self.serve(self.hired[1], 4)
         self.assertEqual(4, self.whole().status["default"]["services"]["s"]["served"])
+
+    def test_who_asked_leaves(self) -> None:
+        """Nothing of it stays, whoever does not answer."""
+        self.hired[1].obliging = False
+        for _ in range(3):
+            self.crew.numbers().addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        self.clock.advance(ANSWER_S)
+        self.assertEqual([0], [len(self.crew.tally._asking)])
+        self.assertEqual(1, len(self.whole().told))
