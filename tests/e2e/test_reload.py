@@ -65,10 +65,10 @@ class ReloadCase(SynchronousTestCase):
         text += "".join(f'[[routes]]\npath = "/{name}"\npool = "{name}"\n' for name in pools)
         Path(self.file).write_text(text + more, encoding="utf-8")
 
-    def start(self, *options: str) -> Answering:
+    def start(self, *options: str, more: str = "") -> Answering:
         self.file = configuration(self, "")
         self.socket = short_path(self, "admin.sock")
-        self.write()
+        self.write(more=more)
         proxy = self.proxy = Answering(self, "xproxy", "--config", self.file, *options)
         proxy.said(r"admin at /")
         self.http, self.slots = proxy._announced("proxy"), proxy._announced("slots")
@@ -136,8 +136,9 @@ class ProxyReloadTests(ReloadCase):
 
     def test_by_signal(self) -> None:
         """SIGHUP; the options of the command line go on to win."""
-        proxy = self.start("--slots", "tcp:0:127.0.0.1")
-        self.write("new", http=(ANY, OTHER), more=f'[acceptor]\nhandoff = "{self.socket}.handoff"\n')
+        proxy = self.start("--slots", "tcp:0:127.0.0.1", more="[limits]\nconnections = 1\n")
+        answer = '[[routes]]\npath = "/ok"\nrespond = { body = "ok" }\n'
+        self.write("new", http=(ANY, OTHER), more=f'{answer}[acceptor]\nhandoff = "{self.socket}.handoff"\n')
         proxy.signal(signal.SIGHUP)
         proxy.said("acceptor.handoff holds from the start")
         proxy.said("the configuration is read again: generation 2")
@@ -146,6 +147,12 @@ class ProxyReloadTests(ReloadCase):
         self.assertEqual((["default", "new"], 2), (sorted(status["pools"]), status["generation"]))
         self.assertEqual(["acceptor.handoff"], status["kept"])
         self.assertEqual(2, self.addresses("slots"), "that of default is the option's, as before")
+        clients = [connect(self.http) for _ in range(3)]
+        for client in (*clients, *clients):
+            client.send(get("/ok"))
+            self.assertEqual(200, client.response().status, "there is room for more than one")
+        for client in clients:
+            client.close()
 
     def test_nothing_is_left(self) -> None:
         """As many descriptors after many reloads as before."""

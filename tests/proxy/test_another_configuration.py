@@ -107,6 +107,13 @@ class UseTests(RigCase):
             rig.exchange(service, OK)
             self.assertEqual(statuses(client.take()), [200])
 
+    def test_limits(self) -> None:
+        """Of what all requests together may have, too."""
+        rig = self.make_rig(config(limits={"bodies_memory": 4 << 20, "spool_files": 7}))
+        self.assertEqual((rig.gateway.blocks.free, rig.gateway.space.bounds.all_files), (16, 7))
+        rig.proxy.use(config(limits={"bodies_memory": 1 << 20, "spool_files": 8}))
+        self.assertEqual((rig.gateway.blocks.free, rig.gateway.space.bounds.all_files), (4, 8))
+
     def test_a_pool_is_removed(self) -> None:
         """Who is on a slot is served, who waits too as long as there is one; then the slots go back, and nobody joins."""
         rig = self.make_rig(config("other"))

@@ -210,8 +210,9 @@ class LogTests(EntrancesCase):
             await proxy.use(config)
         self.assertIs(files[0], files[1])
         for file in files:
-            thread: Any = file
-            thread._thread.join()
+            log: Any = file
+            log._thread.join(self.timeout)
+            self.assertFalse(log._thread.is_alive())
         self.assertEqual([line[:1] for line in self.lines(first)], ["1", "{"])
         self.assertEqual([line[:1] for line in self.lines(second)], ["{"])
         self.assertIsNone(proxy.gateway.access_log)
@@ -257,7 +258,7 @@ class LeakTests(EntrancesCase):
             await proxy.use(plain)
             for thread in threading.enumerate():
                 if directory in thread.name:
-                    thread.join()
+                    thread.join(self.timeout)
 
         await round()
         before = there()

@@ -124,6 +124,18 @@ class NotifyTests(TreeTestCase):
         self.tree.reload_asked()
         self.assertEqual(self.events, ["RELOADING", "READY", "RELOADING", "reloads", "READY"])
 
+    def test_a_reload_that_takes_its_time(self) -> None:
+        """It is over when it is, and however."""
+        self.started()
+        for end in (None, RuntimeError("cannot")):
+            reloaded: Deferred[None] = Deferred()
+            self.tree.reload_with(lambda reloaded=reloaded: reloaded)  # type: ignore[misc]
+            self.tree.reload_asked()
+            self.assertEqual(self.events, ["RELOADING"])
+            reloaded.callback(end) if end is None else reloaded.errback(end)
+            self.assertEqual(self.events, ["RELOADING", "READY"])
+            del self.events[:]
+
     def test_the_end(self) -> None:
         """It begins with the signal, and is over when everything has stopped."""
         self.started()

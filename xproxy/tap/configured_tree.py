@@ -82,13 +82,6 @@ class ConfiguredTree(ServiceTree):
 
     # -- the end
 
-    def drain_asked(self, by: str) -> bool:
-        """See ServiceTree."""
-        begins = super().drain_asked(by)
-        if begins:
-            self.reload.close(DRAINING)
-        return begins
-
     def stopService(self) -> Deferred[None]:
         """See ServiceTree."""
         self.reload.close(DRAINING)
