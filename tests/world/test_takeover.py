@@ -199,6 +199,28 @@ class RefusalTests(TakeoverCase):
             self.serves_on(stage, 2, before)
 
     @staged(slots=2)
+    def test_again_before_the_proxies_are_back(self, stage: Stage) -> None:
+        """A takeover comes to nothing, and the next one begins at once: what nobody has offered yet is given too."""
+        self.leased(stage, 1, 1)
+        client = self.running(stage, stage.proxies[0])
+        failing = stage.successor()
+        stage.world.until(lambda: stage.acceptor.service.acceptor.handing_on, "the first word")
+        for proxy in stage.proxies:
+            stage.world.until(lambda proxy=proxy: proxy.pool.asking.source is None, "the proxies to part")  # type: ignore[misc]
+            proxy.process.stopped = True
+        failing.process.kill()
+        stage.world.until(lambda: not stage.acceptor.service.acceptor.handing_on, "the failure")
+        self.taken_over(stage)
+        for proxy in stage.proxies:
+            proxy.process.stopped = False
+        stage.services[0].application.holding = False
+        stage.services[0].application.let_go()
+        self.assertEqual(self.answered(stage, client), (200, "service0 /held"))
+        self.registered(stage, 2)
+        self.assertEqual(stage.acceptor.service.acceptor.registrations, {("default", "offered"): 2})
+        self.agree(stage, 2)
+
+    @staged(slots=2)
     def test_a_successor_that_cannot_listen(self, stage: Stage) -> None:
         """One of its endpoints is somebody else's."""
         self.leased(stage, 1, 1)

@@ -252,14 +252,16 @@ class Acceptor:
             del self.slots[slot.number]
         return idle
 
-    def put_back(self, slot: ParkedSlot) -> None:
-        """One of them is idle here again."""
+    def put_back(self, slot: ParkedSlot, holding: Optional[Holding] = None) -> bool:
+        """A slot that was taken out is idle here again, or leased by this proxy; False: its pool is no more, it is closed."""
         if slot.book.retired:
             slot.close()
-            return
+            return False
+        slot.number = next(self._numbers)
         self.slots[slot.number] = slot
-        self.carry_out(slot.book, slot.book.register(slot.number, slot.service))
+        self.carry_out(slot.book, slot.book.register(slot.number, slot.service, holding))
         self.watch_if_idle(slot)
+        return True
 
     def part(self, holding: Holding) -> None:
         """A proxy is none of this acceptor any more. Its leases are in no book, and are the caller's. Nobody can be waiting for

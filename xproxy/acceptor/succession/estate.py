@@ -6,7 +6,7 @@ thawed: the acceptor serves on.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Mapping, Tuple, cast
 
 import attr
 
@@ -62,6 +62,8 @@ class Estate:
         """Why this acceptor can't be taken over; empty: it can."""
         if any(not isinstance(holding.end, RemoteHolder) for holding in self._acceptor.holdings):
             return "it has a proxy in its own process"
+        if self._offers.has_former:
+            return "it has itself taken over a moment ago, and the one before is not gone yet"
         return ""
 
     # -- frozen
@@ -76,6 +78,7 @@ class Estate:
         for each in self._listening().values():
             if each.port is not None:
                 each.port.stopReading()
+        self._offers.hold()
         self._idle.update(dict.fromkeys(self._acceptor.take_out_idle()))
         for holding in list(self._acceptor.holdings):
             end: Any = holding.end
@@ -113,13 +116,23 @@ class Estate:
         for slot in self._idle:
             if slot not in bridged:
                 yield self.thing(slot, takeover.IDLE)
-        for slot in self._leased:
+        for slot in (*self._leased, *self._offers.parted.values()):
             yield self.thing(slot, takeover.STAYING if slot in bridged else takeover.LEASED)
+        for expected in self._offers.expected:
+            yield self._expected_thing(expected)
 
     def _listening_thing(self, kind: str, description: str, port: Any) -> Thing:
         return Thing(
             lambda ordinal: takeover.ListeningGiven(kind, description.encode(), ordinal),
             lambda: self._descriptors.dup(port.socket),
+        )
+
+    def _expected_thing(self, slot: Expected) -> Thing:
+        """One that came from a former acceptor, and that no proxy has offered yet."""
+        endpoint, numbered = slot.endpoint.encode(), cast(Any, slot)
+        return Thing(
+            lambda ordinal: takeover.SlotGiven(slot.pool, slot.service, takeover.LEASED, endpoint, int(slot.raw), ordinal),
+            lambda: self._descriptors.dup(numbered),
         )
 
     @staticmethod
@@ -139,6 +152,7 @@ class Estate:
         self._acceptor.handing_on = False
         self.expire()
         self._await_offers(self._leased)
+        self._offers.go_on()
         for slot in self._idle:
             self._acceptor.put_back(slot)
         self._leased.clear()
@@ -149,15 +163,7 @@ class Estate:
 
     def _await_offers(self, slots: Iterable[ParkedSlot]) -> None:
         for slot in slots:
-            try:
-                descriptor = slot.copy()
-            except OSError:
-                slot.close()
-                continue
-            connection: SlotConnection = slot.transport.protocol
-            raw = slot.register_anew is not None
-            slot.let_go()
-            self._offers.expect(Expected(slot.pool, slot.service, connection.endpoint, raw, descriptor))
+            self._offers.expect_back(slot)
 
     def let_go(self) -> None:
         """The successor has everything. Idle slots that can't move are closed, so that their services dial it."""
@@ -171,6 +177,7 @@ class Estate:
                 slot.let_go()
         for slot in self._leased:
             slot.let_go()
+        self._offers.close()
         self._idle.clear()
         self._leased.clear()
 

@@ -67,6 +67,7 @@ class AcceptorHeir(Heir):
         self._start()
         offers = self._acceptor.succession.offers
         assert offers is not None
+        offers.has_former = True
         for factory in self._acceptor.slot_factories():
             offers.add_factory(factory)
         slots, inheritance.slots = inheritance.slots, []

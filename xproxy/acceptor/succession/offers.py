@@ -6,7 +6,7 @@ died has them back without any service having to dial. See docs/architecture/tak
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import attr
 from twisted.internet.interfaces import IDelayedCall
@@ -35,6 +35,10 @@ class Expected:
     """It said nothing then: a preamble may come yet."""
     descriptor: int = -1
     """Our own copy."""
+
+    def fileno(self) -> int:
+        """As any file has it."""
+        return self.descriptor
 
 
 class OfferedSlot(SlotConnection):
@@ -68,6 +72,9 @@ class Offers:
 
     A slot is offered by one proxy: the one that had leased it. That none of ours is offered, and none twice, is seen by what
     its descriptor is of.
+
+    :ivar parted: slots of ours that are waited for, by what they are of.
+    :ivar has_former: the acceptor that was taken over is not gone yet.
     """
 
     _log = Logger()
@@ -82,7 +89,9 @@ class Offers:
         self._last = -1
         self._factories: Dict[str, SlotFactory] = {}
         self._expected: Dict[Identity, Expected] = {}
+        self.parted: Dict[Identity, ParkedSlot] = {}
         self._staying: Dict[Identity, None] = {}
+        self.has_former = False
         self._due: Optional[IDelayedCall] = None
 
     def add_factory(self, factory: SlotFactory) -> None:
@@ -94,6 +103,10 @@ class Offers:
         config = self._acceptor.config.pools.get(pool)
         book = self._acceptor.books.get(pool)
         identity = self._descriptors.identity(descriptor)
+        own = self.parted.pop(identity, None)
+        if own is not None:
+            self._descriptors.close(descriptor)
+            return own if self._acceptor.put_back(own, holding) else None
         known = self._expected.pop(identity, None)
         if known is not None:
             self._descriptors.close(known.descriptor)
@@ -136,6 +149,14 @@ class Offers:
             self._descriptors.close(slot.descriptor)
             return
         self._expected[self._descriptors.identity(slot.descriptor)] = slot
+        self._wait()
+
+    def expect_back(self, slot: ParkedSlot) -> None:
+        """The same of one of ours, whose proxy has hung up for a takeover of which nothing came."""
+        self.parted[slot.identity()] = slot
+        self._wait()
+
+    def _wait(self) -> None:
         if self._due is None:
             self._due = self._reactor.callLater(CLAIM_S, self._unclaimed)
 
@@ -146,27 +167,48 @@ class Offers:
 
     def former_gone(self) -> None:
         """The former acceptor is gone, and with it what could not move."""
+        self.has_former = False
         self._staying.clear()
 
-    def _unclaimed(self) -> None:
-        self._due = None
-        if self._expected:
-            self._log.warn(
-                "{number} slots were leased, and no proxy has offered them: they are closed", number=len(self._expected)
-            )
-        for slot in self._expected.values():
-            self._acceptor.closings[slot.pool, "unclaimed"] += 1
-            self._descriptors.shut(slot.descriptor)
-        self._expected.clear()
+    @property
+    def expected(self) -> List[Expected]:
+        """What is waited for, and none of ours."""
+        return list(self._expected.values())
 
-    def close(self) -> None:
-        """The acceptor stops: what is expected stays with the proxies that have it."""
+    def hold(self) -> None:
+        """Wait for nothing, for now: everything is being given away."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+    def go_on(self) -> None:
+        """Wait on, from now."""
+        if self._expected or self.parted:
+            self._wait()
+
+    def _unclaimed(self) -> None:
+        self._due = None
+        number = len(self._expected) + len(self.parted)
+        if number:
+            self._log.warn("{number} slots were leased, and no proxy has offered them: they are closed", number=number)
+        for slot in self._expected.values():
+            self._acceptor.closings[slot.pool, "unclaimed"] += 1
+            self._descriptors.shut(slot.descriptor)
+        for own in self.parted.values():
+            self._acceptor.closings[own.pool, "unclaimed"] += 1
+            own.close()
+        self._expected.clear()
+        self.parted.clear()
+
+    def close(self) -> None:
+        """The acceptor stops: what is expected stays with the proxies that have it."""
+        self.hold()
         for slot in self._expected.values():
             self._descriptors.close(slot.descriptor)
+        for own in self.parted.values():
+            own.let_go()
         self._expected.clear()
+        self.parted.clear()
 
     def _is_ours(self, identity: Identity) -> bool:
         """Whether we have this slot already, whoever leases it here."""

@@ -180,6 +180,7 @@ class Taker(BoxConnection):
             self._fail(TakerInput.UNFIT, reason)
         elif self.state in (Taking.RECEIVING, Taking.READY):
             self._serve(TakerInput.DIED)
+            self._heir.former_gone()
         elif self.state is Taking.SERVING:
             self._heir.former_gone()
 
