@@ -157,6 +157,21 @@ class SlotMixin:
         rig.settle()
         self.assertEqual((rig.source.spoken, rig.source.closed, service.over), ([], [0], True))
 
+    def test_a_goodbye_on_a_free_lease(self: Any) -> None:
+        """Whether it was used or not: the acceptor counts it as what it is."""
+        goodbye = b"HTTP/1.1 503 Busy\r\nConnection: close\r\nXproxy-Slot: closing\r\nContent-Length: 0\r\n\r\n"
+        for used in (False, True):
+            rig = self.make_rig()
+            service = rig.slot()
+            if used:
+                client = rig.client(GET)
+                rig.exchange(service, OK)
+                self.assertEqual(statuses(client.take()), [200])
+            service.send(goodbye)
+            rig.settle()
+            self.assertEqual((rig.source.spoken, rig.source.closed, rig.pool.slots), ([(0, goodbye)], [], {}))
+            self.assertTrue(service.over)
+
     def test_a_preamble_when_the_acceptor_is_away(self: Any) -> None:
         """Nobody is there to judge it."""
         rig = self.make_rig()

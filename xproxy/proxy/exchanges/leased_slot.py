@@ -1,8 +1,7 @@
 """A leased slot in the proxy: one exchange at a time on the connection of a service.
 
 The states are in ``slot_states``; the bytes come from ``slot_connection``; what becomes of a free slot is the pool's to say. A
-slot goes on to the next request only clean (the response was complete, nothing came after it, neither side said close) and
-quiet (nothing waits to be read when the request is sent).
+slot goes on to the next request only clean (a complete response, nothing after it, neither side said close) and quiet.
 """
 
 from __future__ import annotations
@@ -60,8 +59,7 @@ class LeasedSlot:
         self.began_at = 0.0
         self._readiness = pool.readiness
         self._waits = pool.counts.served_waits
-        self._unseen = False
-        """The request was sent without a look at the socket."""
+        self._unseen = False  # The request was sent without a look at the socket.
         self._emptied_in = -1
         """The turn of the reactor in which the socket was read to the end; -1: it was not, at its last read."""
         self._begun_in = 0
@@ -150,8 +148,8 @@ class LeasedSlot:
         """Bytes from the service."""
         exchange = self.exchange
         if exchange is None:
-            if self.began_at or self.lease.orphaned:
-                # No introduction, whatever it looks like: a stranger may choose the content of an answer.
+            # After a request a preamble is no introduction: a stranger may choose the content of an answer.
+            if self.lease.orphaned or (self.began_at and begins_preamble(data)):
                 self._shut(SlotInput.GARBAGE)
                 return
             self.state, _ = TABLE[self.state, SlotInput.SPOKE]
@@ -301,10 +299,11 @@ class LeasedSlot:
 
     def deadline_passed(self, now: float) -> None:
         """The service was silent for too long, unless it still takes the request."""
-        if self.state in (_HEAD, _SWITCHING) and self.outlet.draining and self.outlet.moved():
+        early = self.state in (_HEAD, _SWITCHING)
+        if early and self.outlet.draining and self.outlet.moved():
             self.outlet_progress()
             return
-        reason = "response-timeout" if self.state in (_HEAD, _SWITCHING) else "body-timeout"
+        reason = "response-timeout" if early else "body-timeout"
         self._fail(SlotInput.SILENT, ServiceSilent(reason), "timeout")
 
     def connection_over(self, how: SlotInput, clean: bool) -> None:
