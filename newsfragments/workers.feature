@@ -1,1 +1,1 @@
-`workers = N` or `"auto"` in `[proxy]`, or `--workers`: several processes serve clients on sockets that their parent keeps, so that a worker that dies or hangs is replaced and nobody is refused. Limits of connections, TLS sessions, `/status` and `/metrics` are of the whole.
+`workers = N` or `"auto"` in `[proxy]`, or `--workers`: several processes serve clients on sockets that their parent keeps, so that a worker that dies or hangs is replaced and nobody is refused. A reload changes their number. Limits of connections, TLS sessions, `/status` and `/metrics` are of the whole.

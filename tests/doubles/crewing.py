@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from xproxy.net.descriptors import adopt, descriptors_of
+from xproxy.workers.inside.worker import Worker
 from xproxy.workers.link import WorkerLink
 from xproxy.workers.messages import Configure, Configured, Drain, Drained, Message, Ready, Tell, Told
 from xproxy.workers.numbers import Tree
 from xproxy.workers.process import IWorker
 from xproxy.workers.restarts import Watch
-from xproxy.workers.worker import Worker
 
 
 @implementer(IWorker)

@@ -57,7 +57,7 @@ class CrewCase(SynchronousTestCase):
         self.clock.pump([BEAT_S] * int(seconds / BEAT_S))
 
     def states(self) -> List[SeatState]:
-        return [seat.state for seat in self.crew.seats]
+        return [seat.state for seat in self.crew.seating.seats]
 
 
 class LifeTests(CrewCase):
@@ -72,7 +72,7 @@ class LifeTests(CrewCase):
         self.assertEqual([1, 2], [worker.number for worker in self.hired])
         self.assertEqual([SeatState.SERVING] * 2, self.states())
         self.assertEqual(1, self.crew.generation_of(self.hired[0]))
-        self.assertTrue(self.crew.serving)
+        self.assertTrue(self.crew.seating.serving)
 
     def test_death(self) -> None:
         """Who has served for a while has a successor at once, on the same seat; the log says how it died."""
@@ -97,7 +97,7 @@ class LifeTests(CrewCase):
         self.assertEqual((FIRST_DELAY_S, LONGEST_DELAY_S), (delays[0], delays[-1]))
         self.assertEqual(sorted(delays), delays)
         self.assertIs(SeatState.SERVING, self.states()[0])
-        self.assertIs(self.crew.seats[0].worker, self.hired[0])
+        self.assertIs(self.crew.seating.seats[0].worker, self.hired[0])
 
     def test_slow_failures(self) -> None:
         """A start that takes long and comes to nothing is no life: the pauses grow."""
@@ -187,14 +187,14 @@ class LeaveTests(CrewCase):
         new = self.hired[-1]
         self.assertEqual((3, 1), (len(self.hired), new.number))
         self.assertFalse(old.drain_asked)
-        self.assertIs(SeatState.SERVING, self.crew.state_of(old))
+        self.assertIs(SeatState.SERVING, self.crew.seating.state_of(old))
         new.is_ready()
         self.assertTrue(old.drain_asked)
-        self.assertIs(SeatState.DRAINING, self.crew.state_of(old))
-        self.assertIs(SeatState.SERVING, self.crew.state_of(new))
+        self.assertIs(SeatState.DRAINING, self.crew.seating.state_of(old))
+        self.assertIs(SeatState.SERVING, self.crew.seating.state_of(new))
         old.drains()
         self.assertEqual([(1, True)], self.freed)
-        self.assertEqual([new, self.hired[1]], self.crew.workers)
+        self.assertEqual([new, self.hired[1]], self.crew.seating.workers)
         self.assertEqual(0, self.crew.deaths)
         self.live(60)
         self.assertEqual(3, len(self.hired))
@@ -205,7 +205,7 @@ class LeaveTests(CrewCase):
         self.crew.replace(old, "test")
         self.hired[-1].ends("exit status 1")
         self.assertFalse(old.drain_asked)
-        self.assertTrue(self.crew.serving)
+        self.assertTrue(self.crew.seating.serving)
         self.live(2)
         self.hired[-1].is_ready()
         self.assertTrue(old.drain_asked)
@@ -218,7 +218,7 @@ class LeaveTests(CrewCase):
         self.hired[-1].is_ready()
         self.live(60)
         self.assertEqual(3, len(self.hired))
-        self.assertEqual([self.hired[2], self.hired[1]], self.crew.workers)
+        self.assertEqual([self.hired[2], self.hired[1]], self.crew.seating.workers)
 
     def test_to_all(self) -> None:
         """A service manager sends SIGTERM to all processes: the parent is to stop, perhaps some time later, and nobody is

@@ -29,6 +29,7 @@ RESPONDS = """
 [proxy]
 http = ["tcp:0:interface=127.0.0.1"]
 access_log = "none"
+workers = {workers}
 {more}
 [[routes]]
 respond = {{ body = "{body}" }}
@@ -37,9 +38,9 @@ connections = {connections}
 """
 
 
-def configuration(body: str = "one", more: str = "", connections: int = 100) -> Config:
+def configuration(body: str = "one", more: str = "", connections: int = 100, workers: int = 2) -> Config:
     """A proxy that answers by itself."""
-    return from_toml(RESPONDS.format(body=body, more=more, connections=connections), "xproxy.toml")
+    return from_toml(RESPONDS.format(body=body, more=more, connections=connections, workers=workers), "xproxy.toml")
 
 
 class Answer(Protocol):
@@ -67,11 +68,13 @@ class WholeCase(TestCase):
         """The whole, serving."""
         self.hosted: List[HostedWorker] = []
         self.asked: List[int] = []
-        whole = WholeProxy(reactor, config, 2, lambda _: (1000, 10), "", self.asked.append, hire=self.hire)
+        whole = WholeProxy(
+            reactor, config, lambda config: config.proxy.workers, lambda _: (1000, 10), "", self.asked.append, hire=self.hire
+        )
         whole.privilegedStartService()
         whole.startService()
         self.addCleanup(self.end, whole)
-        await until(lambda: all(seat.state is SeatState.SERVING for seat in whole.crew.seats))
+        await until(lambda: all(seat.state is SeatState.SERVING for seat in whole.crew.seating.seats))
         return whole
 
     def hire(self, number: int, crew: Any) -> HostedWorker:
@@ -125,7 +128,7 @@ class WholeTests(WholeCase):
         """All go by it when that is done; endpoints come and go."""
         whole = await self.start(configuration())
         before = whole.addresses()[0]
-        two = from_toml(RESPONDS.format(body="two", more="", connections=9).replace("127.0.0.1", "127.0.0.2"), "x")
+        two = from_toml(RESPONDS.format(body="two", more="", connections=9, workers=2).replace("127.0.0.1", "127.0.0.2"), "x")
         await whole.prepare(two).commit()
         self.assertEqual({"two"}, {(await self.ask(whole)).decode() for _ in range(20)})
         self.assertEqual([2, 2], [each["generation"] for each in (await whole.work()).workers])
@@ -133,11 +136,31 @@ class WholeTests(WholeCase):
         with self.assertRaises(ConnectError):
             await connectProtocol(HostnameEndpoint(reactor, before.host, before.port), Answer())  # type: ignore[attr-defined]
 
+    async def test_another_number(self) -> None:
+        """More and fewer, while clients come: none is refused, and who was connected stays so."""
+        config = configuration(workers=1)
+        whole = await self.start(config)
+        kept = await self.connected(whole)
+        await until(lambda: sum(self.counted()) == 1)
+        for workers in (3, 1, 4):
+            await whole.prepare(configuration(workers=workers)).commit()
+            await until(lambda workers=workers: sum(s.state is SeatState.SERVING for s in whole.crew.seating.seats) == workers)  # type: ignore[misc]
+            self.assertEqual([b"one"] * 40, [await self.ask(whole) for _ in range(40)])
+        numbers = [worker.number for worker in self.hosted]
+        self.assertEqual([1, 2, 3, 2, 3, 4], numbers)
+        self.assertEqual([False, True, True, False, False, False], [worker.ended.called for worker in self.hosted])
+        self.assertTrue(all(self.counted()))
+        transport: Any = kept.transport
+        transport.write(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertIn(b"\r\n\r\none", await kept.ended)
+
     async def test_all_addresses_instead_of_one(self) -> None:
         """An endpoint takes the place of another one of ours."""
         whole = await self.start(configuration())
         port = whole.addresses()[0].port  # type: ignore[attr-defined]
-        wider = RESPONDS.format(body="all", more="", connections=9).replace("tcp:0:interface=127.0.0.1", f"tcp:{port}")
+        wider = RESPONDS.format(body="all", more="", connections=9, workers=2).replace(
+            "tcp:0:interface=127.0.0.1", f"tcp:{port}"
+        )
         await whole.prepare(from_toml(wider, "x")).commit()
         self.assertEqual([port], [address.port for address in whole.addresses()])  # type: ignore[attr-defined]
         connecting = connectProtocol(HostnameEndpoint(reactor, "127.0.0.9", port), Answer())
@@ -190,7 +213,7 @@ class WholeTests(WholeCase):
         await until(lambda: len(self.hosted) == 3)
         while not first.ended.called:
             self.assertEqual(b"one", await self.ask(whole))
-        self.assertEqual([2, 1], [seat.worker.number for seat in whole.crew.seats][::-1])
+        self.assertEqual([2, 1], [seat.worker.number for seat in whole.crew.seating.seats][::-1])
         self.assertEqual(0, whole.crew.deaths)
         self.assertGreaterEqual((await whole.work()).counts.routeless[200], 1)
 

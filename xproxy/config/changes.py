@@ -8,7 +8,7 @@ from typing import Any
 import attr
 
 from .errors import Path
-from .schema import SECTIONS, Config, PoolConfig, keys_of
+from .schema import SECTIONS, Config, Key, PoolConfig, keys_of
 
 
 def settled(before: Config, after: Config) -> tuple[Config, tuple[Path, ...]]:
@@ -28,11 +28,16 @@ def settled(before: Config, after: Config) -> tuple[Config, tuple[Path, ...]]:
     return attr.evolve(after, **sections, pools=pools), tuple(kept)
 
 
+def _holds(key: Key, before: Any, after: Any) -> bool:
+    """Whether a key stays what it is as long as the program runs."""
+    return key.at_start if isinstance(key.at_start, bool) else key.at_start(before, after)
+
+
 def _settled(shape: type[Any], before: Any, after: Any, path: Path, kept: list[Path]) -> Any:
     fixed = {
         name: getattr(before, name)
         for name, key in keys_of(shape).items()
-        if key.at_start and getattr(before, name) != getattr(after, name)
+        if getattr(before, name) != getattr(after, name) and _holds(key, getattr(before, name), getattr(after, name))
     }
     kept.extend((*path, name) for name in fixed)
     return attr.evolve(after, **fixed) if fixed else after

@@ -121,7 +121,7 @@ def _allowed(key: Key) -> str:
 
 
 def _meaning(key: Key) -> str:
-    return f"{key.meaning} A reload does not change it." if key.at_start else key.meaning
+    return f"{key.meaning} A reload does not change it." if key.at_start is True else key.meaning
 
 
 def _rows(keys: Mapping[str, Key]) -> Iterator[str]:

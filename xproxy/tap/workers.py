@@ -17,12 +17,9 @@ from ..net.descriptors import descriptors_of
 from .room import hard_limit, room_for
 
 
-def usable_workers(wanted: int) -> int:
-    """How many workers there are to be.
-
-    :param wanted: as the configuration has it; 0: as many as there are cores that this process may use (sched_setaffinity(2)).
-    """
-    return wanted or min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+def workers_of(config: Config) -> int:
+    """How many workers there are to be; by itself as many as there are cores that we may use (sched_setaffinity(2))."""
+    return config.proxy.workers or min(MAX_WORKERS, len(os.sched_getaffinity(0)))
 
 
 def worker_room(config: Config) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from . import addresses
 from .configured_tree import ConfiguredTree, Place
 from .options import SlotsOptions, refuse
 from .room import hard_limit, room_for
-from .workers import Idle, Onlooker, usable_workers, worker_room
+from .workers import Idle, Onlooker, worker_room, workers_of
 
 DEMO_SLOTS = 8
 
@@ -144,19 +144,18 @@ class XproxyTree(ConfiguredTree):
 
         :param path: of the handoff socket of another process' acceptor; empty: it is ours.
         """
-        workers = usable_workers(self.config.proxy.workers)
-        if workers > 1:
-            return self._make_workers(workers, path)
+        if workers_of(self.config) > 1:
+            return self._make_workers(path)
         proxy = ProxyService(self._reactor, self.config, time.monotonic)
         acceptor = self.acceptor
         source: Any = HandoffClient(self._reactor, path, proxy) if acceptor is None else acceptor.local_source(proxy)
         proxy.attach(source)
         return proxy, source
 
-    def _make_workers(self, count: int, path: str) -> tuple[WholeProxy, Any]:
+    def _make_workers(self, path: str) -> tuple[WholeProxy, Any]:
         acceptor = self.acceptor
         take_proxy = None if acceptor is None else acceptor.take_proxy
-        proxy = WholeProxy(self._reactor, self.config, count, worker_room, path, take_proxy, lambda: self.ready)
+        proxy = WholeProxy(self._reactor, self.config, workers_of, worker_room, path, take_proxy, lambda: self.ready)
         return proxy, Onlooker(acceptor) if acceptor is not None else HandoffClient(self._reactor, path, Idle(self._reactor))
 
     def _prepare_room(self, config: Config) -> Change:

@@ -2,7 +2,7 @@
 
 import sys
 
-from .worker import main
+from .inside.worker import main
 
 if __name__ == "__main__":
     main(sys.argv[1:])

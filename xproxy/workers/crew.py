@@ -5,10 +5,9 @@ What of it is rules is in ``seats`` and ``restarts``; what a worker is, in ``pro
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
@@ -29,8 +28,8 @@ from .messages import (
 )
 from .numbers import Tree
 from .process import IEmployer, IWorker
-from .restarts import Restarts
-from .seats import SeatEvent, SeatState, next_state
+from .seating import InForce, Seat, Seating
+from .seats import SeatEvent, SeatState
 from .tally import Tally, Whole
 
 BEAT_S = 1.0
@@ -43,73 +42,6 @@ LEAVE_WAIT_S = 0.5
 """How long after SIGTERM to a worker it is replaced: a service manager sends it to all processes, the parent among them."""
 
 _log = Logger()
-
-
-class Seat:
-    """A number, and who sits there."""
-
-    def __init__(self, number: int, random: Callable[[], float]) -> None:
-        self.number = number
-        self.state = SeatState.WAITING
-        self.worker: Any = None
-        self.restarts = Restarts(random)
-        self.ready_at: Optional[float] = None
-        """When who sits there began to let clients in."""
-        self.restarting: Optional[IDelayedCall] = None
-        self.predecessor: Any = None
-        """Who goes on serving until the one that sits there does."""
-
-    def after(self, event: SeatEvent) -> None:
-        """Something has happened."""
-        self.state = next_state(self.state, event)
-
-
-class InForce:
-    """Which orders each worker goes by, and who waits until all go by some.
-
-    :param clock: an IReactorTime.
-    :ivar generations: of the orders, by worker.
-    """
-
-    def __init__(self, clock: Any) -> None:
-        self._clock = clock
-        self.generations: Dict[Any, int] = {}
-        self._awaited: Dict[int, List[Any]] = {}
-        self._waiting: Dict[int, Deferred[None]] = {}
-
-    def wait(self, workers: List[Any], generation: int, limit_s: float) -> Deferred[None]:
-        """Fires when these have answered the orders of a generation or are gone, and when the time is over."""
-        done: Deferred[None] = Deferred()
-        self._awaited[generation] = [worker for worker in workers if self.generations.get(worker, 0) < generation]
-        self._waiting[generation] = done
-        timer = self._clock.callLater(limit_s, self._end, generation)
-        done.addCallback(lambda _: timer.cancel() if timer.active() else None)
-        self._look()
-        return done
-
-    def answered(self, worker: Any, generation: int, obeys: bool) -> None:
-        """A worker goes by these orders or, as before, by others."""
-        if obeys:
-            self.generations[worker] = generation
-        for number, awaited in self._awaited.items():
-            if number <= generation and worker in awaited:
-                awaited.remove(worker)
-        self._look()
-
-    def gone(self, worker: Any) -> None:
-        """A worker is no more."""
-        self.answered(worker, max(self._awaited, default=0), False)
-        self.generations.pop(worker, None)
-
-    def _look(self) -> None:
-        for generation in [number for number, awaited in self._awaited.items() if not awaited]:
-            self._end(generation)
-
-    def _end(self, generation: int) -> None:
-        self._awaited.pop(generation, None)
-        waiting = self._waiting.pop(generation, None)
-        if waiting is not None:
-            waiting.callback(None)
 
 
 @implementer(IEmployer)
@@ -145,10 +77,8 @@ class Crew:
         self._drain_timeout = drain_timeout
         self._freed = freed
         self._goes_on = goes_on
-        self.seats = [Seat(number, random) for number in range(1, count + 1)]
+        self.seating = Seating(count, random)
         self.tally = Tally(clock)
-        self._leaving: Dict[Any, Optional[IDelayedCall]] = {}
-        """Who drains, and when that is long enough."""
         self.in_force = InForce(clock)
         self._last_words: Dict[Any, Tree] = {}
         self._stopping = False
@@ -162,7 +92,7 @@ class Crew:
     def start(self) -> None:
         """Fill the seats."""
         self._beat.start(BEAT_S, now=False)
-        for seat in self.seats:
+        for seat in self.seating.seats:
             self._fill(seat)
 
     def _fill(self, seat: Seat) -> None:
@@ -172,26 +102,18 @@ class Crew:
         seat.worker = worker = self._hire(seat.number, self)
         self._brief(worker)
 
+    def grow(self, count: int) -> None:
+        """Have so many seats, if there are fewer."""
+        for seat in self.seating.added(count):
+            self._fill(seat)
+
+    def shrink(self, count: int) -> None:
+        """Have so many seats, if there are more: who sits on the others drains."""
+        for seat in self.seating.removed(count):
+            _log.info("worker {number} is one too many", number=seat.number)
+            self._give_up(seat)
+
     # -- who there is
-
-    @property
-    def workers(self) -> List[Any]:
-        """All that live, those that leave too."""
-        places = [worker for seat in self.seats for worker in (seat.worker, seat.predecessor) if worker is not None]
-        return [*places, *(worker for worker in self._leaving if worker not in places)]
-
-    @property
-    def serving(self) -> bool:
-        """Whether somebody lets clients in."""
-        return any(seat.state is SeatState.SERVING or seat.predecessor is not None for seat in self.seats)
-
-    def state_of(self, worker: Any) -> SeatState:
-        """What a worker does."""
-        if worker in self._leaving:
-            return SeatState.DRAINING
-        if any(seat.predecessor is worker for seat in self.seats):
-            return SeatState.SERVING
-        return next((seat.state for seat in self.seats if seat.worker is worker), SeatState.OVER)
 
     def generation_of(self, worker: Any) -> int:
         """Of the orders that a worker goes by; 0: of none yet."""
@@ -199,16 +121,16 @@ class Crew:
 
     def numbers(self) -> Deferred[Whole]:
         """Of the whole. Fires soon, whoever does not answer."""
-        return self.tally.ask(self.workers)
+        return self.tally.ask(self.seating.workers)
 
     def say(self, message: Message) -> None:
         """Say something to all workers."""
-        for worker in self.workers:
+        for worker in self.seating.workers:
             worker.say(message)
 
     def accepted(self, generation: int, limit_s: float) -> Deferred[None]:
         """Fires when every worker has answered the orders of a generation, is gone, or the time is over."""
-        return self.in_force.wait(self.workers, generation, limit_s)
+        return self.in_force.wait(self.seating.staying, generation, limit_s)
 
     # -- IEmployer
 
@@ -245,20 +167,12 @@ class Crew:
         numbers = self._last_words.pop(worker, None)
         self.tally.ended(worker, numbers)
         self.in_force.gone(worker)
-        timer = self._leaving.pop(worker, None)
-        if timer is not None and timer.active():
-            timer.cancel()
         drained = numbers is not None and how == "exit status 0"
-        seat = next((seat for seat in self.seats if seat.worker is worker), None)
+        seat = self.seating.gone(worker)
+        self._freed(worker.number, seat is None)
         if seat is None:
-            for other in self.seats:
-                if other.predecessor is worker:
-                    other.predecessor = None
-            self._freed(worker.number, True)
             self._say_end(worker, how, drained, "")
         else:
-            seat.worker = None
-            self._freed(seat.number, False)
             seat.after(SeatEvent.ENDED)
             self._say_end(worker, how, drained, self._restart(seat))
 
@@ -278,12 +192,12 @@ class Crew:
 
     def _ready(self, worker: Any) -> None:
         worker.watch.starting = False
-        for seat in self.seats:
-            if seat.worker is worker:
-                seat.after(SeatEvent.READY)
-                seat.ready_at = self._clock.seconds()
-                _log.info("worker {number} is ready: process {pid}", number=worker.number, pid=worker.pid)
-                self._dismiss_predecessor(seat)
+        seat = self.seating.seat_of(worker)
+        if seat is not None:
+            seat.after(SeatEvent.READY)
+            seat.ready_at = self._clock.seconds()
+            _log.info("worker {number} is ready: process {pid}", number=worker.number, pid=worker.pid)
+            self._dismiss_predecessor(seat)
 
     def _configured(self, worker: Any, answer: Configured) -> None:
         if answer.mistake:
@@ -295,7 +209,7 @@ class Crew:
     # -- who hangs, and who goes
 
     def _look(self) -> None:
-        for worker in self.workers:
+        for worker in self.seating.workers:
             if not worker.watch.beat():
                 worker.ping()
             elif worker.watch.killed:
@@ -311,7 +225,7 @@ class Crew:
 
     def replace(self, worker: Any, why: str) -> None:
         """Start a successor of a worker, which drains when that is ready."""
-        seat = next((seat for seat in self.seats if seat.worker is worker), None)
+        seat = self.seating.seat_of(worker)
         if seat is None or seat.state is not SeatState.SERVING:
             return
         _log.info("worker {number} is replaced: {why}", number=worker.number, why=why)
@@ -325,7 +239,7 @@ class Crew:
 
     def _send_off(self, worker: Any) -> None:
         worker.say(Drain())
-        self._leaving[worker] = self._clock.callLater(self._drain_timeout() + DRAIN_GRACE_S, self._too_long, worker)
+        self.seating.leaving[worker] = self._clock.callLater(self._drain_timeout() + DRAIN_GRACE_S, self._too_long, worker)
 
     def _too_long(self, worker: Any) -> None:
         _log.error("worker {number} drains no end: it is killed", number=worker.number)
@@ -336,21 +250,24 @@ class Crew:
     def drain(self) -> Deferred[Any]:
         """Have all workers drain; fires when they are gone."""
         self._stopping = True
-        for seat in self.seats:
-            if seat.restarting is not None:
-                seat.restarting.cancel()
-                seat.restarting = None
-            worker = seat.worker
-            if worker is not None and seat.state is not SeatState.DRAINING:
-                self._send_off(worker)
-            self._dismiss_predecessor(seat)
-            seat.after(SeatEvent.STOP)
-        return DeferredList([worker.ended for worker in self.workers])
+        for seat in self.seating.seats:
+            self._give_up(seat)
+        return DeferredList([worker.ended for worker in self.seating.workers])
+
+    def _give_up(self, seat: Seat) -> None:
+        """Nobody will sit there any more."""
+        if seat.restarting is not None:
+            seat.restarting.cancel()
+            seat.restarting = None
+        if seat.worker is not None and seat.state is not SeatState.DRAINING:
+            self._send_off(seat.worker)
+        self._dismiss_predecessor(seat)
+        seat.after(SeatEvent.STOP)
 
     def stop(self) -> Deferred[Any]:
         """Kill who is left; fires when they are gone."""
         gone = self.drain()
-        for worker in self.workers:
+        for worker in self.seating.workers:
             worker.kill()
         if self._beat.running:
             self._beat.stop()

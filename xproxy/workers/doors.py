@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Dict, List, Tuple
+
+import attr
 
 from ..config import Config
 from ..config.checks import BALANCED
@@ -23,39 +26,67 @@ def doors_of(config: Config) -> List[Door]:
     return doors
 
 
-class Doors:
-    """What is open.
+@attr.frozen
+class Opened:
+    """What another configuration needs besides what is open.
 
-    :param count: for so many workers.
+    :ivar count: for so many workers.
+    :ivar doors: in the order in which a worker listens.
+    :ivar added: doors that are new.
+    :ivar more: sockets of those that are not, for workers that are new.
     """
 
-    def __init__(self, reactor: Any, count: int) -> None:
-        self._reactor = reactor
-        self._count = count
-        self._sockets: Dict[Door, SharedSocket] = {}
-
-    def opened(self, config: Config) -> Dict[Door, SharedSocket]:
-        """What a configuration has and is not open yet, opened; it is the caller's. Raises StartupError: nothing is."""
-        added: Dict[Door, SharedSocket] = {}
-        try:
-            for door in doors_of(config):
-                if door not in self._sockets:
-                    added[door] = open_shared(self._reactor, door[1], self._count, self._sockets.values())
-        except StartupError:
-            close(added)
-            raise
-        return added
-
-    def take(self, added: Dict[Door, SharedSocket], config: Config) -> None:
-        """Keep what was opened for a configuration, and close what it does not have."""
-        wanted = doors_of(config)
-        close({door: sock for door, sock in self._sockets.items() if door not in wanted})
-        self._sockets = {door: added.get(door) or self._sockets[door] for door in wanted}
+    count: int
+    doors: List[Door]
+    added: Dict[Door, SharedSocket] = attr.field(factory=dict)
+    more: Dict[Door, List[socket.socket]] = attr.field(factory=dict)
 
     def close(self) -> None:
-        """Close everything: the copies of the workers are the last."""
-        close(self._sockets)
-        self._sockets = {}
+        """It is not needed."""
+        for shared in self.added.values():
+            shared.close()
+        for sockets in self.more.values():
+            for sock in sockets:
+                sock.close()
+
+
+class Doors:
+    """What is open."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._sockets: Dict[Door, SharedSocket] = {}
+
+    def opened(self, config: Config, count: int) -> Opened:
+        """What a configuration needs, opened; it is the caller's. Raises StartupError: nothing is."""
+        opened = Opened(count, doors_of(config))
+        try:
+            for door in opened.doors:
+                shared = self._sockets.get(door)
+                if shared is not None:
+                    opened.more[door] = shared.more(count)
+                else:
+                    opened.added[door] = open_shared(self._reactor, door[1], count, self._sockets.values())
+        except StartupError:
+            opened.close()
+            raise
+        return opened
+
+    def take(self, opened: Opened) -> None:
+        """Keep what was opened, and close what is not needed with it: the copies of workers are the last ones then."""
+        before, self._sockets = self._sockets, {}
+        for door in opened.doors:
+            self._sockets[door] = shared = opened.added.get(door) or before.pop(door)
+            if door in opened.more:
+                shared.resize(opened.count, opened.more[door])
+        for shared in before.values():
+            shared.close()
+
+    def close(self) -> None:
+        """Close everything, in the same way."""
+        sockets, self._sockets = self._sockets, {}
+        for shared in sockets.values():
+            shared.close()
 
     def addresses(self, secure: bool) -> List[Address]:
         """Where is listened with TLS, or without."""
@@ -64,9 +95,3 @@ class Doors:
     def sockets(self) -> List[SharedSocket]:
         """All of them, in the order in which a worker listens."""
         return list(self._sockets.values())
-
-
-def close(sockets: Dict[Door, SharedSocket]) -> None:
-    """Close some."""
-    for sock in sockets.values():
-        sock.close()

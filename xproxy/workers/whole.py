@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from random import random
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
@@ -19,10 +19,11 @@ from ..admin.work import Work
 from ..admin.work import worker as shown
 from ..config import Config
 from ..net.descriptors import descriptors_of
+from ..net.sharing.opened import SharedSocket
 from ..reload import Change, prepare_all
 from ..startup import StartupError, os_reason
 from .crew import Crew
-from .doors import Door, Doors, close
+from .doors import Doors
 from .messages import Configure, Connect, Listen, Reopen, Share
 from .numbers import Tree
 from .orders import Orders, packed, without_files
@@ -39,7 +40,7 @@ Room = Callable[[Config], Tuple[int, int]]
 class WholeProxy(MultiService):
     """A proxy in several processes.
 
-    :param count: how many.
+    :param count: how many a configuration wants.
     :param handoff: the path of an acceptor's handoff socket; empty: ``take_proxy`` has one.
     :param take_proxy: gives the acceptor of this process one end of a socket pair, which is its own from there on.
     :param room: how many clients and files there are descriptors for in one worker.
@@ -55,7 +56,7 @@ class WholeProxy(MultiService):
         self,
         reactor: Any,
         config: Config,
-        count: int,
+        count: Callable[[Config], int],
         room: Room,
         handoff: str = "",
         take_proxy: Optional[Callable[[int], None]] = None,
@@ -66,6 +67,7 @@ class WholeProxy(MultiService):
         super().__init__()
         self._reactor = reactor
         self._config = config
+        self._count = count
         self._room = room
         self._handoff = handoff
         self._take_proxy = take_proxy
@@ -77,12 +79,12 @@ class WholeProxy(MultiService):
         self.generation = 1
         self._configured_at = [1]
         """The generations of orders that brought another configuration."""
-        self.doors = Doors(reactor, count)
+        self.doors = Doors(reactor)
         self.secrets = Secrets(reactor, config.proxy, self._changed, random_bytes)
         self.secrets.setServiceParent(self)
         self.crew = Crew(
             reactor,
-            count,
+            count(config),
             hire or self._start_worker,
             self._brief,
             self._dialled,
@@ -103,7 +105,7 @@ class WholeProxy(MultiService):
                 self._page_descriptor, self._page = made_page(self._descriptors)
             except OSError as error:
                 raise StartupError(f"no memory can be shared with workers: {os_reason(error)}") from error
-            self.doors.take(self.doors.opened(self._config), self._config)
+            self.doors.take(self.doors.opened(self._config, self._count(self._config)))
 
     def startService(self) -> None:
         """Start the workers. Raises StartupError, where nobody called ``privilegedStartService`` first."""
@@ -148,15 +150,18 @@ class WholeProxy(MultiService):
     def _changed(self) -> None:
         """Other certificates or ticket keys."""
         if self._begun:
-            self._tell_all({})
+            self._tell_all(())
 
-    def _tell_all(self, added: Dict[Door, Any]) -> Deferred[Any]:
-        """Give new orders to all; fires when they go by them."""
+    def _tell_all(self, added: Iterable[SharedSocket]) -> Deferred[Any]:
+        """Give new orders to all that do not leave; fires when they go by them.
+
+        :param added: what they are to listen on besides.
+        """
         self.generation += 1
         orders = Configure(self.orders(), self.generation)
-        for worker in self.crew.workers:
+        for worker in self.crew.seating.staying:
             try:
-                for door in added.values():
+                for door in added:
                     self._listen(worker, door)
             except OSError as error:
                 self._log.error("worker {number} can't be given a socket: {why}", number=worker.number, why=os_reason(error))
@@ -192,15 +197,18 @@ class WholeProxy(MultiService):
         return self.secrets.prepare(config.proxy)
 
     def _prepare_doors(self, config: Config) -> Change:
-        added = self.doors.opened(config)
+        opened = self.doors.opened(config, self._count(config))
 
         def commit() -> Deferred[Any]:
             self._config = config
             self._configured_at.append(self.generation + 1)
-            self.doors.take(added, config)  # Before the workers are told: theirs are then the last copies of what is gone.
-            return self._tell_all(added)
+            self.doors.take(opened)  # Before the workers are told: theirs are then the last copies of what is gone.
+            self.crew.shrink(opened.count)
+            done = self._tell_all(opened.added.values())
+            self.crew.grow(opened.count)
+            return done
 
-        return Change(commit, lambda: close(added))
+        return Change(commit, opened.close)
 
     def reopen_logs(self) -> None:
         """The files of logs were moved away."""
@@ -223,16 +231,16 @@ class WholeProxy(MultiService):
     @property
     def can_serve(self) -> bool:
         """Whether a worker lets clients in."""
-        return self.crew.serving
+        return self.crew.seating.serving
 
     async def _ask_all(self) -> Work:
         whole = await self.crew.numbers()
-        workers = [self._shown(worker, whole.told.get(worker)) for worker in self.crew.workers]
+        workers = [self._shown(worker, whole.told.get(worker)) for worker in self.crew.seating.workers]
         return Work(whole.status, whole.counts, whole.lost_lines, workers, self.crew.deaths)
 
     def _shown(self, worker: IWorker, told: Optional[Tree]) -> Mapping[str, Any]:
         generation = bisect_right(self._configured_at, self.crew.generation_of(worker))
-        state = self.crew.state_of(worker).value
+        state = self.crew.seating.state_of(worker).value
         connections = None if told is None else told["counts"].get("connections", {})
         return shown(worker.number, worker.pid, generation, state, connections, {} if told is None else told["status"])
 

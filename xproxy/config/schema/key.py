@@ -7,7 +7,7 @@ hints, docs/configuration.md, etc/xproxy.toml) is made from these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Union
 
 import attr
@@ -45,8 +45,9 @@ class Key:
     """A value to show, in TOML, where there is no default to show."""
     secret: bool = False
     """Whether the value may be shown to nobody."""
-    at_start: bool = False
-    """Whether the value holds from the start on: a reload names it where it is another one, and goes on with the old one."""
+    at_start: Union[bool, Callable[[Any, Any], bool]] = False
+    """Whether the value holds from the start on: a reload names it where it is another one, and goes on with the old one. Where
+    that depends on both: a function of them."""
     name: str = ""
     default: Any = attr.field(factory=lambda: attr.NOTHING)
 

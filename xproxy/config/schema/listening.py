@@ -66,9 +66,10 @@ class ProxyConfig:
         metadata=entry(
             checks.worker_count,
             'Processes that serve clients, on sockets that their parent keeps; `"auto"`: one for each core it may use. With 1'
-            " there is one process for everything. See [operations.md](operations.md#workers).",
+            " there is one process for everything; a reload changes the number, but not between 1 and others. See"
+            " [operations.md](operations.md#workers).",
             source="nginx 1",
-            at_start=True,
+            at_start=lambda before, after: 1 in (before, after),
         ),
     )
     http2: bool = attr.field(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import Any, Callable, Iterable, List, Optional, Union
 
 import attr
@@ -21,7 +22,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
 from ...config.checks import Place, place_of
-from ...startup import StartupError, failure_reason
+from ...startup import StartupError, failure_reason, os_reason
 from ..listening import server_endpoint
 from .adopted import unblocked
 
@@ -32,18 +33,47 @@ class SharedSocket:
     """What is open for one endpoint.
 
     :param sockets: one for each process or, where there can be only one, that.
+    :param more: opens another one, where each process has its own. Raises OSError.
     :param end: removes what belongs to them, when they are closed.
     """
 
-    def __init__(self, description: str, sockets: List[socket.socket], end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        description: str,
+        sockets: List[socket.socket],
+        more: Optional[Callable[[], socket.socket]] = None,
+        end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.description = description
         self._sockets = sockets
+        self._more = more
         self._end = end
         self.address = _address(sockets[0])
 
     def copy(self, number: int) -> int:
         """A descriptor, the caller's, of what the process with this number, from 1, accepts from. Raises OSError."""
         return os.dup(self._sockets[(number - 1) % len(self._sockets)].fileno())
+
+    def more(self, count: int) -> List[socket.socket]:
+        """Those that are missing where so many processes are to have their own; the caller's. Raises StartupError."""
+        found: List[socket.socket] = []
+        try:
+            for _ in range(len(self._sockets), count if self._more is not None else 0):
+                assert self._more is not None
+                found.append(self._more())
+        except OSError as error:
+            for sock in found:
+                sock.close()
+            raise StartupError(f"cannot listen on {self.description}: {os_reason(error)}") from error
+        return found
+
+    def resize(self, count: int, more: List[socket.socket]) -> None:
+        """Have so many, with what ``more`` gave; what is too much is closed, as by ``close``."""
+        if self._more is not None:
+            sockets = [*self._sockets, *more]
+            self._sockets = sockets[:count]
+            for sock in sockets[count:]:
+                sock.close()
 
     def is_in_the_way_of(self, place: Optional[Place]) -> bool:
         """Whether nobody else can listen there meanwhile, but for those with SO_REUSEPORT."""
@@ -76,7 +106,7 @@ def open_shared(reactor: Any, description: str, count: int, beside: Iterable[Sha
     if failed or opening.opened is None:
         reason = failure_reason(failed[0]) if failed else "it takes its time, and workers can't wait for it"
         raise StartupError(f"cannot listen on {description}: {reason}")
-    return SharedSocket(description, opening.opened, opening.end)
+    return SharedSocket(description, opening.opened, opening.more, opening.end)
 
 
 class _Opening:
@@ -87,6 +117,7 @@ class _Opening:
         self._alone = alone
         self._count = count
         self.opened: Optional[List[socket.socket]] = None
+        self.more: Optional[Callable[[], socket.socket]] = None
         self.end: Callable[[], None] = _nothing
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> None:
@@ -98,12 +129,11 @@ class _Opening:
         try:
             if self._alone:
                 _bound(port, interface, alone=True).close()
-            first = _bound(port, interface)
+            first = _listening(port, interface, backlog)
+            self.more = partial(_listening, first.getsockname()[1], interface, backlog)
             self.opened = [first]
             for _ in range(self._count - 1):
-                self.opened.append(_bound(first.getsockname()[1], interface))
-            for sock in self.opened:
-                sock.listen(backlog)
+                self.opened.append(self.more())
         except OSError as error:
             for sock in self.opened or []:
                 sock.close()
@@ -134,6 +164,17 @@ def _copied(descriptor: int) -> socket.socket:
 
 def _nothing() -> None:
     """Nothing belongs to them."""
+
+
+def _listening(port: int, interface: str, backlog: int) -> socket.socket:
+    """One that shares its place. Raises OSError."""
+    sock = _bound(port, interface)
+    try:
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _bound(port: int, interface: str, alone: bool = False) -> socket.socket:

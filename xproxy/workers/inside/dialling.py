@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
-from ..net.descriptors import descriptors_of
+from ...net.descriptors import descriptors_of
 
 Wanted = Tuple[IProtocolFactory, "Deferred[IProtocol]"]
 

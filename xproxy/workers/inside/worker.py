@@ -17,20 +17,19 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, globalLogBeginner
 from zope.interface import implementer
 
-from .. import __version__
-from ..config import ProxyConfig
-from ..handoff.client import HandoffClient
-from ..net.descriptors import adopt, descriptors_of
-from ..net.polling import poll_plainly
-from ..net.sharing.adopted import AdoptedEndpoint
-from ..proxy.entrances import Provision, tls_policy
-from ..proxy.proxy_service import ProxyService
-from ..startup import StartupError
-from ..tls.certificate_store import CertificateStore, utc_now
-from ..tls.certificates import CertificateError
-from .dialling import AskingEndpoint
-from .link import ParentLink
-from .messages import (
+from ... import __version__
+from ...config import ProxyConfig
+from ...handoff.client import HandoffClient
+from ...net.descriptors import adopt, descriptors_of
+from ...net.polling import poll_plainly
+from ...net.sharing.adopted import AdoptedEndpoint
+from ...proxy.entrances import Provision, tls_policy
+from ...proxy.proxy_service import ProxyService
+from ...startup import StartupError
+from ...tls.certificate_store import CertificateStore, utc_now
+from ...tls.certificates import CertificateError
+from ..link import ParentLink
+from ..messages import (
     LEVELS,
     MAX_TEXT,
     Configure,
@@ -51,11 +50,12 @@ from .messages import (
     Tell,
     Told,
 )
-from .numbers import Tree, told
-from .orders import Orders, unpacked
-from .page import Page, received_page
-from .page import Share as PartOfPage
-from .process import CONTROL
+from ..numbers import Tree, told
+from ..orders import Orders, unpacked
+from ..page import Page, received_page
+from ..page import Share as PartOfPage
+from ..process import CONTROL
+from .dialling import AskingEndpoint
 
 MAX_UNREAD_BYTES = 1 << 20
 """What may wait for a parent that does not read, before lines for its log are lost: as in ``log_file``."""

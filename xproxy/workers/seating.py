@@ -1,0 +1,145 @@
+"""Who sits where: the seats, those who leave them, and which orders each goes by."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from .restarts import Restarts
+from .seats import SeatEvent, SeatState, next_state
+
+
+class Seat:
+    """A number, and who sits there."""
+
+    def __init__(self, number: int, random: Callable[[], float]) -> None:
+        self.number = number
+        self.state = SeatState.WAITING
+        self.worker: Any = None
+        self.restarts = Restarts(random)
+        self.ready_at: Optional[float] = None
+        """When who sits there began to let clients in."""
+        self.restarting: Optional[IDelayedCall] = None
+        self.predecessor: Any = None
+        """Who goes on serving until the one that sits there does."""
+
+    def after(self, event: SeatEvent) -> None:
+        """Something has happened."""
+        self.state = next_state(self.state, event)
+
+
+class Seating:
+    """All workers, by what they do.
+
+    :ivar seats: in the order of their numbers, from 1.
+    :ivar leaving: who drains, and what ends that when it takes too long.
+    """
+
+    def __init__(self, count: int, random: Callable[[], float]) -> None:
+        self._random = random
+        self.seats: List[Seat] = []
+        self.leaving: Dict[Any, IDelayedCall] = {}
+        self.added(count)
+
+    def added(self, count: int) -> List[Seat]:
+        """Have so many seats, if there are fewer; gives those that are new."""
+        new = [Seat(number, self._random) for number in range(len(self.seats) + 1, count + 1)]
+        self.seats += new
+        return new
+
+    def removed(self, count: int) -> List[Seat]:
+        """Have so many seats, if there are more; gives those that are none any more."""
+        gone, self.seats = self.seats[count:], self.seats[:count]
+        return gone
+
+    def seat_of(self, worker: Any) -> Optional[Seat]:
+        """Where a worker sits; None: it does not."""
+        return next((seat for seat in self.seats if seat.worker is worker), None)
+
+    @property
+    def workers(self) -> List[Any]:
+        """All that live, those that leave too."""
+        places = [worker for seat in self.seats for worker in (seat.worker, seat.predecessor) if worker is not None]
+        return [*places, *(worker for worker in self.leaving if worker not in places)]
+
+    @property
+    def staying(self) -> List[Any]:
+        """Those of them that do not drain."""
+        return [worker for worker in self.workers if worker not in self.leaving]
+
+    @property
+    def serving(self) -> bool:
+        """Whether somebody lets clients in."""
+        return any(seat.state is SeatState.SERVING or seat.predecessor is not None for seat in self.seats)
+
+    def state_of(self, worker: Any) -> SeatState:
+        """What a worker does."""
+        if worker in self.leaving:
+            return SeatState.DRAINING
+        if any(seat.predecessor is worker for seat in self.seats):
+            return SeatState.SERVING
+        seat = self.seat_of(worker)
+        return SeatState.OVER if seat is None else seat.state
+
+    def gone(self, worker: Any) -> Optional[Seat]:
+        """A worker is no more; gives where it sat."""
+        timer = self.leaving.pop(worker, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+        for seat in self.seats:
+            if seat.predecessor is worker:
+                seat.predecessor = None
+        seat_of_it = self.seat_of(worker)
+        if seat_of_it is not None:
+            seat_of_it.worker = None
+        return seat_of_it
+
+
+class InForce:
+    """Which orders each worker goes by, and who waits until all go by some.
+
+    :param clock: an IReactorTime.
+    :ivar generations: of the orders, by worker.
+    """
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self.generations: Dict[Any, int] = {}
+        self._awaited: Dict[int, List[Any]] = {}
+        self._waiting: Dict[int, Deferred[None]] = {}
+
+    def wait(self, workers: List[Any], generation: int, limit_s: float) -> Deferred[None]:
+        """Fires when these have answered the orders of a generation or are gone, and when the time is over."""
+        done: Deferred[None] = Deferred()
+        self._awaited[generation] = [worker for worker in workers if self.generations.get(worker, 0) < generation]
+        self._waiting[generation] = done
+        timer = self._clock.callLater(limit_s, self._end, generation)
+        done.addCallback(lambda _: timer.cancel() if timer.active() else None)
+        self._look()
+        return done
+
+    def answered(self, worker: Any, generation: int, obeys: bool) -> None:
+        """A worker goes by these orders or, as before, by others."""
+        if obeys:
+            self.generations[worker] = generation
+        for number, awaited in self._awaited.items():
+            if number <= generation and worker in awaited:
+                awaited.remove(worker)
+        self._look()
+
+    def gone(self, worker: Any) -> None:
+        """A worker is no more."""
+        self.answered(worker, max(self._awaited, default=0), False)
+        self.generations.pop(worker, None)
+
+    def _look(self) -> None:
+        for generation in [number for number, awaited in self._awaited.items() if not awaited]:
+            self._end(generation)
+
+    def _end(self, generation: int) -> None:
+        self._awaited.pop(generation, None)
+        waiting = self._waiting.pop(generation, None)
+        if waiting is not None:
+            waiting.callback(None)
