@@ -12,13 +12,14 @@ from typing import List, Sequence
 from benchmarks.contestants import BASELINE, Field
 from benchmarks.places import add_options, places, say
 from benchmarks.plot import svg
+from benchmarks.proxies import proxies_table
 from benchmarks.publish import OUTPUT
 from benchmarks.report import Run, as_json, markdown
 from benchmarks.rounds import Match, Results
 from benchmarks.rows import ROWS, Row, Scale
 from benchmarks.special import Table, idle_table, leases_table, slots_table
 
-SPECIAL = ("slots", "leases", "idle")
+SPECIAL = ("slots", "leases", "proxies", "idle")
 """The rows in ``special``, in the order in which they are run; idle comes last, for it starts everybody anew."""
 
 SLOTS_REQUESTS = 10_000
@@ -51,7 +52,9 @@ def chosen(given: argparse.Namespace) -> Sequence[str]:
     return [*(row.name for row in ROWS if row.quick), "slots"] if given.quick else known
 
 
-def measure(match: Match, rows: Sequence[Row], names: Sequence[str], rounds: int) -> tuple[List[Results], List[Table]]:
+def measure(
+    match: Match, rows: Sequence[Row], names: Sequence[str], rounds: int, seconds: float
+) -> tuple[List[Results], List[Table]]:
     """Run everything."""
     tables: List[Table] = []
     match.warm_up(rows)
@@ -60,6 +63,8 @@ def measure(match: Match, rows: Sequence[Row], names: Sequence[str], rounds: int
         tables.append(slots_table(match, SLOTS_REQUESTS))
     if "leases" in names:
         tables.append(leases_table(match))
+    if "proxies" in names:
+        tables.append(proxies_table(match, seconds))
     if "idle" in names:
         tables.append(idle_table(match))
     return results, tables
@@ -92,7 +97,7 @@ def main() -> None:
             field.start()
             match = Match(field, Scale(given.seconds, given.part), say)
             titles = {contestant.name: contestant.title for contestant in field.contestants}
-            results, tables = measure(match, rows, names, rounds)
+            results, tables = measure(match, rows, names, rounds, given.seconds)
         finally:
             field.stop()
     took = time.monotonic() - began

@@ -11,8 +11,7 @@ import json
 import os
 import sys
 import time
-from collections import deque
-from typing import Any, Deque, Tuple
+from typing import Any, Tuple
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
@@ -32,6 +31,7 @@ from xproxy.handoff.messages import (
     LeasesRecalled,
     ServiceRegistered,
     decode,
+    decode_answer,
     encode,
 )
 
@@ -58,7 +58,7 @@ class Asking(BoxConnection):
         self.finished: Deferred[Times] = Deferred()
         self._acceptor = acceptor
         self._pool = pool
-        self._arrivals: Deque[float] = deque((time.monotonic() for _ in range(window)), maxlen=window)
+        self._window = window
         self._seen = 0
         self._last = WARM_UP + leases
         self._began = self._now()
@@ -73,7 +73,7 @@ class Asking(BoxConnection):
         self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), b"1"), descriptor)
 
     def _ask(self) -> None:
-        self.send(encode(Ask(self._pool, tuple(self._arrivals), self._seen)))
+        self.send(encode(Ask(self._pool, self._window, self._seen)))
 
     def answering(self, answers: bool) -> None:
         """See BoxConnection; nothing is watched here."""
@@ -81,6 +81,7 @@ class Asking(BoxConnection):
     def box_received(self, box: Box) -> None:
         """The answer to Hello, or a grant; recalls ask for nothing that is kept, and other news for nothing at all."""
         if ANSWER in box:
+            os.close(self.claim(decode_answer(box)["tides"]))
             self._ask()
             return
         message = decode(box)
@@ -99,7 +100,6 @@ class Asking(BoxConnection):
             clock, acceptor, own = (now - then for now, then in zip(self._now(), self._began))
             self.finished.callback((clock, acceptor, own))
         if self._seen < self._last:
-            self._arrivals.append(time.monotonic())
             self._ask()
 
     def ended(self, reason: str) -> None:

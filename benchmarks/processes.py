@@ -30,10 +30,11 @@ def raise_descriptor_limit() -> int:
 
 
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """What is started meanwhile runs on this core only: children inherit where their parent may run."""
+def on_core(core: Optional[int]) -> Iterator[None]:
+    """What is started meanwhile runs on this core only (None: on any): children inherit where their parent may run."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     try:
         yield
     finally:
@@ -50,11 +51,13 @@ def free_port() -> int:
 class Program:
     """One started program and everything it has started itself.
 
-    :param core: the CPU it may run on.
+    :param core: the CPU it may run on; None: any.
     :param log: the path of the file that takes its output.
     """
 
-    def __init__(self, arguments: Sequence[str], core: int, log: str, environment: Optional[Dict[str, str]] = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], core: Optional[int], log: str, environment: Optional[Dict[str, str]] = None
+    ) -> None:
         self.log = log
         with open(log, "ab") as output, on_core(core):
             self._process = subprocess.Popen(

@@ -99,7 +99,7 @@ class DispatchingTests(RigCase):
             book = PoolBook("default", made.idle_slots)
             for slot in (1, 2, 3):
                 book.register(slot, "service")
-            grants = [action.slot for action in book.ask("proxy", [1.0], 0) if isinstance(action, Grant)]
+            grants = [action.slot for action in book.ask("proxy", 1, 0) if isinstance(action, Grant)]
             self.assertEqual(grants, [granted])
 
     def test_in_the_proxy(self) -> None:

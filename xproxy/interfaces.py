@@ -10,19 +10,22 @@ dispatch (IDispatch).
 
 from __future__ import annotations
 
-from typing import Any, Mapping, MutableSequence, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Mapping, MutableSequence, Sequence, Tuple, Union
 
 import attr
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
+if TYPE_CHECKING:
+    from .slots.tides import Tide
+
 BOARD_BYTES = 65536
 """The size of a board: one byte for each lease a proxy can have. More than descriptors a process has by default (Linux: 1,024,
 systemd: 524,288 at most), and one round number of pages."""
 
-MAX_MORE = BOARD_BYTES
-"""How many more may wait than an ask lists: no holder can have more leases."""
+MAX_WAITING = BOARD_BYTES
+"""As many waiting requests an ask tells of at most: no holder can have more leases."""
 
 ANSWER_S = 1.0
 """How long a holder waits for the answer to a question before it takes it that there is none: many round trips of any other
@@ -41,12 +44,12 @@ class ILeaseHolder(Interface):
         :param service: who registered the slot, for status and logs.
         """
 
-    def leases_recalled(pool: str, arrivals: Sequence[float], more: int = 0) -> None:  # noqa: N805
-        """Others wait for slots of ``pool`` since ``arrivals`` (monotonic seconds, oldest first), and ``more`` came later.
+    def leases_recalled(pool: str, waiting: int, at_once: bool = False) -> None:  # noqa: N805
+        """At other holders so many requests wait for slots of ``pool``. Replaces what was said before; 0 takes it back.
 
-        Free leases are given back before this returns, one for each of both as far as there are any. One that becomes free
-        later is given back when the first of ``arrivals`` is older than what waits here. Replaces what was said before; an
-        empty list takes it back.
+        From now on the holder looks at ``ISlotSource.tide``, and gives back by the rules of ``slots.line``.
+
+        :param at_once: free leases are given back before this returns, as many as wait as far as there are any.
         """
 
     def lease_asked_back(pool: str, lease: int) -> None:  # noqa: N805
@@ -86,16 +89,17 @@ class ISlotSource(Interface):
 
     answers: bool = Attribute("Whether the acceptor answers: False while it is lost, or hung.")
 
-    def ask(pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:  # noqa: N805
+    def tide(pool: str) -> Tide:  # noqa: N805
+        """What the others wait for, and where to say what waits here, for as long as the acceptor is the same."""
+
+    def ask(pool: str, waiting: int, seen: int, question: int = 0) -> None:  # noqa: N805
         """Replace the holder's standing ask.
 
         The first ask in a pool, be it empty, says that the holder serves it: from then on idle slots are dealt to it ahead of
         need. ``GRANT_WINDOW`` of them at most are on their way; so an ask is due now and then for its ``seen`` alone.
 
-        :param arrivals: when the waiting requests arrived (monotonic seconds, oldest first), at most ``ASK_WINDOW`` of them.
+        :param waiting: how many requests wait, MAX_WAITING at most. Since when is said by ``tide``, before.
         :param seen: how many grants of this pool the holder has received since the acceptor was found.
-        :param more: how many wait beyond ``arrivals``, at most ``MAX_MORE``. They came later than the last of them, and want a
-            slot only while one is idle that nobody older waits for.
         :param question: not 0: the holder wants ``ask_answered`` with this number. The numbers of a pool rise; a question
             stands in each ask until it is answered, and a newer one takes the place of an older one.
         """
@@ -240,9 +244,6 @@ class IWaiting(Interface):
 
     def oldest() -> Any:
         """When the one who waits longest arrived, None when nobody waits: what other proxies are told."""
-
-    def arrivals(most: int) -> Sequence[float]:  # noqa: N805
-        """When those arrived who wait longest, oldest first."""
 
     def arrived_by(latest: float) -> Sequence[Any]:  # noqa: N805
         """Everybody who arrived at ``latest`` or before, oldest first: who has waited too long."""

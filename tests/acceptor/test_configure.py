@@ -89,10 +89,10 @@ class PoolTests(SceneTestCase):
         """Their proxies are told that nobody is there, and their questions are answered."""
         proxy = self.scene.proxy()
         assert proxy.source is not None
-        proxy.source.ask("default", (1.0,), 0, 3, 5)
+        proxy.source.ask("default", 4, 0, 5)
         proxy.answers.clear()
         self.configure("other")
-        proxy.source.ask("default", (1.0,), 0, 3, 6)
+        proxy.source.ask("default", 4, 0, 6)
         self.assertEqual(proxy.answers, [("default", 6)])
         self.assertFalse(proxy.registered["default"])
 

@@ -6,7 +6,6 @@ import os
 import random
 import socket
 import stat
-import struct
 from typing import Any, List
 
 import attr
@@ -241,11 +240,11 @@ class StrangerTests(HandoffTestCase):
         for message in (
             encode_box(encode(GiveBack(0))),
             encode_box(encode(LeaseClosed(65535))),
-            encode_box(encode(Ask("default", (1.0,), 7))),
+            encode_box(encode(Ask("default", 1, 7))),
             encode_box(encode(LeaseGranted("default", 0, "x", 0))),
-            encode_box(encode(LeasesRecalled("default", ()))),
+            encode_box(encode(LeasesRecalled("default", 0))),
             encode_box({b"_answer": b"1"}),
-            encode_box({b"_command": b"Ask", b"pool": b"default", b"arrivals": struct.pack(">d", float("nan")), b"seen": b"0"}),
+            encode_box({b"_command": b"Ask", b"pool": b"default", b"waiting": b"nan", b"seen": b"0", b"question": b"0"}),
             encode_box({b"_command": b"GiveBack", b"lease": b"9" * 60000}),
             HELLO,
         ):
@@ -385,12 +384,12 @@ class StrangerTests(HandoffTestCase):
             *(
                 encode_box(encode(message))
                 for message in (
-                    Ask("default", (1.0, 2.0), 0),
-                    Ask("default", (), 0),
+                    Ask("default", 2, 0),
+                    Ask("default", 0, 0),
                     GiveBack(0),
                     LeaseClosed(0),
                     LeaseGranted("default", 0, "x", 0),
-                    LeasesRecalled("default", ()),
+                    LeasesRecalled("default", 0),
                 )
             ),
         ]

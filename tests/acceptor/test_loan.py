@@ -340,7 +340,7 @@ class LendingTests(LoanTestCase):
         self.assertEqual(len(proxy.grants), 1)
         proxy.ask()
         other = self.scene.borrower()
-        self.assertEqual(proxy.recalls, [("default", (0.0,))])
+        self.assertEqual(proxy.recalls, [("default", 1)])
         proxy.give_back(0)
         self.send(other, GET % 2)
         self.answer(slot, 2)

@@ -28,6 +28,7 @@ CENSUS = {
         "idle": 2,
         "leased": 2,
         "waiting": 0,
+        "lease_moves": 7,
         "in_flight": 1,
         "services": [{"name": "10.0.0.1", "slots": 4, "idle": 2, "leased": 2}],
     }
@@ -51,6 +52,7 @@ POOL = {
     "idle": 2,
     "leased": 2,
     "waiting": 0,
+    "lease_moves": 7,
     "in_flight": 1,
     "most_in_flight": 2,
     "queue_length": 3,
@@ -263,6 +265,7 @@ class MetricsTests(AdminTestCase):
             ("xproxy_requests_total", (("code", "404"), ("pool", ""))): 1,
             ("xproxy_slots", (pool, ("state", "idle"))): 2,
             ("xproxy_slots", (pool, ("state", "leased"))): 2,
+            ("xproxy_lease_moves_total", (pool,)): 7,
             ("xproxy_in_flight", (pool,)): 1,
             ("xproxy_queue_length", (pool,)): 3,
             ("xproxy_connections", (("side", "client"),)): 1,

@@ -19,10 +19,16 @@ from tests.doubles.logged import Logged
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.config import AcceptorConfig, Config, PoolConfig
 from xproxy.handoff.client import HandoffClient
+from xproxy.net.descriptors import SYSTEM
 from xproxy.slots import book
 from xproxy.slots.dealing import Deal
+from xproxy.slots.tides import TABLE_BYTES
 
 reactor: Any = _reactor
+
+
+HELLO_ANSWER = {"pools": ["default"], "column": 1, "tides": 0}
+"""What an acceptor says to Hello, when the tide table is the first descriptor it sends."""
 
 
 def soon() -> Deferred[None]:
@@ -58,6 +64,7 @@ class HandoffTestCase(TestCase):
         self.services: List[Any] = []
         self.sockets: List[socket.socket] = []
         self.holders: List[RecordingHolder] = []
+        self.tables: List[int] = []
         self.lines = Logged(self).lines
         self.addCleanup(self._check_descriptors)
         self.addCleanup(self._stop)
@@ -69,6 +76,8 @@ class HandoffTestCase(TestCase):
             holder.close()
         for plain in self.sockets:
             plain.close()
+        for table in self.tables:
+            os.close(table)
         await soon()
         await soon()
         shutil.rmtree(self.directory)
@@ -90,6 +99,12 @@ class HandoffTestCase(TestCase):
         service.startService()
         self.services.append(service)
         return service
+
+    def table(self) -> int:
+        """A descriptor of a tide table as an acceptor makes one, closed at the end."""
+        if not self.tables:
+            self.tables.append(SYSTEM.memory(TABLE_BYTES)[0])
+        return self.tables[0]
 
     async def stop(self, service: Any) -> None:
         self.services.remove(service)

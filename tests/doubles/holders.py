@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -34,7 +34,7 @@ class RecordingHolder:
         self.sockets: Dict[int, socket.socket] = {}
         self.grants: List[Tuple[str, int, str]] = []
         self.refused: List[Tuple[str, int]] = []
-        self.recalls: List[Tuple[str, Tuple[float, ...]]] = []
+        self.recalls: List[Tuple[str, int]] = []
         self.answers: List[Tuple[str, int]] = []
         self.registered: Dict[str, bool] = {}
         self.events: List[str] = []
@@ -56,9 +56,9 @@ class RecordingHolder:
         self.refused.append((pool, lease))
         self._tell()
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:
-        self.recalls.append((pool, tuple(arrivals)))
-        self.on_recall(len(arrivals) + more)
+    def leases_recalled(self, pool: str, waiting: int, at_once: bool = False) -> None:
+        self.recalls.append((pool, waiting))
+        self.on_recall(waiting)
         self._tell()
 
     def lease_asked_back(self, pool: str, lease: int) -> None:
@@ -98,8 +98,10 @@ class RecordingHolder:
                 entry[1].callback(None)
 
     def ask(self, *arrivals: float, pool: str = "default") -> None:
+        """Requests that came at these times wait."""
         assert self.source is not None
-        self.source.ask(pool, arrivals, self.seen.get(pool, 0))
+        self.source.tide(pool).say(min(arrivals, default=None), max(arrivals, default=0.0), len(arrivals))
+        self.source.ask(pool, len(arrivals), self.seen.get(pool, 0))
 
     def give_back(self, lease: int) -> None:
         assert self.source is not None

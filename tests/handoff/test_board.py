@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import tempfile
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,6 +43,16 @@ class BoardTests(SynchronousTestCase):
         received.close()
         received.close()
 
+    def test_nobody_can_shorten_it(self) -> None:
+        """Where the kernel can see to that: to touch what is missing of a mapping kills."""
+        if not hasattr(os, "memfd_create"):
+            raise SkipTest("this Python makes no sealed memory")
+        descriptor, board = make_board()
+        for size in (0, BOARD_BYTES - 1, BOARD_BYTES + 1):
+            self.assertRaises(PermissionError, os.ftruncate, descriptor, size)
+        board.close()
+        os.close(descriptor)
+
     def test_without_memfd(self) -> None:
         if hasattr(os, "memfd_create"):
             self.patch(os, "memfd_create", None)
@@ -55,8 +66,9 @@ class BoardTests(SynchronousTestCase):
         received.close()
 
     def test_a_board_that_was_shortened_is_busy_where_it_is_missing(self) -> None:
-        descriptor, board = make_board()
-        board.close()
+        with tempfile.TemporaryFile() as file:
+            os.ftruncate(file.fileno(), BOARD_BYTES)
+            descriptor = os.dup(file.fileno())
         received = ReceivedBoard(descriptor)
         os.ftruncate(descriptor, 2)
         self.assertEqual(received.busy({0, 1, 2, 300}), {2, 300})
@@ -84,9 +96,9 @@ class BoardTests(SynchronousTestCase):
         far.close()
         reading, writing = os.pipe()
         os.close(writing)
-        small, board = make_board()
-        board.close()
-        os.ftruncate(small, BOARD_BYTES - 1)
+        with tempfile.TemporaryFile() as file:
+            os.ftruncate(file.fileno(), BOARD_BYTES - 1)
+            small = os.dup(file.fileno())
         for descriptor in (near.detach(), reading, small, os.open("/dev/zero", os.O_RDONLY), os.open("/", os.O_RDONLY)):
             self.assertRaises(ValueError, ReceivedBoard, descriptor)
             self.assertRaises(OSError, os.fstat, descriptor)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from typing import Any, List, Tuple
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from tests.doubles.handoff import HandoffTestCase, ended, reactor, readable, soon, until
+from tests.doubles.handoff import HELLO_ANSWER, HandoffTestCase, ended, reactor, readable, soon, until
 from tests.doubles.holders import RecordingHolder, descriptors
 from xproxy.handoff import acceptor_connection
 from xproxy.handoff.board import make_board
@@ -33,6 +34,7 @@ from xproxy.handoff.messages import (
 )
 from xproxy.interfaces import ILeaseHolder, ISlotSource
 from xproxy.net.descriptors import SystemDescriptors
+from xproxy.slots.tides import TABLE_BYTES
 from xproxy.startup import StartupError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -68,11 +70,11 @@ class LeaseTests(HandoffTestCase):
         acceptor = self.start_acceptor()
         await self.slots(acceptor, 2)
         holder, client = await self.proxy()
-        client.ask("default", (1.0, 2.0, 3.0), 0, 5, 9)
+        client.ask("default", 8, 0, 9)
         await holder.until(lambda: holder.answers)
         self.assertEqual((len(holder.grants), holder.answers), (2, [("default", 9)]))
-        client.ask("default", (3.0,), 2, 5)
-        client.ask("default", (3.0,), 2, 5, 10)
+        client.ask("default", 6, 2)
+        client.ask("default", 6, 2, 10)
         await holder.until(lambda: len(holder.answers) == 2)
         self.assertEqual(holder.answers[1:], [("default", 10)])
 
@@ -101,11 +103,11 @@ class LeaseTests(HandoffTestCase):
         await first.until(lambda: first.grants)
         second.ask(2.0)
         await first.until(lambda: first.recalls)
-        self.assertEqual(first.recalls, [("default", (2.0,))])
+        self.assertEqual(first.recalls, [("default", 1)])
         first.ask()
         first.give_back(0)
         await second.until(lambda: second.grants)
-        await first.until(lambda: first.recalls[-1] == ("default", ()))
+        await first.until(lambda: first.recalls[-1] == ("default", 0))
 
     async def test_changing_recalls_are_paced(self) -> None:
         """A thousand changes in a short time are a few messages; the last one is said."""
@@ -119,8 +121,9 @@ class LeaseTests(HandoffTestCase):
         holding = list(acceptor.acceptor.holdings)[1]
         began = reactor.seconds()
         for number in range(1000):
-            holding.ask("default", (2.0 + number,), 0)
-        await first.until(lambda: first.recalls[-1:] == [("default", (1001.0,))])
+            holding.ask("default", number % 2, 0)
+        await until(lambda: book.waiting == 1)
+        await first.until(lambda: first.recalls[-1:] == [("default", 1)])
         self.assertLess(len(first.recalls), 4 + (reactor.seconds() - began) * 100)
         self.assertEqual(book.waiting, 1)
         self.assertEqual(second.grants, [])
@@ -129,12 +132,12 @@ class LeaseTests(HandoffTestCase):
         acceptor = self.start_acceptor()
         holder, client = await self.proxy()
         book = acceptor.acceptor.books["default"]
-        client.ask("default", (1.0, 2.0), 0)
+        client.ask("default", 2, 0)
         await until(lambda: book.waiting == 2)
         for number in range(100):
-            client.ask("default", (3.0 + number,), 0)
-        await until(lambda: book.waiting == 1)
-        client.ask("default", (), 0)
+            client.ask("default", 3 + number, 0)
+        await until(lambda: book.waiting == 102)
+        client.ask("default", 0, 0)
         await until(lambda: book.waiting == 0)
         self.assertEqual(holder.grants, [])
 
@@ -311,7 +314,7 @@ class DeathTests(HandoffTestCase):
         stranger = self.plain()
         descriptor, board = make_board()
         board.close()
-        hello_and_ask = encode_box(encode(Hello(VERSION, 0), b"1")) + encode_box(encode(Ask("default", (1.0,), 0)))
+        hello_and_ask = encode_box(encode(Hello(VERSION, 0), b"1")) + encode_box(encode(Ask("default", 1, 0)))
         socket.send_fds(stranger, [hello_and_ask], [descriptor])
         os.close(descriptor)
         await until(lambda: acceptor.acceptor.books["default"].leased == 1)
@@ -361,10 +364,12 @@ class _Impostor(Protocol):
 
     def connectionMade(self) -> None:
         self.factory.connections.append(self)
+        self.says = self.factory.says
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
-        for part, fds in self.factory.says:
+        says, self.says = self.says, []
+        for part, fds in says:
             for number in fds:
                 transport.sendFileDescriptor(number)
             transport.write(part)
@@ -397,7 +402,7 @@ class ImpostorTests(HandoffTestCase):
         self.assertIn(reason, said[0])
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    FOUND = encode_box(encode_answer(b"1", {"pools": []}))
+    FOUND = encode_box(encode_answer(b"1", HELLO_ANSWER))
 
     async def test_garbage(self) -> None:
         await self.refused([(b"HTTP/1.1 400 Bad Request\r\n\r\n", [])], "longer than")
@@ -408,6 +413,27 @@ class ImpostorTests(HandoffTestCase):
     async def test_an_answer_that_is_none(self) -> None:
         await self.refused([(encode_box({b"_answer": b"1", b"json0": b"{"}), [])], "not JSON")
 
+    async def test_no_tide_table(self) -> None:
+        """It does not come with the answer."""
+        await self.refused([(self.FOUND, [])], "without the descriptor")
+
+    async def test_another_file_for_a_tide_table(self) -> None:
+        """Touching what a shorter one has not would kill us."""
+        with tempfile.TemporaryFile() as file:
+            file.truncate(TABLE_BYTES - 1)
+            await self.refused([(self.FOUND, [file.fileno()])], "a tide table has")
+
+    async def test_no_column(self) -> None:
+        """Or one that nobody can have."""
+        for column in (0, 128, "1"):
+            answer = encode_box(encode_answer(b"1", {**HELLO_ANSWER, "column": column}))
+            await self.refused([(answer, [self.table()])], "no tide table came")
+            await self.port.stopListening()
+            for holder in self.holders:
+                await self.stop(holder.source)
+            self.holders.clear()
+            self.lines.clear()
+
     async def test_an_answer_nobody_asked_for(self) -> None:
         await self.refused([(encode_box(encode_answer(b"2", {})), [])], "nobody asked")
 
@@ -415,21 +441,23 @@ class ImpostorTests(HandoffTestCase):
         await self.refused([(encode_box(encode(LeaseGranted("default", 0, "x", 0))), [0])], "can't be")
 
     async def test_a_grant_without_a_descriptor(self) -> None:
-        _, factory = await self.start([(self.FOUND, []), (encode_box(encode(LeaseGranted("default", 0, "x", 0))), [])])
+        _, factory = await self.start(
+            [(self.FOUND, [self.table()]), (encode_box(encode(LeaseGranted("default", 0, "x", 1))), [])]
+        )
         await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]
         self.assertIn("without the descriptor", self.lines[0])
 
     async def test_a_grant_off_the_board(self) -> None:
-        grant = encode_box(encode(LeaseGranted("default", 65536, "x", 0)))
-        holder, factory = await self.start([(self.FOUND, []), (grant, [0])])
+        grant = encode_box(encode(LeaseGranted("default", 65536, "x", 1)))
+        holder, factory = await self.start([(self.FOUND, [self.table()]), (grant, [0])])
         holder.ask(1.0)
         await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]
         self.assertIn("can't be", self.lines[0])
 
     async def test_a_pool_nobody_asked_about(self) -> None:
         """The proxy may not know it."""
-        for message, fds in ((LeaseGranted("other", 0, "x", 0), [0]), (LeasesRecalled("other", ()), [])):
-            holder, factory = await self.start([(self.FOUND, []), (encode_box(encode(message)), fds)])
+        for message, fds in ((LeaseGranted("other", 0, "x", 1), [0]), (LeasesRecalled("other", 0), [])):
+            holder, factory = await self.start([(self.FOUND, [self.table()]), (encode_box(encode(message)), fds)])
             holder.ask(1.0)
             await until(lambda: len(factory.connections) >= 2)  # type: ignore[attr-defined]  # noqa: B023
             await self.stop(holder.source)
@@ -438,7 +466,7 @@ class ImpostorTests(HandoffTestCase):
 
     async def test_descriptors_without_a_message(self) -> None:
         """They are closed with the connection."""
-        holder, factory = await self.start([(self.FOUND, [0, 0, 0])], hangs_up=True)
+        holder, factory = await self.start([(self.FOUND, [self.table(), 0, 0, 0])], hangs_up=True)
         await until(lambda: len(factory.connections) >= 3)  # type: ignore[attr-defined]
         self.assertEqual(holder.grants, [])
 
@@ -498,6 +526,7 @@ class TwistedPeerTests(HandoffTestCase):
             requiresAnswer = False
 
         granted: Deferred[Tuple[str, int, str, int]] = Deferred()
+        received: List[int] = []
 
         class Peer(amp.AMP):
             @TwistedGrant.responder
@@ -505,8 +534,12 @@ class TwistedPeerTests(HandoffTestCase):
                 granted.callback((pool, lease, service, slot))
                 return {}
 
+            def fileDescriptorReceived(self, descriptor: int) -> None:
+                received.append(descriptor)
+                super().fileDescriptorReceived(descriptor)
+
             @TwistedRegistered.responder
-            def registered(self, pool: str, registered: int) -> Any:
+            def registered(self, pool: str, registered: int, place: int) -> Any:
                 return {}
 
         acceptor = self.start_acceptor()
@@ -516,8 +549,10 @@ class TwistedPeerTests(HandoffTestCase):
         board.close()
         answer = await peer.callRemote(TwistedHello, version=VERSION, board=descriptor)
         os.close(descriptor)
-        self.assertEqual(answer["json0"], b'{"pools":["default"]}')
-        peer.callRemote(TwistedAsk, pool="default", arrivals=(1.0,), seen=0, more=0, question=0)
+        self.assertEqual(answer["json0"], b'{"pools":["default"],"column":1,"tides":0}')
+        self.assertEqual(os.fstat(received[0]).st_size, TABLE_BYTES)
+        os.close(received[0])
+        peer.callRemote(TwistedAsk, pool="default", waiting=1, seen=0, question=0)
         pool, lease, name, number = await granted
         self.assertEqual((pool, lease, name), ("default", 0, "127.0.0.1"))
         with socket.socket(fileno=number) as slot:

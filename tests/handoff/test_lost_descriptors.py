@@ -10,7 +10,7 @@ from typing import Any, List, Tuple
 
 from twisted.internet.protocol import Factory, Protocol
 
-from tests.doubles.handoff import HandoffTestCase, reactor, until
+from tests.doubles.handoff import HELLO_ANSWER, HandoffTestCase, reactor, until
 from tests.doubles.holders import RecordingHolder
 from xproxy.handoff import acceptor_connection
 from xproxy.handoff.boxes import BoxReader, encode_box
@@ -22,7 +22,8 @@ from xproxy.net.descriptors import SystemDescriptors
 class _Acceptor(Protocol):
     """Answers Hello, and remembers what else it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: int) -> None:
+        self.table = table
         self.heard: List[Message] = []
         self.reader = BoxReader(4096)
         self.over = False
@@ -35,7 +36,8 @@ class _Acceptor(Protocol):
         for box in self.reader.feed(data):
             message = decode(box)
             if isinstance(message, Hello):
-                transport.write(encode_box(encode_answer(box[b"_ask"], {"pools": ["default"]})))
+                transport.sendFileDescriptor(self.table)
+                transport.write(encode_box(encode_answer(box[b"_ask"], HELLO_ANSWER)))
             elif not isinstance(message, (Ping, Pong)):
                 self.heard.append(message)
 
@@ -43,7 +45,7 @@ class _Acceptor(Protocol):
         transport: Any = self.transport
         for descriptor in descriptors:
             transport.sendFileDescriptor(descriptor)
-        transport.write(encode_box(encode(LeaseGranted("default", lease, "x", ordinal))))
+        transport.write(encode_box(encode(LeaseGranted("default", lease, "x", ordinal + 1))))
 
     def connectionLost(self, reason: Any = None) -> None:
         self.over = True
@@ -57,7 +59,7 @@ class LostDescriptorTests(HandoffTestCase):
         made: List[_Acceptor] = []
 
         def build(_: Any) -> _Acceptor:
-            made.append(_Acceptor())
+            made.append(_Acceptor(self.table()))
             return made[-1]
 
         factory: Any = Factory()
@@ -73,7 +75,7 @@ class LostDescriptorTests(HandoffTestCase):
         await holder.until(lambda: "found" in holder.events)
         holder.ask(1.0)
         await until(lambda: made[0].heard)
-        self.assertEqual(made[0].heard, [Ask("default", (1.0,), 0, 0, 0)])
+        self.assertEqual(made[0].heard, [Ask("default", 1, 0)])
         return holder, client, made[0]
 
     def pair(self) -> Tuple[socket.socket, socket.socket]:
@@ -85,13 +87,13 @@ class LostDescriptorTests(HandoffTestCase):
         holder, client, acceptor = await self.begin()
         acceptor.grant(7, 0)
         await until(lambda: len(acceptor.heard) == 3)
-        self.assertEqual(acceptor.heard[1:], [LeaseClosed(7), Ask("default", (1.0,), 1, 0, 0)])
+        self.assertEqual(acceptor.heard[1:], [LeaseClosed(7), Ask("default", 1, 1)])
         self.assertEqual(len(client.spare), 0)
         acceptor.grant(0, 1, self.pair()[0].fileno())
         await holder.until(lambda: holder.grants)
         holder.ask()
         await until(lambda: len(acceptor.heard) == 4)
-        self.assertEqual(acceptor.heard[3], Ask("default", (), 2, 0, 0))
+        self.assertEqual(acceptor.heard[3], Ask("default", 0, 2))
         self.assertEqual((holder.events, acceptor.over), (["found"], False))
         self.assertEqual(len([line for line in self.lines if "no descriptor is left" in line]), 1)
 
@@ -103,13 +105,13 @@ class LostDescriptorTests(HandoffTestCase):
         acceptor.grant(7, 0)
         acceptor.grant(8, 1)
         await until(lambda: len(acceptor.heard) == 3)
-        client.ask("default", (1.0, 2.0), 0)
+        client.ask("default", 2, 0)
         await until(lambda: len(acceptor.heard) == 4)
-        self.assertEqual(acceptor.heard[1:], [LeaseClosed(7), LeaseClosed(8), Ask("default", (1.0, 2.0), 0, 0, 0)])
+        self.assertEqual(acceptor.heard[1:], [LeaseClosed(7), LeaseClosed(8), Ask("default", 2, 0)])
         (later,) = [call for call in reactor.getDelayedCalls() if call.getTime() - reactor.seconds() > 3000]
         later.reset(0)
         await until(lambda: len(acceptor.heard) == 5)
-        self.assertEqual(acceptor.heard[4], Ask("default", (1.0, 2.0), 2, 0, 0))
+        self.assertEqual(acceptor.heard[4], Ask("default", 2, 2))
 
     async def test_at_the_limit_of_the_process(self) -> None:
         """The kernel drops the first one without an error; there is room for the second, which is not taken for the first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any, Tuple, Type
 
 from hypothesis import given, settings
@@ -38,32 +37,31 @@ from xproxy.handoff.messages import (
     encode_error,
     error_text,
 )
-from xproxy.interfaces import MAX_MORE
-from xproxy.slots.book import ASK_WINDOW
+from xproxy.interfaces import MAX_WAITING
+from xproxy.slots.tides import PLACES
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
 
 names = st.text(max_size=60)
 numbers = st.integers(0, 10**18 - 1)
-arrivals = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=ASK_WINDOW).map(tuple)
 all_messages = st.one_of(
     st.builds(Hello, numbers, numbers),
-    st.builds(Ask, names, arrivals, numbers, st.integers(0, MAX_MORE), numbers),
+    st.builds(Ask, names, st.integers(0, MAX_WAITING), numbers, numbers),
     st.builds(GiveBack, numbers),
     st.builds(LeaseClosed, numbers),
     st.builds(Census),
     st.builds(LeaseGranted, names, numbers, names, numbers),
     st.builds(SlotSpoke, numbers, st.binary(max_size=MAX_SPOKEN_BYTES)),
     st.builds(RecallDone, names, numbers),
-    st.builds(LeasesRecalled, names, arrivals, st.integers(0, MAX_MORE), numbers),
+    st.builds(LeasesRecalled, names, numbers, numbers),
     st.builds(LeaseAskedBack, names, numbers),
     st.builds(Ping),
     st.builds(Pong),
     st.builds(AskAnswered, names, numbers),
-    st.builds(ServiceRegistered, names, st.integers(0, 1)),
+    st.builds(ServiceRegistered, names, st.integers(0, 1), st.integers(0, PLACES - 1)),
 )
 
-NEWS = (AskAnswered("a", 1), ServiceRegistered("a", 1))
+NEWS = (AskAnswered("a", 1), ServiceRegistered("a", 1, 2))
 
 
 class MessageTests(SynchronousTestCase):
@@ -86,9 +84,9 @@ class MessageTests(SynchronousTestCase):
         self.refused({})
 
     def test_each_field_must_be_there(self) -> None:
-        grants = (LeaseGranted("a", 1, "b", 0), LeasesRecalled("a", ()), LeaseAskedBack("a", 1))
+        grants = (LeaseGranted("a", 1, "b", 0), LeasesRecalled("a", 0), LeaseAskedBack("a", 1))
         returns = (GiveBack(1), LeaseClosed(1), SlotSpoke(1, b"PROXY "), RecallDone("a", 1))
-        for message in (Hello(2, 0), Ask("a", (1.0,), 0), *grants, *returns, *NEWS):
+        for message in (Hello(2, 0), Ask("a", 1, 0), *grants, *returns, *NEWS):
             whole = encode(message, b"1" if isinstance(message, Hello) else b"")
             decode(whole)
             for key in set(whole) - {COMMAND}:
@@ -111,18 +109,15 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(decode({COMMAND: b"GiveBack", b"lease": b"007"}), GiveBack(7))
 
     def test_bounded_numbers(self) -> None:
-        ask = encode(Ask("a", (), 0))
-        self.assertEqual(decode({**ask, b"more": b"%d" % MAX_MORE}), Ask("a", (), 0, MAX_MORE))
-        self.refused({**ask, b"more": b"%d" % (MAX_MORE + 1)})
+        ask = encode(Ask("a", 0, 0))
+        self.assertEqual(decode({**ask, b"waiting": b"%d" % MAX_WAITING}), Ask("a", MAX_WAITING, 0))
+        self.refused({**ask, b"waiting": b"%d" % (MAX_WAITING + 1)})
         self.refused({**encode(ServiceRegistered("a", 1)), b"registered": b"2"})
+        self.refused({**encode(ServiceRegistered("a", 1)), b"place": b"%d" % PLACES})
 
     def test_names(self) -> None:
         for value in (b"\xff", b"a" * 256, b"\xed\xa0\x80"):
-            self.refused({COMMAND: b"LeasesRecalled", b"pool": value, b"arrivals": b""})
-
-    def test_arrivals(self) -> None:
-        for value in (bytes(7), bytes(8 * ASK_WINDOW + 8), struct.pack(">d", float("nan")), struct.pack(">d", float("-inf"))):
-            self.refused({COMMAND: b"LeasesRecalled", b"pool": b"a", b"arrivals": value})
+            self.refused({COMMAND: b"LeasesRecalled", b"pool": value, b"waiting": b"1", b"number": b"0"})
 
     def test_questions_and_what_is_none(self) -> None:
         self.refused({COMMAND: b"Census"})
@@ -146,16 +141,6 @@ class MessageTests(SynchronousTestCase):
         self.assertIsNone(error_text({b"_answer": b"1"}))
 
 
-class _Doubles(amp.Argument):
-    """Packed doubles, as an AMP argument of Twisted's."""
-
-    def fromString(self, inString: bytes) -> Tuple[float, ...]:
-        return struct.unpack(f">{len(inString) // 8}d", inString)
-
-    def toString(self, inObject: Tuple[float, ...]) -> bytes:
-        return struct.pack(f">{len(inObject)}d", *inObject)
-
-
 class TwistedGiveBack(amp.Command):
     commandName = b"GiveBack"
     arguments = [(b"lease", amp.Integer())]
@@ -166,9 +151,8 @@ class TwistedAsk(amp.Command):
     commandName = b"Ask"
     arguments = [
         (b"pool", amp.Unicode()),
-        (b"arrivals", _Doubles()),
+        (b"waiting", amp.Integer()),
         (b"seen", amp.Integer()),
-        (b"more", amp.Integer()),
         (b"question", amp.Integer()),
     ]
     requiresAnswer = False
@@ -178,8 +162,7 @@ class TwistedRecall(amp.Command):
     commandName = b"LeasesRecalled"
     arguments = [
         (b"pool", amp.Unicode()),
-        (b"arrivals", _Doubles()),
-        (b"more", amp.Integer()),
+        (b"waiting", amp.Integer()),
         (b"number", amp.Integer()),
     ]
     requiresAnswer = False
@@ -187,7 +170,7 @@ class TwistedRecall(amp.Command):
 
 class TwistedRegistered(amp.Command):
     commandName = b"ServiceRegistered"
-    arguments = [(b"pool", amp.Unicode()), (b"registered", amp.Integer())]
+    arguments = [(b"pool", amp.Unicode()), (b"registered", amp.Integer()), (b"place", amp.Integer())]
     requiresAnswer = False
 
 
@@ -199,11 +182,11 @@ class AMPTests(SynchronousTestCase):
             (TwistedGiveBack, GiveBack(7), {"lease": 7}),
             (
                 TwistedAsk,
-                Ask("a", (1.5, 2.5), 3, 4, 5),
-                {"pool": "a", "arrivals": (1.5, 2.5), "seen": 3, "more": 4, "question": 5},
+                Ask("a", 2, 3, 5),
+                {"pool": "a", "waiting": 2, "seen": 3, "question": 5},
             ),
-            (TwistedRecall, LeasesRecalled("b", (), 1, 2), {"pool": "b", "arrivals": (), "more": 1, "number": 2}),
-            (TwistedRegistered, ServiceRegistered("b", 1), {"pool": "b", "registered": 1}),
+            (TwistedRecall, LeasesRecalled("b", 1, 2), {"pool": "b", "waiting": 1, "number": 2}),
+            (TwistedRegistered, ServiceRegistered("b", 1, 3), {"pool": "b", "registered": 1, "place": 3}),
         )
         for command, message, arguments in pairs:
             box = amp.Box(encode(message))

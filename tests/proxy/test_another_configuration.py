@@ -93,7 +93,7 @@ class UseTests(RigCase):
         rig.client(TO_OTHER)
         self.assertEqual(rig.source.asks, [])
         rig.proxy.acceptor_found()
-        self.assertEqual([(pool, len(arrivals)) for pool, arrivals, _ in rig.source.asks], [("default", 0), ("other", 1)])
+        self.assertEqual([(pool, waiting) for pool, waiting, _ in rig.source.asks], [("default", 0), ("other", 1)])
 
     def test_a_pool_is_changed(self) -> None:
         """Its line takes as many as it says now."""
@@ -151,7 +151,7 @@ class UseTests(RigCase):
         rig.source.grant(pool="other")
         rig.settle()
         self.assertEqual((rig.source.given_back, rig.source.closed, service.over), ([0], [], False))
-        rig.proxy.leases_recalled("other", [1.0])
+        rig.proxy.leases_recalled("other", 1)
         rig.proxy.ask_answered("other", 1)
         rig.proxy.service_registered("other", True)
 

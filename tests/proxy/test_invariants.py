@@ -258,7 +258,7 @@ class Proxy(RuleBasedStateMachine):
     @rule(count=st.integers(min_value=0, max_value=3))
     def others_wait(self, count: int) -> None:
         now = self.rig.reactor.seconds()
-        self.rig.proxy.leases_recalled("default", [now - 5.0] * min(count, len(self.source.leases)))
+        self.source.others_wait(*[now - 5.0] * count)
         self.settle()
 
     @rule(seconds=st.sampled_from([0.02, 3.0, 12.0]))
@@ -359,7 +359,7 @@ class Proxy(RuleBasedStateMachine):
                 client.peer.send(client.pending)
                 client.pending = b""
         self.settle()
-        self.rig.proxy.leases_recalled("default", [])
+        self.source.others_wait()
         self.source.generous = True
         self.services.append(Service(self.source.register()))
         self.source.grant()

@@ -255,7 +255,7 @@ class EndMixin:
         rig.proxy.acceptor_found()
         rig.settle()
         self.assertTrue(first.over and second.over)
-        self.assertEqual(rig.source.asks, [("default", [], 0), ("other", [], 0)])
+        self.assertEqual(rig.source.asks, [("default", 0, 0), ("other", 0, 0)])
 
 
 class MemoryEndTests(EndMixin, RigCase):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from math import inf
 from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Type
 
 import attr
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from twisted.trial.unittest import TestCase
 
+from tests.slots.waiting_book import WaitingBook
 from xproxy.slots.actions import (
     Action,
     AlreadyRegistered,
@@ -28,7 +28,6 @@ from xproxy.slots.actions import (
     NotWaiting,
     Recall,
 )
-from xproxy.slots.book import ASK_WINDOW, PoolBook
 
 HOLDERS = st.sampled_from(["a", "b", "c"])
 BORROWERS = st.sampled_from(["s", "t", "u"])
@@ -41,7 +40,6 @@ class Wait:
     """One waiting request in the model."""
 
     arrival: float
-    """Infinity: one of those that an ask does not list."""
     place: int
     who: str
     borrows: bool
@@ -58,9 +56,9 @@ class Model:
         self.waits: List[Wait] = []
         self.places: Dict[str, int] = {}
         self.next_place = 0
-        self.served = 0
-        self.last_served: Dict[str, int] = {}
-        """When one of a holder's requests that are not listed was served last, or began to wait: they take turns."""
+        self.last_of: Dict[int, str] = {}
+        """Who had a slot last, by slot; forgotten when either is."""
+        self.moves = 0
 
     def place(self, who: str) -> int:
         if who not in self.places:
@@ -74,16 +72,10 @@ class Model:
     def registered(self) -> List[int]:
         return self.ring + self.lent + self.leased()
 
-    def first(self) -> Wait:
-        listed = [wait for wait in self.waits if wait.arrival < inf]
-        if listed:
-            return min(listed, key=lambda wait: (wait.arrival, wait.place))
-        return min(self.waits, key=lambda wait: self.last_served[wait.who])
-
     def serve(self) -> List[Action]:
         done: List[Action] = []
         while self.waits and self.ring:
-            wait = self.first()
+            wait = min(self.waits, key=lambda wait: (wait.arrival, wait.borrows, wait.place))
             self.waits.remove(wait)
             slot = self.ring.pop(0)
             if wait.borrows:
@@ -91,21 +83,15 @@ class Model:
                 del self.places[wait.who]
                 done.append(Lend(wait.who, slot))
                 continue
-            if wait.arrival == inf:
-                self.turn(wait.who)
             self.leases[wait.who].append(slot)
             self.made[wait.who] += 1
+            self.moves += self.last_of.get(slot, wait.who) != wait.who
+            self.last_of[slot] = wait.who
             done.append(Grant(wait.who, slot))
         return done
 
-    def turn(self, who: str) -> None:
-        self.served += 1
-        self.last_served[who] = self.served
-
-    def recall(self, holder: str) -> Tuple[Tuple[float, ...], int]:
-        others = sorted(wait.arrival for wait in self.waits if wait.who != holder)[: len(self.leases[holder])]
-        listed = tuple(arrival for arrival in others[:ASK_WINDOW] if arrival < inf)
-        return listed, len(others) - len(listed) if listed else 0
+    def recalled(self, holder: str) -> bool:
+        return bool(self.leases[holder]) and any(wait.who != holder for wait in self.waits)
 
 
 class BookMachine(RuleBasedStateMachine):
@@ -113,19 +99,19 @@ class BookMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = PoolBook("default")
+        self.book = WaitingBook()
         self.model = Model()
-        self.told: Dict[str, Tuple[Tuple[float, ...], int]] = {}
+        self.told: Dict[str, bool] = {}
 
-    def check(self, actions: Sequence[Action], expected: Sequence[Action], gave_back: Optional[str] = None) -> None:
-        """Slots first and as the model says; then one recall for each holder whose list changed, and no other."""
+    def check(self, actions: Sequence[Action], expected: Sequence[Action]) -> None:
+        """Slots first and as the model says; then one recall for each holder for which others wait now, or do no longer."""
         changes = [action for action in actions if isinstance(action, Recall)]
         assert list(actions) == [*expected, *changes]
         for holder in self.model.leases:
-            before, after = self.told.get(holder, ((), 0)), self.model.recall(holder)
-            said = [(change.arrivals, change.more) for change in changes if change.holder == holder]
-            must_say = before != after or (holder == gave_back and before != ((), 0))
-            assert said == ([after] if must_say else []), (holder, before, after, said)
+            before, after = self.told.get(holder, False), self.model.recalled(holder)
+            others = sum(wait.who != holder for wait in self.model.waits) if after else 0
+            said = [change.waiting for change in changes if change.holder == holder]
+            assert said == ([others] if before != after else []), (holder, before, after, said)
             self.told[holder] = after
         assert all(change.holder in self.model.leases for change in changes)
 
@@ -134,7 +120,7 @@ class BookMachine(RuleBasedStateMachine):
         """Most runs begin with slots and one holder that has them: from there the recalls are near."""
         for slot in range(count):
             self.register(slot)
-        self.ask("a", [0.0] * count, 0)
+        self.ask("a", 0.0, count, 0)
 
     @rule(slot=SLOTS)
     def register(self, slot: int) -> None:
@@ -142,25 +128,17 @@ class BookMachine(RuleBasedStateMachine):
             self.model.ring.append(slot)
             self.check(self.book.register(slot), self.model.serve())
 
-    @rule(
-        holder=HOLDERS,
-        arrivals=st.lists(ARRIVALS, max_size=6),
-        more=st.integers(min_value=0, max_value=4),
-        late=st.integers(min_value=0, max_value=8),
-    )
-    def ask(self, holder: str, arrivals: List[float], late: int, more: int = 0) -> None:
+    @rule(holder=HOLDERS, arrival=ARRIVALS, count=st.integers(0, 10), late=st.integers(min_value=0, max_value=8))
+    def ask(self, holder: str, arrival: float, count: int, late: int) -> None:
+        """All that wait have come at the same moment; what is made of different ones is told in test_book."""
         model = self.model
         made = model.made.setdefault(holder, 0)
         late = min(late, made)
         model.leases.setdefault(holder, [])
         place = model.place(holder)
-        had_more = any(wait.who == holder and wait.arrival == inf for wait in model.waits)
         model.waits = [wait for wait in model.waits if wait.who != holder]
-        left = [*sorted(arrivals), *[inf] * more][late:]
-        model.waits += [Wait(arrival, place, holder, False) for arrival in left]
-        if inf in left and not had_more:
-            model.turn(holder)
-        self.check(self.book.ask(holder, arrivals, made - late, more), model.serve())
+        model.waits += [Wait(arrival, place, holder, False) for _ in range(count - late)]
+        self.check(self.book.wait(holder, [arrival] * count, made - late), model.serve())
 
     @precondition(lambda self: self.model.leased())
     @rule(data=st.data(), how=st.sampled_from(Ending))
@@ -169,8 +147,7 @@ class BookMachine(RuleBasedStateMachine):
         holder = next(who for who, slots in self.model.leases.items() if slot in slots)
         self.model.leases[holder].remove(slot)
         closed = self.come_back(slot, how)
-        gave_back = holder if how is Ending.CLEAN else None
-        self.check(self.book.end_lease(holder, slot, how), [*closed, *self.model.serve()], gave_back)
+        self.check(self.book.end_lease(holder, slot, how), [*closed, *self.model.serve()])
 
     @precondition(lambda self: self.model.lent)
     @rule(data=st.data(), how=st.sampled_from(Ending))
@@ -183,6 +160,8 @@ class BookMachine(RuleBasedStateMachine):
     def come_back(self, slot: int, how: Ending) -> List[Action]:
         if how is Ending.CLEAN:
             self.model.ring.append(slot)
+        else:
+            self.model.last_of.pop(slot, None)
         return [Close(slot)] if how is Ending.CLOSED else []
 
     @rule(borrower=BORROWERS, arrival=ARRIVALS)
@@ -203,6 +182,7 @@ class BookMachine(RuleBasedStateMachine):
         if busy is None:
             if slot in model.ring:
                 model.ring.remove(slot)
+                model.last_of.pop(slot, None)
                 self.check(self.book.lose(slot), [])
             return
         slots = model.leases.pop(holder, [])
@@ -211,6 +191,9 @@ class BookMachine(RuleBasedStateMachine):
         self.told.pop(holder, None)
         model.waits = [wait for wait in model.waits if wait.who != holder]
         closed: List[Action] = [Close(slot) for slot in slots if slot in busy]
+        model.last_of = {
+            slot: who for slot, who in model.last_of.items() if who != holder and slot not in busy.intersection(slots)
+        }
         model.ring += [slot for slot in slots if slot not in busy]
         self.check(self.book.forget(holder, busy), closed + model.serve())
 
@@ -218,8 +201,8 @@ class BookMachine(RuleBasedStateMachine):
     def what_is_not_so_raises(self, holder: str, slot: int, borrower: str) -> None:
         book, model = self.book, self.model
         wrong: List[Tuple[Type[BookError], Callable[..., object], Tuple[object, ...]]] = [
-            (BadAsk, book.ask, (holder, [1.0], model.made.get(holder, 0) + 1)),
-            (BadAsk, book.ask, (holder, [1.0], -1)),
+            (BadAsk, book.ask, (holder, 1, model.made.get(holder, 0) + 1)),
+            (BadAsk, book.ask, (holder, 1, -1)),
         ]
         if slot in model.registered():
             wrong.append((AlreadyRegistered, book.register, (slot,)))
@@ -250,6 +233,7 @@ class BookMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_in_vain(self) -> None:
         assert self.book.waiting == len(self.model.waits)
+        assert self.book.moves == self.model.moves
         assert not (self.book.idle and self.book.waiting)
 
 

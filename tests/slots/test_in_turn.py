@@ -9,15 +9,15 @@ from collections import Counter
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
-from typing import Any, Callable, Dict, Hashable, List, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Hashable, List, Sequence, Set, Tuple, Type
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.slots.waiting_book import WaitingBook
 from xproxy.dispatch import RingDispatch
 from xproxy.slots.actions import Action, AskBack, Ending, Grant, Recall
-from xproxy.slots.book import ASK_WINDOW, PoolBook
 from xproxy.slots.dealing import DEAL_INTERVAL_S
-from xproxy.slots.line import Fate, Line
+from xproxy.slots.line import LOOK_INTERVAL_S, Fate, Line
 
 LATENCY_S = 0.0002
 SERVICE_S = 0.02
@@ -39,53 +39,67 @@ class Proxy:
         dispatch = RingDispatch()
         self.line: Line[int, int] = Line(1_000_000, dispatch.waiting(), dispatch.free_leases())  # type: ignore[arg-type]
         self.busy: Set[int] = set()
-        self._model = model
+        self.line.share(model.book.tide(self))
+        self.model = model
         self._seen = 0
+        self._looks = False
 
     def request(self, number: int) -> None:
         if self.line.free:
-            self._begin(self.line.free.popleft(), number)
+            self.begin(self.line.free.popleft(), number)
         else:
-            self.line.join(number, self._model.now)
+            self.line.join(number, self.model.now)
             self.ask()
 
     def ask(self) -> None:
-        arrivals, seen = self.line.arrivals(ASK_WINDOW), self._seen
-        more = len(self.line) - len(arrivals)
-        self._model.later(LATENCY_S, lambda: self._model.asked(self, arrivals, seen, more))
+        waiting, seen = len(self.line), self._seen
+        self.model.later(LATENCY_S, lambda: self.model.asked(self, waiting, seen))
 
     def granted(self, slot: int) -> None:
         self._seen += 1
-        self.freed(slot)
+        self._dispose(slot, self.line.granted(slot))
         self.ask()
 
-    def recalled(self, arrivals: Sequence[float], more: int) -> None:
-        for slot in self.line.recalled(arrivals, more):
+    def recalled(self, waiting: int) -> None:
+        for slot in self.line.recalled(waiting):
             self._give_back(slot)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._looks and self.line.others_wait and self.line.free:
+            self._looks = True
+            self.model.later(LOOK_INTERVAL_S, self._look)
+
+    def _look(self) -> None:
+        self._looks = False
+        for slot in self.line.look(self.model.now):
+            self._give_back(slot)
+        self._look_soon()
 
     def asked_back(self, slot: int) -> None:
         if self.line.lost(slot):
             self._give_back(slot)
 
-    def freed(self, slot: int) -> None:
-        fate = self.line.freed(slot)
+    def _dispose(self, slot: int, fate: Any) -> None:
         if fate is Fate.GIVE_BACK:
             self._give_back(slot)
         elif not isinstance(fate, Fate):
-            self._begin(slot, fate)
+            self.begin(slot, fate)
             self.ask()
+        else:
+            self._look_soon()
 
     def _give_back(self, slot: int) -> None:
-        self._model.later(LATENCY_S, lambda: self._model.given_back(self, slot))
+        self.model.later(LATENCY_S, lambda: self.model.given_back(self, slot))
 
-    def _begin(self, slot: int, number: int) -> None:
+    def begin(self, slot: int, number: int) -> None:
         self.busy.add(slot)
-        self._model.served[slot] += 1
-        self._model.later(self._model.service_time(), lambda: self._end(slot))
+        self.model.served[slot] += 1
+        self.model.later(self.model.service_time(), lambda: self._end(slot))
 
     def _end(self, slot: int) -> None:
         self.busy.discard(slot)
-        self.freed(slot)
+        self._dispose(slot, self.line.freed(slot, self.model.now))
 
 
 class Model:
@@ -94,20 +108,20 @@ class Model:
     :ivar served: requests by slot.
     """
 
-    def __init__(self, proxies: int, slots: Dict[str, int], seed: int = 1) -> None:
+    def __init__(self, proxies: int, slots: Dict[str, int], seed: int = 1, kind: Type[Proxy] = Proxy) -> None:
         self.now = 0.0
         self.served: Counter[int] = Counter()
         self._random = Random(seed)
         self._events: List[Tuple[float, int, Callable[[], Any]]] = []
         self._order = count()
-        self._book = PoolBook("default", RingDispatch().idle_slots)
+        self.book = WaitingBook()
         self._service: Dict[int, str] = {}
         for service, number in slots.items():
             for _ in range(number):
                 slot = len(self._service)
                 self._service[slot] = service
-                self._carry_out(self._book.register(slot, service))
-        self.proxies = [Proxy(self) for _ in range(proxies)]
+                self._carry_out(self.book.register(slot, service))
+        self.proxies = [kind(self) for _ in range(proxies)]
         for proxy in self.proxies:
             proxy.ask()
         self.later(DEAL_INTERVAL_S, self._deal)
@@ -120,14 +134,14 @@ class Model:
 
     # -- the acceptor
 
-    def asked(self, proxy: Proxy, arrivals: Sequence[float], seen: int, more: int) -> None:
-        self._carry_out(self._book.ask(proxy, arrivals, seen, more))
+    def asked(self, proxy: Proxy, waiting: int, seen: int) -> None:
+        self._carry_out(self.book.ask(proxy, waiting, seen))
 
     def given_back(self, proxy: Proxy, slot: int) -> None:
-        self._carry_out(self._book.end_lease(proxy, slot, Ending.CLEAN))
+        self._carry_out(self.book.end_lease(proxy, slot, Ending.CLEAN))
 
     def _deal(self) -> None:
-        self._carry_out(self._book.deal(self._busy, keep=False))
+        self._carry_out(self.book.deal(self._busy, keep=False))
         self.later(DEAL_INTERVAL_S, self._deal)
 
     @staticmethod
@@ -141,10 +155,15 @@ class Model:
             if isinstance(action, Grant):
                 self.later(LATENCY_S, lambda proxy=proxy, slot=action.slot: proxy.granted(slot))  # type: ignore[misc]
             elif isinstance(action, Recall):
-                self.later(LATENCY_S, lambda proxy=proxy, said=action: proxy.recalled(said.arrivals, said.more))  # type: ignore[misc]
+                self.later(LATENCY_S, lambda proxy=proxy, said=action: proxy.recalled(said.waiting))  # type: ignore[misc]
             else:
                 assert isinstance(action, AskBack)
                 self.later(LATENCY_S, lambda proxy=proxy, slot=action.slot: proxy.asked_back(slot))  # type: ignore[misc]
+
+    def step(self) -> None:
+        """What is next."""
+        self.now, _, call = heappop(self._events)
+        call()
 
     # -- the requests
 
@@ -157,8 +176,7 @@ class Model:
             self.later(when - self.now, lambda proxy=proxy, number=number: proxy.request(number))  # type: ignore[misc]
             when += self._random.expovariate(rate)
         while sum(self.served.values()) < requests:
-            self.now, _, call = heappop(self._events)
-            call()
+            self.step()
         by_service: Counter[str] = Counter()
         for slot, served in self.served.items():
             by_service[self._service[slot]] += served

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from twisted.trial.unittest import SynchronousTestCase
 
 from xproxy.slots.line import Fate, Line, LineFull
+from xproxy.slots.tides import TABLE_BYTES, Tide, TideTable
 
 
 class WaitingTests(SynchronousTestCase):
@@ -24,10 +25,8 @@ class WaitingTests(SynchronousTestCase):
             self.line.join(name, float(arrival))
         self.assertEqual(len(self.line), 3)
         self.assertEqual(self.line.oldest(), 0.0)
-        self.assertEqual(self.line.arrivals(2), [0.0, 1.0])
-        self.assertEqual([self.line.freed(number) for number in range(3)], ["a", "b", "c"])
+        self.assertEqual([self.line.freed(number, 0.0) for number in range(3)], ["a", "b", "c"])
         self.assertIsNone(self.line.oldest())
-        self.assertEqual(self.line.arrivals(2), [])
 
     def test_limit(self) -> None:
         """One more than the limit is refused and leaves no trace."""
@@ -37,7 +36,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(len(self.line), 3)
         self.line.leave("a")
         self.line.join("d", 2.0)
-        self.assertEqual([self.line.freed(number) for number in range(3)], ["b", "c", "d"])
+        self.assertEqual([self.line.freed(number, 0.0) for number in range(3)], ["b", "c", "d"])
 
     def test_again_is_in_front_and_past_the_limit(self) -> None:
         """Who was served before has arrived before everybody who waits, and counts towards the limit of the others."""
@@ -48,10 +47,9 @@ class WaitingTests(SynchronousTestCase):
         self.line.rejoin("a", 1.0)
         self.line.rejoin("c", 3.0)
         self.assertEqual(len(self.line), 6)
-        self.assertEqual(self.line.arrivals(2), [1.0, 2.0])
-        self.assertEqual(self.line.arrivals(4), [1.0, 2.0, 3.0, 4.0])
+        self.assertEqual(self.line.arrived_by(4.0), list("abcd"))
         self.assertRaises(LineFull, self.line.join, "g", 7.0)
-        self.assertEqual([self.line.freed(number) for number in range(6)], list("abcdef"))
+        self.assertEqual([self.line.freed(number, 0.0) for number in range(6)], list("abcdef"))
 
     def test_again_at_the_same_moment(self) -> None:
         """Waiters that can't be ordered by anything but their arrival are not compared."""
@@ -59,7 +57,7 @@ class WaitingTests(SynchronousTestCase):
         waiters = [object() for _ in range(3)]
         for waiter in waiters:
             line.rejoin(waiter, 1.0)
-        self.assertEqual({line.freed(number) for number in range(3)}, set(waiters))
+        self.assertEqual({line.freed(number, 0.0) for number in range(3)}, set(waiters))
 
     def test_leave(self) -> None:
         """Whoever leaves is served no more, and can't leave twice."""
@@ -71,7 +69,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertTrue(self.line.leave("b"))
         self.assertFalse(self.line.leave("b"))
         self.assertFalse(self.line.leave("never came"))
-        self.assertEqual(self.line.freed(1), "c")
+        self.assertEqual(self.line.freed(1, 0.0), "c")
         self.assertFalse(self.line.leave("c"))
 
     def test_arrived_by(self) -> None:
@@ -100,8 +98,8 @@ class PastTheLimitTests(SynchronousTestCase):
     def test_they_wait_as_all_do(self) -> None:
         """In their place."""
         self.assertEqual((len(self.line), self.line.past, self.line.oldest_past()), (5, 3, 3.0))
-        self.assertEqual(self.line.arrivals(9), [1.0, 2.0, 3.0, 4.0, 5.0])
-        self.assertEqual([self.line.freed(number) for number in range(5)], list("abcde"))
+        self.assertEqual(self.line.arrived_by(9.0), list("abcde"))
+        self.assertEqual([self.line.freed(number, 0.0) for number in range(5)], list("abcde"))
         self.assertEqual((len(self.line), self.line.past, self.line.oldest_past()), (0, 0, None))
 
     def test_nothing_is_idle(self) -> None:
@@ -110,13 +108,13 @@ class PastTheLimitTests(SynchronousTestCase):
         self.assertEqual((len(self.line), self.line.past), (3, 1))
         self.assertEqual(self.line.decide(1), [])
         self.assertEqual(self.line.decide(2), ["e"])
-        self.assertEqual([self.line.freed(number) for number in range(2)], ["a", "b"])
+        self.assertEqual([self.line.freed(number, 0.0) for number in range(2)], ["a", "b"])
 
     def test_some_were_served(self) -> None:
         """Those who came first stand within the limit now, for good."""
-        self.line.freed(1)
+        self.line.freed(1, 0.0)
         self.assertEqual(self.line.decide(1), ["d"])
-        self.line.freed(2)
+        self.line.freed(2, 0.0)
         self.assertEqual(self.line.decide(1), [])
         self.assertEqual(self.line.decide(2), [])
         self.assertEqual((len(self.line), self.line.past), (2, 0))
@@ -124,17 +122,17 @@ class PastTheLimitTests(SynchronousTestCase):
     def test_all_were_served(self) -> None:
         """Nobody is left to be refused."""
         for number in range(4):
-            self.line.freed(number)
+            self.line.freed(number, 0.0)
         self.assertEqual(self.line.decide(1), [])
-        self.assertEqual((self.line.past, self.line.arrivals(9)), (1, [5.0]))
+        self.assertEqual((self.line.past, self.line.arrived_by(9.0)), (1, ["e"]))
 
     def test_no_answer(self) -> None:
         """Those who have waited for it too long are refused by the same rule."""
         self.assertEqual(self.line.decide_late(2.9), [])
         self.assertEqual(self.line.decide_late(3.0), ["c"])
-        self.line.freed(1)
+        self.line.freed(1, 0.0)
         self.assertEqual(self.line.decide_late(9.0), ["e"])
-        self.assertEqual(self.line.arrivals(9), [2.0, 4.0])
+        self.assertEqual(self.line.arrived_by(9.0), ["b", "d"])
 
     def test_leave(self) -> None:
         """Without a trace."""
@@ -146,7 +144,7 @@ class PastTheLimitTests(SynchronousTestCase):
         """Who waits already goes on waiting."""
         self.line.limit = 1
         self.assertEqual(self.line.decide(2), ["c", "d", "e"])
-        self.assertEqual(self.line.arrivals(9), [1.0, 2.0])
+        self.assertEqual(self.line.arrived_by(9.0), ["a", "b"])
         self.line.limit = 3
         self.line.join("f", 6.0)
         self.assertRaises(LineFull, self.line.join, "g", 7.0)
@@ -156,13 +154,13 @@ class PastTheLimitTests(SynchronousTestCase):
         line: Line[str, int] = Line(0)
         line.join_past("a", 1.0, 1)
         line.join_past("b", 1.0, 1)
-        self.assertEqual(line.freed(1), "a")
+        self.assertEqual(line.freed(1, 0.0), "a")
         self.assertEqual(line.decide(1), ["b"])
         self.assertEqual(len(line), 0)
 
 
 class LeaseTests(SynchronousTestCase):
-    """What becomes of a lease: the three cases of the rule, and what a recall changes."""
+    """What becomes of a lease when nobody else waits."""
 
     def setUp(self) -> None:
         self.line: Line[str, int] = Line(3)
@@ -170,62 +168,23 @@ class LeaseTests(SynchronousTestCase):
     def test_kept_when_nobody_waits(self) -> None:
         """Free leases take turns, first in, first out."""
         for lease in (1, 2, 3):
-            self.assertIs(self.line.freed(lease), Fate.KEEP)
+            self.assertIs(self.line.freed(lease, 0.0), Fate.KEEP)
         self.assertEqual(list(self.line.free), [1, 2, 3])
-
-    def test_recalled_and_nobody_waits_here(self) -> None:
-        """One lease for each recalled arrival."""
-        self.assertEqual(self.line.recalled([5.0]), [])
-        self.assertIs(self.line.freed(1), Fate.GIVE_BACK)
-        self.assertIs(self.line.freed(2), Fate.KEEP)
-
-    def test_recalled_for_somebody_older(self) -> None:
-        """The oldest of all proxies is served first, wherever it waits."""
-        self.line.recalled([1.0, 3.0])
-        self.line.join("a", 2.0)
-        self.assertIs(self.line.freed(1), Fate.GIVE_BACK)
-        self.assertEqual(self.line.freed(2), "a")
-        self.assertIs(self.line.freed(3), Fate.GIVE_BACK)
-        self.assertIs(self.line.freed(4), Fate.KEEP)
-
-    def test_recalled_at_the_same_moment(self) -> None:
-        """Who waits here is not sent away for somebody who came at the same time."""
-        self.line.recalled([2.0])
-        self.line.join("a", 2.0)
-        self.assertEqual(self.line.freed(1), "a")
-        self.assertIs(self.line.freed(2), Fate.GIVE_BACK)
-
-    def test_recall_takes_free_leases_at_once(self) -> None:
-        """The lease that was free the longest goes first."""
-        for lease in (1, 2, 3):
-            self.line.freed(lease)
-        self.assertEqual(self.line.recalled([1.0, 2.0]), [1, 2])
-        self.assertEqual(list(self.line.free), [3])
-        self.assertEqual(self.line.recalled([1.0, 2.0, 3.0]), [3])
-        self.assertIs(self.line.freed(4), Fate.GIVE_BACK)
-        self.assertIs(self.line.freed(5), Fate.GIVE_BACK)
-        self.assertIs(self.line.freed(6), Fate.KEEP)
-
-    def test_recall_replaces_the_one_before(self) -> None:
-        """An empty recall takes it back."""
-        self.line.recalled([1.0, 2.0])
-        self.line.recalled([])
-        self.assertIs(self.line.freed(1), Fate.KEEP)
 
     def test_retired(self) -> None:
         """Nothing is kept any more, but who waits is served."""
-        self.line.freed(1)
-        self.line.freed(2)
+        self.line.freed(1, 0.0)
+        self.line.freed(2, 0.0)
         self.assertEqual(self.line.retire(), [1, 2])
         self.line.join("a", 1.0)
-        self.assertEqual(self.line.freed(3), "a")
-        self.assertIs(self.line.freed(3), Fate.GIVE_BACK)
+        self.assertEqual(self.line.freed(3, 0.0), "a")
+        self.assertIs(self.line.freed(3, 0.0), Fate.GIVE_BACK)
         self.assertEqual(list(self.line.free), [])
 
     def test_lost(self) -> None:
         """A lease that is over is not free any more."""
-        self.line.freed(1)
-        self.line.freed(2)
+        self.line.freed(1, 0.0)
+        self.line.freed(2, 0.0)
         self.assertTrue(self.line.lost(1))
         self.assertFalse(self.line.lost(1))
         self.assertEqual(list(self.line.free), [2])
@@ -241,7 +200,6 @@ class LineModel(RuleBasedStateMachine):
         self.served: List[Tuple[float, int]] = []
         self.out: List[int] = []
         self.free: List[int] = []
-        self.recalled: List[float] = []
         self.past: List[Tuple[float, int]] = []
         self.numbers = 0
 
@@ -250,6 +208,19 @@ class LineModel(RuleBasedStateMachine):
         self.limit = limit
         self.question = 1
         self.line: Line[int, int] = Line(limit)
+        table = TideTable(bytearray(TABLE_BYTES))
+        place = table.place("default")
+        self.own = table.join()
+        self.other = Tide(table.memory, table.join(), place)
+        self.line.share(Tide(table.memory, self.own, place))
+        self.elsewhere = 0
+        self.latest = 0.0
+
+    @rule(waiting=st.integers(min_value=0, max_value=2))
+    def others_wait(self, waiting: int) -> None:
+        """They count towards the limit."""
+        self.elsewhere = waiting
+        self.other.say(self.now if waiting else None, self.now, waiting)
 
     def number(self) -> int:
         self.numbers += 1
@@ -270,12 +241,13 @@ class LineModel(RuleBasedStateMachine):
         try:
             self.line.join(who, self.now)
         except LineFull:
-            assert len(self.waiting) >= self.limit
+            assert len(self.waiting) + self.elsewhere >= self.limit
             self.line.join_past(who, self.now, self.question)
             self.past.append((self.now, self.question))
         else:
-            assert len(self.waiting) < self.limit
+            assert len(self.waiting) + self.elsewhere < self.limit
         self.waiting.append((self.now, who))
+        self.latest = self.now
         self.now += 0.25  # One clock reading for each, as two at one moment may be served in any order when tried again.
 
     @rule(answered=st.booleans())
@@ -287,7 +259,7 @@ class LineModel(RuleBasedStateMachine):
         waiting = {arrival for arrival, _ in self.waiting}
         candidates = sorted(arrival for arrival, asked in self.past if asked < self.question and arrival in waiting)
         others = sum(arrival in waiting for arrival, asked in self.past if asked == self.question)
-        room = max(0, self.limit - (len(self.waiting) - others - len(candidates)))
+        room = max(0, self.limit - self.elsewhere - (len(self.waiting) - others - len(candidates)))
         expected = [who for arrival, who in self.waiting if arrival in candidates[room:]]
         assert self.line.decide(self.question - 1) == expected
         self.waiting = [entry for entry in self.waiting if entry[1] not in expected]
@@ -305,6 +277,7 @@ class LineModel(RuleBasedStateMachine):
         else:
             self.line.rejoin(again[1], again[0])
             self.waiting.append(again)
+            self.latest = max(again[0], self.latest)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -315,10 +288,7 @@ class LineModel(RuleBasedStateMachine):
         assert not self.line.leave(gone[1])
 
     def expected(self) -> Union[Fate, Optional[Tuple[float, int]]]:
-        oldest = min(self.waiting) if self.waiting else None
-        if self.recalled and (oldest is None or self.recalled[0] < oldest[0]):
-            return Fate.GIVE_BACK
-        return Fate.KEEP if oldest is None else oldest
+        return min(self.waiting) if self.waiting else Fate.KEEP
 
     @rule()
     def a_lease_is_granted(self) -> None:
@@ -333,11 +303,8 @@ class LineModel(RuleBasedStateMachine):
 
     def freed(self, lease: int) -> None:
         expected = self.expected()
-        found: Any = self.line.freed(lease)
-        if expected is Fate.GIVE_BACK:
-            self.recalled.pop(0)
-            assert found is Fate.GIVE_BACK
-        elif expected is Fate.KEEP:
+        found: Any = self.line.freed(lease, self.now)
+        if expected is Fate.KEEP:
             self.free.append(lease)
             assert found is Fate.KEEP
         else:
@@ -356,14 +323,6 @@ class LineModel(RuleBasedStateMachine):
         self.free.remove(lease)
         assert self.line.lost(lease)
 
-    @rule(ages=st.lists(st.integers(min_value=0, max_value=8), max_size=3))
-    def others_wait(self, ages: List[int]) -> None:
-        self.recalled = sorted(self.now - age for age in ages)
-        given = self.line.recalled(list(self.recalled))
-        count = min(len(self.free), len(self.recalled))
-        assert given == self.free[:count]
-        del self.free[:count], self.recalled[:count]
-
     @invariant()
     def agrees(self) -> None:
         if not hasattr(self, "line"):
@@ -371,12 +330,10 @@ class LineModel(RuleBasedStateMachine):
         arrivals = sorted(arrival for arrival, _ in self.waiting)
         assert len(self.line) == len(arrivals)
         assert self.line.past == sum(entry[0] in arrivals for entry in self.past)
-        assert self.line.arrivals(100) == arrivals
-        assert self.line.arrivals(2) == arrivals[:2]
         assert self.line.oldest() == (arrivals[0] if arrivals else None)
         assert list(self.line.free) == self.free
         assert not (self.free and self.waiting), "somebody waits beside a free lease"
-        assert not (self.free and self.recalled), "a lease is kept that somebody else waits for"
+        assert self.other.of(self.own) == ((arrivals[0], self.latest, len(arrivals)) if arrivals else (0.0, 0.0, 0))
         if arrivals:
             late = [who for arrival, who in self.waiting if arrival <= arrivals[len(arrivals) // 2]]
             assert sorted(self.line.arrived_by(arrivals[len(arrivals) // 2])) == sorted(late)

@@ -140,6 +140,15 @@ class Descriptors:
         file = MemoryFile(size)
         return self.open(file), file.content
 
+    def mapped(self, descriptor: int, size: int) -> Any:
+        """See IDescriptors."""
+        file: MemoryFile = self._kind(descriptor, MemoryFile, errno.EINVAL)
+        return file.content
+
+    def another(self, descriptor: int) -> int:
+        """See IDescriptors."""
+        return self.open(self.description(descriptor))
+
     def size(self, descriptor: int) -> int:
         """See IDescriptors."""
         description = self.description(descriptor)

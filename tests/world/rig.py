@@ -28,6 +28,7 @@ from xproxy.proxy.exchanges.pool import Pool
 from xproxy.proxy.proxy_service import ProxyService
 from xproxy.proxy.requests.access_log import AccessLog
 from xproxy.slots.preambles.registration import begins_preamble
+from xproxy.slots.tides import TABLE_BYTES, Tide, Tides, TideTable
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -84,7 +85,7 @@ class Source:
         self.answers = True
         """Whether questions are answered, at once."""
         self.questions: List[int] = []
-        self.asks: List[Tuple[str, List[float], int]] = []
+        self.asks: List[Tuple[str, int, int]] = []
         self.given_back: List[int] = []
         self.closed: List[int] = []
         self.spoken: List[Tuple[int, bytes]] = []
@@ -94,12 +95,21 @@ class Source:
         self.leases: Dict[int, Parked] = {}
         self.unmet: Dict[str, int] = {}
         self._reactor = reactor
+        table = TideTable(bytearray(TABLE_BYTES))
+        self._tides = Tides(table.memory, table.join())
+        self._others = Tides(table.memory, table.join())
+        for pool in ("default", "other"):
+            self._tides.put(pool, table.place(pool))
+            self._others.put(pool, table.place(pool))
 
     # -- ISlotSource
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
-        self.asks.append((pool, list(arrivals), seen))
-        self.unmet[pool] = len(arrivals) + more
+    def tide(self, pool: str) -> Tide:
+        return self._tides.tide(pool)
+
+    def ask(self, pool: str, waiting: int, seen: int, question: int = 0) -> None:
+        self.asks.append((pool, waiting, seen))
+        self.unmet[pool] = waiting
         while self.generous and self.unmet[pool] and any(parked.pool == pool for parked in self.ring):
             self.grant(pool=pool)
         if question:
@@ -136,6 +146,12 @@ class Source:
         return succeed({})
 
     # -- what the test does
+
+    def others_wait(self, *arrivals: float, pool: str = cfg.DEFAULT_POOL, at_once: bool = False) -> None:
+        """Requests that came at these times wait at another proxy."""
+        self._others.tide(pool).say(min(arrivals, default=None), max(arrivals, default=0.0), len(arrivals))
+        assert self.holder is not None
+        self.holder.leases_recalled(pool, len(arrivals), at_once)
 
     def register(self, pool: str = cfg.DEFAULT_POOL, name: str = "service", capacity: int = CAPACITY) -> Peer:
         """A new idle slot; returns the service."""

@@ -180,7 +180,8 @@ class Simulation:
         held = [len(proxy.pool.slots) for proxy in stage.proxies]
         assert counts == {"slots": slots, "idle": slots - sum(held), "leased": sum(held)}, (counts, held)
         assert [proxy.pool.counts.in_flight for proxy in stage.proxies] == [0] * len(held)
-        assert len(stage.acceptor.process.descriptors) == slots + 2 * len(held)  # Each proxy's connection and board.
+        # The tide table; each proxy's connection and board.
+        assert len(stage.acceptor.process.descriptors) == slots + 1 + 2 * len(held)
         for proxy, number in zip(stage.proxies, held):
             expected = number + 1 + SPARE_DESCRIPTORS
             assert len(proxy.process.descriptors) == expected, (len(proxy.process.descriptors), number)

@@ -20,6 +20,7 @@ from ..slots.actions import Action, Answer, AskBack, Ending, Grant, Lend, Recall
 from ..slots.book import PoolBook
 from ..slots.parked_states import SlotEvent, SlotState
 from ..slots.serving.refusal import refusal_response
+from ..slots.tides import OWN_COLUMN, TABLE_BYTES, Tide, TideTable
 from .census import census
 from .holding import BusyLeases, Holding, LeaseEnd
 from .lending import Lending
@@ -33,6 +34,11 @@ is answered without them: many round trips, and well within ``interfaces.ANSWER_
 
 class UnknownPool(LookupError):
     """There is no pool of this name here."""
+
+
+def _column_of(holder: Hashable) -> int:
+    assert isinstance(holder, Holding)
+    return holder.column
 
 
 class Acceptor:
@@ -49,6 +55,9 @@ class Acceptor:
 
     def __init__(self, config: Config, monotonic: Callable[[], float], reactor: Any) -> None:
         self.config = config
+        self._descriptors = descriptors_of(reactor)
+        self._table = -1
+        self._tides: Optional[TideTable] = None
         self.books: Dict[str, PoolBook] = {name: self._new_book(name) for name in config.pools}
         self.registrations: Counter[Tuple[str, str]] = Counter()
         self.closings: Counter[Tuple[str, str]] = Counter()
@@ -58,7 +67,6 @@ class Acceptor:
         """Another acceptor takes over, or has: no proxy is let in."""
         self.slots: Dict[int, ParkedSlot] = {}
         self.holdings: Dict[Holding, None] = {}
-        self._descriptors = descriptors_of(reactor)
         self._numbers = count()
         self._retired: List[PoolBook] = []
         self._presence = Presence(monotonic, self.holdings)
@@ -68,7 +76,24 @@ class Acceptor:
         self._touched: Dict[PoolBook, None] = {}
 
     def _new_book(self, pool: str) -> PoolBook:
-        return PoolBook(pool, find_dispatch(self.config.pools[pool].dispatch).idle_slots)
+        book = PoolBook(pool, find_dispatch(self.config.pools[pool].dispatch).idle_slots, _column_of)
+        if self._tides is not None:
+            self._share(book)
+        return book
+
+    def _share(self, book: PoolBook) -> None:
+        tides = self.tides
+        book.share(Tide(tides.memory, OWN_COLUMN, tides.place(book.name)))
+
+    @property
+    def tides(self) -> TideTable:
+        """What each proxy says of who waits there: made for the first one. Raises OSError when there is no memory for it."""
+        if self._tides is None:
+            self._table, memory = self._descriptors.memory(TABLE_BYTES)
+            self._tides = TideTable(memory)
+            for book in self.books.values():
+                self._share(book)
+        return self._tides
 
     def book(self, pool: str) -> PoolBook:
         """The book of a pool. Raises UnknownPool."""
@@ -84,13 +109,16 @@ class Acceptor:
         self.config = config
         for name in [name for name in self.books if name not in config.pools]:
             book = self.books.pop(name)
+            if self._tides is not None:
+                self._tides.give_up(name)
             self._retired.append(book)
             self.lending.retire(book)
             self.carry_out(book, book.retire(), "retired")
-        for name in config.pools:
-            if name not in self.books:
-                self.books[name] = self._new_book(name)
+        added = [name for name in config.pools if name not in self.books]
+        for name in added:
+            self.books[name] = self._new_book(name)
         for holding in list(self.holdings):
+            self._presence.greet(holding, added)
             holding.ask_again()
         self._presence.look(self.books)
 
@@ -154,6 +182,10 @@ class Acceptor:
         holding = Holding(self, end, busy)
         self.holdings[holding] = None
         return holding
+
+    def another_table(self) -> int:
+        """A descriptor of the tide table, which is the caller's. Raises OSError."""
+        return self._descriptors.another(self._table)
 
     def greet(self, holding: Holding) -> None:
         """Tell a proxy that has come which pools have services."""
@@ -289,6 +321,10 @@ class Acceptor:
         self.slots.clear()
         self._actions.clear()
         self._retired.clear()
+        self._rounds.clear()
+        for book in self.books.values():
+            book.retire()
+        tides, self._tides = self._tides, None
         self.books = {name: self._new_book(name) for name in self.books}
         self.lending.close()
         for slot in slots:
@@ -297,6 +333,7 @@ class Acceptor:
             else:
                 slot.close()
         for holding in holdings:
-            holding.left = True
-            holding.leases.clear()
-            holding.end.acceptor_lost()
+            holding.acceptor_closed()
+        if tides is not None:
+            self._descriptors.close(self._table)
+            tides.close()

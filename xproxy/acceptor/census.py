@@ -33,7 +33,8 @@ def census(acceptor: Acceptor) -> Dict[str, Dict[str, Any]]:
         name: {
             **totals[name],
             "in_flight": totals[name]["leased"],
-            "waiting": book.waiting,
+            "waiting": book.waiting_now,
+            "lease_moves": book.moves,
             "services": list(services[name].values()),
             "registrations": _of_pool(acceptor.registrations, name),
             "closings": _of_pool(acceptor.closings, name),

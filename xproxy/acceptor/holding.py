@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Optional, Protocol, Sequence, Set, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Optional, Protocol, Set, Tuple, Union
 
 from twisted.logger import Logger
 
@@ -38,7 +38,7 @@ class LeaseEnd(Protocol):
     def lease_granted(self, pool: str, lease: int, descriptor: int, service: str) -> None:
         """See ILeaseHolder."""
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int, number: int) -> None:
+    def leases_recalled(self, pool: str, waiting: int, number: int) -> None:
         """See ILeaseHolder. With a number, ``Holding.recall_done`` is to be called when what can be is given back."""
 
     def lease_asked_back(self, pool: str, lease: int) -> None:
@@ -47,8 +47,8 @@ class LeaseEnd(Protocol):
     def ask_answered(self, pool: str, question: int) -> None:
         """See ILeaseHolder."""
 
-    def service_registered(self, pool: str, registered: bool) -> None:
-        """See ILeaseHolder."""
+    def service_registered(self, pool: str, registered: bool, place: int) -> None:
+        """See ILeaseHolder. And which row of the tide table is the pool's."""
 
     def acceptor_lost(self) -> None:
         """See ILeaseHolder."""
@@ -59,19 +59,22 @@ class Holding:
 
     :ivar end: where what is said to the holder goes.
     :ivar leases: the live leases by number, the lowest free number first.
+    :ivar column: the holder's in the tide table. Raises TableFull when there is none.
+    :param column: the one that it has already.
     """
 
     _log = Logger()
 
-    def __init__(self, acceptor: Acceptor, end: LeaseEnd, busy: BusyLeases) -> None:
+    def __init__(self, acceptor: Acceptor, end: LeaseEnd, busy: BusyLeases, column: Optional[int] = None) -> None:
         self.end = end
         self.leases: Dict[int, ParkedSlot] = {}
         self.left = False
+        self.column = acceptor.tides.join() if column is None else column
         self._acceptor = acceptor
         self._busy = busy
         self._free: List[int] = []
         self._next = 0
-        self._asks: Dict[str, Tuple[Sequence[float], int, int, int]] = {}
+        self._asks: Dict[str, Tuple[int, int, int]] = {}
         self._delivered: Counter[str] = Counter()
         """Grants, by pool: what the holder counts."""
         self._before: Dict[PoolBook, int] = {}
@@ -83,24 +86,24 @@ class Holding:
 
     # -- from the proxy
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
+    def ask(self, pool: str, waiting: int, seen: int, question: int = 0) -> None:
         """Replace the standing ask. Raises BadAsk. An ask for an unknown pool is kept until there is one, and answered."""
         book = self._acceptor.books.get(pool)
         if book is None:
             if pool in self._asks or len(self._asks) < len(self._acceptor.books) + MAX_UNKNOWN_POOLS:
-                self._asks[pool] = (arrivals, seen, more, question)
-            self.end.service_registered(pool, False)
+                self._asks[pool] = (waiting, seen, question)
+            self.service_registered(pool, False)
             if question:
                 self.end.ask_answered(pool, question)
             return
-        self._asks[pool] = (arrivals, seen, more, question)
-        self._ask(book, arrivals, seen, more, question)
+        self._asks[pool] = (waiting, seen, question)
+        self._ask(book, waiting, seen, question)
 
-    def _ask(self, book: PoolBook, arrivals: Sequence[float], seen: int, more: int, question: int) -> None:
+    def _ask(self, book: PoolBook, waiting: int, seen: int, question: int) -> None:
         pool = book.name
         before = self._before.setdefault(book, self._delivered[pool])
         seen = max(0, seen - before) + self._undelivered[book]
-        self._acceptor.carry_out(book, book.ask(self, arrivals, seen, more, question))
+        self._acceptor.carry_out(book, book.ask(self, waiting, seen, question))
 
     def ask_again(self) -> None:
         """There are other pools now: ask in those that are new."""
@@ -151,11 +154,11 @@ class Holding:
         services dial again. The board is read anew right before each: a proxy sets its byte before it looks whether the slot is
         good. Gives how many they were.
         """
-        for pool, (_, seen, _, _) in list(self._asks.items()):
+        for pool, (_, seen, _) in list(self._asks.items()):
             book = self._acceptor.books.get(pool)
             if book is not None:
                 book.hung[self] = None
-                self._ask(book, (), seen, 0, 0)
+                self._ask(book, 0, seen, 0)
         busy = self.in_flight()
         free = [lease for lease in self.leases if lease not in busy and not self._busy((lease,))]
         for lease in free:
@@ -211,22 +214,34 @@ class Holding:
                 closed.add(slot.number)
             else:
                 slot.step(SlotEvent.GIVEN_BACK)
+        self._acceptor.tides.leave(self.column)
         self._acceptor.forget(self, closed)
         for _, slot in slots:
             self._acceptor.watch_if_idle(slot)
 
     # -- from the acceptor
 
+    def acceptor_closed(self) -> None:
+        """The acceptor stops: what the proxy leases is its own."""
+        self.left = True
+        for record in (self.leases, self._before, self._undelivered):
+            record.clear()
+        self.end.acceptor_lost()
+
     def tell(self, book: PoolBook, action: Union[Recall, Answer, AskBack]) -> None:
         """Tell the proxy what the book of this pool says."""
         if isinstance(action, Recall):
-            self.end.leases_recalled(book.name, action.arrivals, action.more, action.number)
+            self.end.leases_recalled(book.name, action.waiting, action.number)
         elif isinstance(action, Answer):
             self.end.ask_answered(book.name, action.question)
         else:
             slot = self._acceptor.slots[action.slot]
             if slot.holding is self:
                 self.end.lease_asked_back(book.name, slot.lease)
+
+    def service_registered(self, pool: str, registered: bool) -> None:
+        """Tell the proxy whether any slot of a pool is."""
+        self.end.service_registered(pool, registered, self._acceptor.tides.known_place(pool))
 
     def grant(self, slot: ParkedSlot) -> bool:
         """Give the proxy a copy of the slot; False when that can't be: too many descriptors, or too many leases."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, MutableSequence, Sequence, Set
+from typing import Any, Collection, MutableSequence, Optional, Set
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
 from ..net.descriptors import descriptors_of
+from ..slots.tides import ASHORE, Tide, Tides
 from .acceptor import Acceptor
 
 
@@ -26,6 +27,7 @@ class LocalSource:
         self._acceptor = acceptor
         self._holder = holder
         self._holding = acceptor.hold(self, self._busy)
+        self._tides: Optional[Tides] = Tides(acceptor.tides.memory, self._holding.column)
         acceptor.greet(self._holding)
 
     def _busy(self, leases: Collection[int]) -> Set[int]:
@@ -34,9 +36,13 @@ class LocalSource:
 
     # -- ISlotSource
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
+    def tide(self, pool: str) -> Tide:
+        """See ISlotSource."""
+        return ASHORE if self._tides is None else self._tides.tide(pool)
+
+    def ask(self, pool: str, waiting: int, seen: int, question: int = 0) -> None:
         """See ISlotSource. Raises BadAsk."""
-        self._holding.ask(pool, arrivals, seen, more, question)
+        self._holding.ask(pool, waiting, seen, question)
 
     def offer(self, pool: str, descriptor: int, service: str, busy: bool) -> int:
         """See ISlotSource. This acceptor lives and dies with its proxy: no former one can have leased anything."""
@@ -61,6 +67,7 @@ class LocalSource:
 
     def leave(self) -> None:
         """The proxy is over: as if its process had died, clean slots go back to the ring, those in an exchange are closed."""
+        self._tides = None
         self._holding.leave()
 
     # -- LeaseEnd
@@ -69,9 +76,9 @@ class LocalSource:
         """See ILeaseHolder."""
         self._holder.lease_granted(pool, lease, descriptor, service)
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int, number: int) -> None:
+    def leases_recalled(self, pool: str, waiting: int, number: int) -> None:
         """See ILeaseHolder. The proxy gives back what it can before it returns."""
-        self._holder.leases_recalled(pool, arrivals, more)
+        self._holder.leases_recalled(pool, waiting, number > 0)
         if number:
             self._holding.recall_done(pool, number)
 
@@ -83,10 +90,13 @@ class LocalSource:
         """See ILeaseHolder."""
         self._holder.ask_answered(pool, question)
 
-    def service_registered(self, pool: str, registered: bool) -> None:
-        """See ILeaseHolder."""
+    def service_registered(self, pool: str, registered: bool, place: int) -> None:
+        """See LeaseEnd."""
+        if self._tides is not None:
+            self._tides.put(pool, place)
         self._holder.service_registered(pool, registered)
 
     def acceptor_lost(self) -> None:
         """See ILeaseHolder."""
+        self._tides = None
         self._holder.acceptor_lost()

@@ -25,10 +25,10 @@ class Presence:
         """By pool; a name that is not here has nobody registered."""
         self._empty_since: Dict[str, float] = {}
 
-    def greet(self, holding: Holding, books: Mapping[str, PoolBook]) -> None:
-        """Tell a proxy that has come of each pool."""
+    def greet(self, holding: Holding, books: Iterable[str]) -> None:
+        """Tell a proxy that has come of each pool, or of those that are new."""
         for name in books:
-            holding.end.service_registered(name, self._told.get(name, False))
+            holding.service_registered(name, self._told.get(name, False))
 
     def touched(self, book: PoolBook) -> None:
         """Something has happened in this pool: that its first slot has registered is told at once."""
@@ -48,4 +48,4 @@ class Presence:
     def _tell(self, pool: str, registered: bool) -> None:
         self._told[pool] = registered
         for holding in list(self._holdings):
-            holding.end.service_registered(pool, registered)
+            holding.service_registered(pool, registered)

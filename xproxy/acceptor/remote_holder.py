@@ -5,7 +5,7 @@ Messages of the proxy become calls on its Holding, what the acceptor says become
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Dict, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Collection, Dict, Optional, Set, Tuple
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -40,18 +40,19 @@ from ..handoff.messages import (
 )
 from ..handoff.pacing import Pacer
 from ..slots.actions import BookError
+from ..slots.tides import TableFull
 from .acceptor import Acceptor
 from .holding import Holding
 from .succession.offers import Offers
 
-Recalls = Tuple[Tuple[float, ...], int, int]
-"""A recall list: the arrivals, how many more, and the number that is to be confirmed, 0 for none."""
+Recalls = Tuple[int, int]
+"""How many wait at others, and the number that is to be confirmed, 0 for none."""
 
-NOTHING_RECALLED: Recalls = ((), 0, 0)
+NOTHING_RECALLED: Recalls = (0, 0)
 
 
 def _recall_is_urgent(said: Recalls, newest: Recalls) -> bool:
-    return newest[2] > 0 or (not said[0] and bool(newest[0]))
+    return newest[1] > 0 or newest[0] > said[0] == 0
 
 
 HELLO_DUE_S = 10.0
@@ -119,7 +120,7 @@ class RemoteHolder(BoxConnection):
     def _pass_on(holding: Holding, message: Message) -> None:
         """Do what the proxy says. Raises Refused or BookError."""
         if isinstance(message, Ask):
-            holding.ask(message.pool, message.arrivals, message.seen, message.more, message.question)
+            holding.ask(message.pool, message.waiting, message.seen, message.question)
         elif isinstance(message, GiveBack):
             holding.give_back(message.lease)
         elif isinstance(message, LeaseClosed):
@@ -159,11 +160,16 @@ class RemoteHolder(BoxConnection):
             transport.loseConnection()
             return
         self.max_descriptors = MAX_OFFERS
-        self._holding = self._acceptor.hold(self, self._busy)
+        try:
+            holding = self._holding = self._acceptor.hold(self, self._busy)
+            tides = self._acceptor.another_table()
+        except (OSError, TableFull) as error:
+            raise Refused(f"no tide table for another proxy: {error}") from error
         self._stop_due()
         self.liveness.start()
-        self.send(encode_answer(tag, {"pools": list(self._acceptor.books)}))
-        self._acceptor.greet(self._holding)
+        answer = {"pools": list(self._acceptor.books), "column": holding.column}
+        self.send_with_descriptor(lambda ordinal: encode_answer(tag, {**answer, "tides": ordinal}), tides)
+        self._acceptor.greet(holding)
 
     def _busy(self, leases: Collection[int]) -> Set[int]:
         assert self._board is not None
@@ -214,12 +220,12 @@ class RemoteHolder(BoxConnection):
         """See ILeaseHolder."""
         self.send_with_descriptor(lambda ordinal: encode(LeaseGranted(pool, lease, service, ordinal)), descriptor)
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int, number: int) -> None:
+    def leases_recalled(self, pool: str, waiting: int, number: int) -> None:
         """See LeaseEnd."""
         pacer = self._recalls.get(pool)
         if pacer is None:
             pacer = self._recalls[pool] = Pacer(self._clock, NOTHING_RECALLED, self._recall_of(pool), _recall_is_urgent)
-        pacer.say((tuple(arrivals), more, number))
+        pacer.say((waiting, number))
 
     def _recall_of(self, pool: str) -> Callable[[Recalls], None]:
         return lambda said: self.send(encode(LeasesRecalled(pool, *said)))
@@ -232,9 +238,9 @@ class RemoteHolder(BoxConnection):
         """See ILeaseHolder."""
         self.send(encode(AskAnswered(pool, question)))
 
-    def service_registered(self, pool: str, registered: bool) -> None:
-        """See ILeaseHolder."""
-        self.send(encode(ServiceRegistered(pool, int(registered))))
+    def service_registered(self, pool: str, registered: bool, place: int) -> None:
+        """See LeaseEnd."""
+        self.send(encode(ServiceRegistered(pool, int(registered), place)))
 
     def acceptor_lost(self) -> None:
         """See ILeaseHolder: the acceptor stops, and the connection with it."""

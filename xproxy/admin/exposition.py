@@ -41,6 +41,7 @@ class _Exposition:
             yield from _of_workers(picture.workers, picture.deaths)
         if picture.census is not None:
             yield _slots(picture.census)
+            yield _lease_moves(picture.census)
         if picture.registrations is not None:
             family = CounterMetricFamily("xproxy_registrations", "Registrations of slots.", labels=["pool", "result"])
             yield _by_pool(family, picture.registrations)
@@ -92,6 +93,15 @@ def _slots(census: Mapping[str, Mapping[str, Any]]) -> Metric:
     for name, pool in sorted(census.items()):
         for state in ("idle", "leased"):
             family.add_metric([name, state], pool.get(state, 0))
+    return family
+
+
+def _lease_moves(census: Mapping[str, Mapping[str, Any]]) -> Metric:
+    family = CounterMetricFamily(
+        "xproxy_lease_moves", "How often a slot was taken back from one proxy and given to another.", labels=["pool"]
+    )
+    for name, pool in sorted(census.items()):
+        family.add_metric([name], pool.get("lease_moves", 0))
     return family
 
 

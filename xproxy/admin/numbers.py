@@ -23,8 +23,8 @@ from .work import REQUEST_NUMBERS, Work, worker
 CENSUS_TIMEOUT_S = 2.0
 """An acceptor that has not answered by then is shown as unknown: Prometheus scrapes give up after 10 s by default."""
 
-SLOT_NUMBERS = ("slots", "idle", "leased", "waiting")
-"""What the acceptor knows of a pool; the same, but for ``waiting``, of each service."""
+SLOT_NUMBERS = ("slots", "idle", "leased", "waiting", "lease_moves")
+"""What the acceptor knows of a pool; the first three of each service too."""
 
 _SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased")
 _SERVICE_REQUEST_NUMBERS = ("in_flight", "most_in_flight", "served")
@@ -117,7 +117,7 @@ class Picture:
             "services": [
                 {
                     "name": service,
-                    **_numbers(SLOT_NUMBERS[:-1], None if registered is None else registered.get(service, {})),
+                    **_numbers(_SERVICE_SLOT_NUMBERS, None if registered is None else registered.get(service, {})),
                     **_numbers(
                         ("in_flight", "most_in_flight", "served"), None if answered is None else answered.get(service, {})
                     ),

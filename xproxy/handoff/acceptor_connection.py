@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ..interfaces import BOARD_BYTES
+from ..slots.tides import TABLE_BYTES, Tides
 from .board import make_board
 from .boxes import Box
 from .connection import BoxConnection, DescriptorLost, Refused
@@ -60,8 +61,8 @@ MAX_OFFERS = 16384
 """Slots that a proxy offers to an acceptor; what it has beyond that is closed as it becomes free. As many descriptors can be on
 their way, for they run ahead of their messages."""
 
-Standing = Tuple[Tuple[float, ...], int, int, int]
-"""A standing ask: the arrivals, how many grants had been seen, how many more wait, the question."""
+Standing = Tuple[int, int, int]
+"""A standing ask: how many wait, how many grants had been seen, the question."""
 
 
 class AcceptorConnection(BoxConnection):
@@ -85,6 +86,7 @@ class AcceptorConnection(BoxConnection):
         """Those that were. The acceptor counts them as grants, the holder does not."""
         self._asking_again: Optional[IDelayedCall] = None
         self._room = False
+        self._tides: Optional[Tides] = None
         self._granting = -1
         """The lease that the holder is being told of."""
         self._offered = 0
@@ -106,8 +108,24 @@ class AcceptorConnection(BoxConnection):
         self.send_with_descriptor(lambda ordinal: encode(Hello(VERSION, ordinal), tag), descriptor)
 
     def _hello_answered(self, answer: Any, board: MutableSequence[int]) -> None:
+        try:
+            tides = self._tides = self._received_tides(answer)
+        except (Refused, OSError, KeyError, TypeError, ValueError) as error:
+            self._client.spare.release_if_short()
+            self.drop(f"no tide table came: {error}")
+            return
         self.liveness.start()
-        self._client.connection_found(self, board)
+        self._client.connection_found(self, board, tides)
+
+    def _received_tides(self, answer: Any) -> Tides:
+        """The table that came with the answer to Hello. Raises one of many things for an answer that is none."""
+        descriptor = self.claim(answer["tides"])
+        try:
+            if self.descriptors.size(descriptor) != TABLE_BYTES:
+                raise ValueError(f"a tide table has {TABLE_BYTES} bytes")
+            return Tides(self.descriptors.mapped(descriptor, TABLE_BYTES), answer["column"])
+        finally:
+            self.descriptors.close(descriptor)
 
     def _hello_failed(self, failure: Failure) -> None:
         self.drop("it does not answer" if failure.check(TimeoutError) else failure.getErrorMessage())
@@ -128,8 +146,8 @@ class AcceptorConnection(BoxConnection):
         """Say the standing ask of a pool, unless it was said last. How often that is, is the pool's to decide."""
         if standing != self._asks.get(pool):
             self._asks[pool] = standing
-            arrivals, seen, more, question = standing
-            self.say(Ask(pool, arrivals, seen + self._missed[pool], more, question))
+            waiting, seen, question = standing
+            self.say(Ask(pool, waiting, seen + self._missed[pool], question))
 
     def offer(self, pool: str, descriptor: int, service: str) -> int:
         """Offer a slot; gives the number of its lease. Raises OSError; the descriptor is closed then."""
@@ -158,7 +176,7 @@ class AcceptorConnection(BoxConnection):
         if isinstance(message, LeaseGranted):
             self._granted(message)
         elif isinstance(message, LeasesRecalled) and message.pool in self._asks:
-            self._client.holder.leases_recalled(message.pool, message.arrivals, message.more)
+            self._client.holder.leases_recalled(message.pool, message.waiting, message.number > 0)
             if message.number:
                 self.say(RecallDone(message.pool, message.number))
         elif isinstance(message, LeaseAskedBack) and message.pool in self._asks:
@@ -170,7 +188,8 @@ class AcceptorConnection(BoxConnection):
             self.hang_up("another acceptor takes over")
         elif isinstance(message, OfferRefused):
             self._client.holder.offer_refused(message.pool, message.lease)
-        elif isinstance(message, ServiceRegistered):
+        elif isinstance(message, ServiceRegistered) and self._tides is not None:
+            self._tides.put(message.pool, message.place)
             self._client.holder.service_registered(message.pool, bool(message.registered))
         else:
             raise Refused("a message that no acceptor has to send now")
@@ -259,3 +278,6 @@ class AcceptorConnection(BoxConnection):
         for answered in questions.values():
             answered.errback(ConnectionLost(reason))
         self._client.connection_ended(self, reason)
+        tides, self._tides = self._tides, None
+        if tides is not None:
+            tides.close()

@@ -7,7 +7,7 @@ acceptor is lost it dials again, for as long as the service runs. See docs/archi
 from __future__ import annotations
 
 from random import random
-from typing import Any, Callable, Dict, MutableSequence, Optional, Sequence
+from typing import Any, Callable, Dict, MutableSequence, Optional
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
 from ..net.descriptors import descriptors_of
+from ..slots.tides import ASHORE, Tide, Tides
 from .acceptor_connection import AcceptorConnection, Standing
 from .messages import MAX_SPOKEN_BYTES, GiveBack, SlotSpoke
 from .path import check_acceptor
@@ -102,6 +103,7 @@ class HandoffClient(Service):
         self._has_path = endpoint is None
         self._connection: Optional[AcceptorConnection] = None
         self._asks: Dict[str, Standing] = {}
+        self._tides: Optional[Tides] = None
         self._lost = self._moving = False
         self._attempts = 0
         self._delay = retry_policy or redial_delay()
@@ -144,9 +146,10 @@ class HandoffClient(Service):
 
     # -- from the connection
 
-    def connection_found(self, connection: AcceptorConnection, board: MutableSequence[int]) -> None:
+    def connection_found(self, connection: AcceptorConnection, board: MutableSequence[int], tides: Tides) -> None:
         """An acceptor has answered Hello."""
         self._connection = connection
+        self._tides = tides
         self._attempts = 0
         self.board = board
         if self._lost:
@@ -204,17 +207,21 @@ class HandoffClient(Service):
         self._forget_connection()
 
     def _forget_connection(self) -> None:
-        self._connection = None
+        self._connection = self._tides = None
         self.board = bytearray(BOARD_BYTES)
         # What was seen was seen of that connection's grants.
-        self._asks = {pool: (asked[0], 0, *asked[2:]) for pool, asked in self._asks.items() if asked[0]}
+        self._asks = {pool: (waiting, 0, question) for pool, (waiting, _, question) in self._asks.items() if waiting}
         self.holder.acceptor_lost()
 
     # -- ISlotSource
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
+    def tide(self, pool: str) -> Tide:
+        """See ISlotSource. Without an acceptor nobody knows of each other."""
+        return ASHORE if self._tides is None else self._tides.tide(pool)
+
+    def ask(self, pool: str, waiting: int, seen: int, question: int = 0) -> None:
         """See ISlotSource. Without an acceptor it is remembered, until there is one."""
-        standing = (tuple(arrivals), seen, more, question)
+        standing = (waiting, seen, question)
         self._asks[pool] = standing
         if self._connection is not None:
             self._connection.ask(pool, standing)

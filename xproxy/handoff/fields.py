@@ -5,13 +5,10 @@ A message is an attrs class whose fields are made by the functions here; a Vocab
 
 from __future__ import annotations
 
-import struct
-from math import isfinite
 from typing import Any, Callable, Dict, Generic, Iterable, Tuple, Type, TypeVar
 
 import attr
 
-from ..slots.book import ASK_WINDOW
 from .boxes import Box
 
 COMMAND = b"_command"
@@ -43,26 +40,12 @@ def _name(value: bytes) -> str:
         raise MalformedMessage("a name is not UTF-8") from None
 
 
-def _arrivals(value: bytes) -> Tuple[float, ...]:
-    number, rest = divmod(len(value), 8)
-    if rest or number > ASK_WINDOW:
-        raise MalformedMessage("not a list of arrivals")
-    arrivals = struct.unpack(f">{number}d", value)
-    if not all(map(isfinite, arrivals)):
-        raise MalformedMessage("an arrival is no time")
-    return arrivals
-
-
 def _from_number(value: int) -> bytes:
     return b"%d" % value
 
 
 def _from_name(value: str) -> bytes:
     return value.encode("utf-8")
-
-
-def _from_arrivals(value: Tuple[float, ...]) -> bytes:
-    return struct.pack(f">{len(value)}d", *value)
 
 
 def _field(read: Callable[[bytes], Any], write: Callable[[Any], bytes], default: Any = attr.NOTHING) -> Any:
@@ -84,11 +67,6 @@ def number_field(default: Any = attr.NOTHING, most: int = 10**MAX_NUMBER_DIGITS)
 def name_field() -> Any:
     """A pool's or service's name."""
     return _field(_name, _from_name)
-
-
-def arrivals_field() -> Any:
-    """Times, as packed doubles."""
-    return _field(_arrivals, _from_arrivals)
 
 
 def bytes_field(most: int) -> Any:

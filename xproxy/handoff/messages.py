@@ -9,17 +9,18 @@ connection before (as ``amp.Descriptor``).
 from __future__ import annotations
 
 import json
-from typing import Any, List, Optional, Tuple, Union, get_args
+from typing import Any, List, Optional, Union, get_args
 
 import attr
 
-from ..interfaces import MAX_MORE
+from ..interfaces import MAX_WAITING
+from ..slots.tides import NOWHERE, PLACES
 from .boxes import MAX_VALUE_BYTES, Box
-from .fields import COMMAND, QUESTION, MalformedMessage, Vocabulary, arrivals_field, bytes_field, name_field, number_field
+from .fields import COMMAND, QUESTION, MalformedMessage, Vocabulary, bytes_field, name_field, number_field
 
 __all__ = ["COMMAND", "QUESTION", "MalformedMessage"]
 
-VERSION = 4
+VERSION = 5
 """Of these messages. An acceptor answers another one with an error, and closes."""
 
 ANSWER = b"_answer"
@@ -46,9 +47,8 @@ class Ask:
     """Its standing ask in a pool."""
 
     pool: str = name_field()
-    arrivals: Tuple[float, ...] = arrivals_field()
+    waiting: int = number_field(most=MAX_WAITING)
     seen: int = number_field()
-    more: int = number_field(0, MAX_MORE)
     question: int = number_field(0)
 
 
@@ -125,11 +125,10 @@ class OfferRefused:
 
 @attr.frozen
 class LeasesRecalled:
-    """What others wait for in a pool."""
+    """So many requests wait at others in a pool."""
 
     pool: str = name_field()
-    arrivals: Tuple[float, ...] = arrivals_field()
-    more: int = number_field(0, MAX_MORE)
+    waiting: int = number_field()
     number: int = number_field(0)
     """Not 0: RecallDone is the answer."""
 
@@ -152,10 +151,11 @@ class AskAnswered:
 
 @attr.frozen
 class ServiceRegistered:
-    """Whether (1 or 0) any slot of a pool is registered."""
+    """Whether (1 or 0) any slot of a pool is registered, and which row of the tide table is the pool's."""
 
     pool: str = name_field()
     registered: int = number_field(most=1)
+    place: int = number_field(NOWHERE, PLACES - 1)
 
 
 # From both.

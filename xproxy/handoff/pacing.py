@@ -1,7 +1,7 @@
-"""How often a standing list is said: at once when it matters, else at most every ten milliseconds.
+"""How often a standing word is said: at once when it matters, else at most every ten milliseconds.
 
-A recall is a standing list: the newest replaces what was said before, so those in between need not be said. So is an ask,
-whose pace ``proxy.exchanges.asking`` keeps.
+A recall is one: the newest replaces what was said before, so those in between need not be said. So is an ask, whose pace
+``proxy.exchanges.asking`` keeps.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import Any, Callable, Generic, Optional, TypeVar
 from twisted.internet.interfaces import IDelayedCall
 
 ASK_INTERVAL_S = 0.01
-"""The time between two changes that are not urgent: it bounds how far a request can overtake another one across proxies. Ten
-milliseconds are under what a person notices, and a hundred messages a second cost under two per cent of a core."""
+"""The time between two changes that are not urgent: a hundred messages a second cost under two per cent of a core."""
 
 ValueT = TypeVar("ValueT")
 
 
 class Pacer(Generic[ValueT]):
-    """Says the newest value of one list. A value that was said before is said again: only the caller knows what that means.
+    """Says the newest value of one word. A value that was said before is said again: only the caller knows what that means.
 
     :param clock: an IReactorTime.
     :param first: what the other end takes for granted before anything was said.
@@ -38,7 +37,7 @@ class Pacer(Generic[ValueT]):
         self._timer: Optional[IDelayedCall] = None
 
     def say(self, value: ValueT) -> None:
-        """This is the list from now on."""
+        """This is the value from now on."""
         self.newest = value
         wait = self._said_at + ASK_INTERVAL_S - self._clock.seconds()
         if wait <= 0 or self._urgent(self._said, value):

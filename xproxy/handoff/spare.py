@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall
 from ..net.descriptors import descriptors_of
 
 SPARE_DESCRIPTORS = 8
-"""Held by each proxy: a connection to the acceptor takes three at most (socket, board, its copy), a grant two (the descriptor
-and the transport's copy of it)."""
+"""Held by each proxy: a connection to the acceptor takes five at most (its socket; board and tide table, and a copy of each), a
+grant two (the descriptor and the transport's copy of it)."""
 
 REFILL_S = 1.0
 """How long after they were released, or could not be had, spare descriptors are opened again."""

@@ -6,6 +6,7 @@ parts in one (``tests/world``), where each reactor has descriptors of its own.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import select
@@ -53,13 +54,27 @@ class IDescriptors(Interface):
         """A descriptor of nothing, which is the caller's."""
 
     def memory(size: int) -> Tuple[int, Any]:  # noqa: N805
-        """Memory that another process can read: a descriptor, which is the caller's, and so many zeros to write to."""
+        """Memory for other processes too: a descriptor, which is the caller's, and so many zeros to write to.
+
+        Whoever has the descriptor may write, but make it neither shorter nor longer, where the kernel can see to that.
+        """
+
+    def mapped(descriptor: int, size: int) -> Any:  # noqa: N805
+        """The bytes of such memory of another process, to read and to write. The descriptor stays the caller's."""
+
+    def another(descriptor: int) -> int:  # noqa: N805
+        """Another descriptor of the same, which is the caller's."""
 
     def size(descriptor: int) -> int:  # noqa: N805
         """How long a file is; -1: it is something else."""
 
     def read(descriptor: int, count: int) -> bytes:  # noqa: N805
         """The beginning of a file."""
+
+
+_ADD_SEALS = 1033
+_SIZE_IS_FINAL = 1 | 2 | 4
+"""fcntl(2): F_ADD_SEALS; F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW. PyPy does not name them, nor does Python 3.9 everywhere."""
 
 
 @implementer(IDescriptors)
@@ -126,16 +141,26 @@ class SystemDescriptors:
     def memory(self, size: int) -> Tuple[int, Any]:
         """See IDescriptors. The memory is freed when neither the descriptor nor the bytes are used any more."""
         if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("xproxy-memory", os.MFD_CLOEXEC)
+            descriptor = os.memfd_create("xproxy-memory", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         else:
             descriptor, path = tempfile.mkstemp(prefix="xproxy-memory-")
             os.unlink(path)
         try:
             os.ftruncate(descriptor, size)
+            if hasattr(os, "memfd_create"):
+                fcntl.fcntl(descriptor, _ADD_SEALS, _SIZE_IS_FINAL)
             return descriptor, mmap.mmap(descriptor, size)
         except BaseException:
             os.close(descriptor)
             raise
+
+    def mapped(self, descriptor: int, size: int) -> Any:
+        """See IDescriptors."""
+        return mmap.mmap(descriptor, size)
+
+    def another(self, descriptor: int) -> int:
+        """See IDescriptors."""
+        return os.dup(descriptor)
 
     def size(self, descriptor: int) -> int:
         """See IDescriptors."""

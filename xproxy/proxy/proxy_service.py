@@ -175,11 +175,11 @@ class ProxyService(MultiService):
             descriptors_of(self._reactor).close(descriptor)
             granted.give_back()
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:
+    def leases_recalled(self, pool: str, waiting: int, at_once: bool = False) -> None:
         """See ILeaseHolder."""
         found = self.gateway.pool_of(pool)
         if found is not None:
-            found.leases_recalled(arrivals, more)
+            found.leases_recalled(waiting, at_once)
 
     def lease_asked_back(self, pool: str, lease: int) -> None:
         """See ILeaseHolder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Hashable, Tuple, Union
+from typing import Hashable, Union
 
 import attr
 
@@ -29,7 +29,7 @@ class NotLent(BookError):
 
 
 class BadAsk(BookError):
-    """Too many arrivals, one that is no time, or more grants seen than were made."""
+    """An arrival that is no time, a number below zero, or more grants seen than were made."""
 
 
 class AlreadyWaiting(BookError):
@@ -69,12 +69,11 @@ class Lend:
 
 @attr.frozen
 class Recall:
-    """Tell this holder what the others wait for; replaces what it was told before, an empty list takes it back."""
+    """Tell this holder that others wait; replaces what it was told before, 0 takes it back."""
 
     holder: Hashable
-    arrivals: Tuple[float, ...]
-    more: int = 0
-    """How many of the others wait beyond ``arrivals``, as far as this holder has leases."""
+    waiting: int
+    """How many of the others' requests wait, when this was said; how many do later is not said again, but that none does."""
     number: int = 0
     """Not 0: the holder must say when it has given back what it can (``PoolBook.recall_done``)."""
 

@@ -5,17 +5,15 @@ do about it. Pure: slots are any integers, holders (proxies) and borrowers (one-
 monotonic seconds. The rules are in docs/architecture/slots.md, "The book of a pool".
 
 The actions are to be carried out in the order in which they were returned, across calls too: when carrying one out leads to
-another call of the book, its actions come after what is left of the first call's. Otherwise an older recall list could replace
-a newer one.
+another call of the book, its actions come after what is left of the first call's. Otherwise an older recall could replace a
+newer one.
 """
 
 from __future__ import annotations
 
 from itertools import count
-from math import isfinite
-from typing import Callable, Container, Dict, Hashable, List, Optional, Sequence, Set, Tuple, Union
-
-import attr
+from math import inf, isfinite
+from typing import Callable, Container, Dict, Hashable, List, Set, Tuple
 
 from xproxy.slots.actions import (
     Action,
@@ -34,35 +32,10 @@ from xproxy.slots.actions import (
     Recall,
 )
 from xproxy.slots.dealing import CALM_LOOKS, Share, deal
+from xproxy.slots.holder import GRANT_WINDOW, Holder
 from xproxy.slots.questions import Questions
 from xproxy.slots.ring import Ring
-from xproxy.slots.waits import Asker, Waits
-
-ASK_WINDOW = 64
-"""How many arrivals an ask or a recall may list: 512 bytes of doubles, well below the 65,535 of one AMP value."""
-
-GRANT_WINDOW = 256
-"""How many grants of one pool may be on their way to a holder beyond what its asks list: it reads as fast as it says so. A
-quarter of what may wait for it unwritten (``handoff.outbox``)."""
-
-
-@attr.define(eq=False)
-class _Holder(Asker):
-    made: int = 0
-    """Grants of this pool since the holder came."""
-    seen: int = 0
-    """How many of them it had received when it asked last."""
-    leases: Dict[int, None] = attr.field(factory=dict)
-    """A set that remembers the order, so that what goes back to the ring goes in the order it was granted."""
-    of_service: Dict[str, int] = attr.field(factory=dict)
-    """How many of its leases are of each service; no zeros."""
-    told: Optional[Tuple[Tuple[float, ...], int]] = ((), 0)
-    """The holder's recall list as far as we know it; None when the holder struck something from it."""
-
-
-@attr.define(eq=False)
-class _Borrower(Asker):
-    pass
+from xproxy.slots.tides import ASHORE, Tide
 
 
 class PoolBook:
@@ -73,28 +46,47 @@ class PoolBook:
 
     :ivar name: the pool's name; the book itself makes no use of it.
     :param idle_slots: makes the collection of idle slots, in the order of the pool's dispatch.
+    :param column_of: which column of the tide table is a holder's.
     :ivar retired: the pool is given up: what comes back is closed.
     :ivar hung: holders that do not answer: nothing is dealt to them. Their asks are the caller's to take back and to say again.
+    :ivar moves: how often a slot was granted to another holder than the one that had it before.
     """
 
-    def __init__(self, name: str, idle_slots: Callable[[], Ring[int]] = Ring) -> None:
+    def __init__(
+        self,
+        name: str,
+        idle_slots: Callable[[], Ring[int]] = Ring,
+        column_of: Callable[[Hashable], int] = lambda who: 0,
+    ) -> None:
         self.name = name
         self._idle_slots = idle_slots
+        self._tide = ASHORE
+        self._column_of = column_of
         self.retired = False
         self.hung: Dict[Hashable, None] = {}
+        self.moves = 0
         self._services: Dict[int, str] = {}
         """Whose each registered slot is."""
+        self._had_by: Dict[int, Holder] = {}
+        """Who leased a slot last, while both are there."""
         self._ring: Ring[int] = idle_slots()
         self._leased: Set[int] = set()
         self._lent: Set[int] = set()
-        self._holders: Dict[Hashable, _Holder] = {}
-        self._borrowers: Dict[Hashable, _Borrower] = {}
-        self._waits: Waits[Union[_Holder, _Borrower]] = Waits()
+        self._holders: Dict[Hashable, Holder] = {}
+        self._borrowers: Dict[Hashable, float] = {}
+        """One-byte clients that wait, and since when."""
         self._questions = Questions()
         self._serials = count()
         self._looks = 0
         self._even = False
         """At the last look nothing was to be dealt."""
+
+    def share(self, tide: Tide) -> None:
+        """This is the pool's row of the tide table, as the acceptor sees it: since when requests wait. Before the first holder
+        comes; without it, holders are served in the order in which they came to the pool.
+        """
+        self._tide = tide
+        self._say_borrowers()
 
     @property
     def registered(self) -> int:
@@ -119,7 +111,12 @@ class PoolBook:
     @property
     def waiting(self) -> int:
         """Requests that wait for a slot, as far as the asks tell of them, and waiting borrowers."""
-        return len(self._waits)
+        return sum(record.waiting for record in self._holders.values()) + len(self._borrowers)
+
+    @property
+    def waiting_now(self) -> int:
+        """The same as the tide table has it."""
+        return self._tide.waiting_elsewhere() + len(self._borrowers)
 
     @property
     def round_number(self) -> int:
@@ -149,7 +146,7 @@ class PoolBook:
         else:
             record = self._holders.get(holder)
             if record is None:
-                record = self._holders[holder] = _Holder(holder, next(self._serials))
+                record = self._holders[holder] = Holder(holder, next(self._serials), self._column_of(holder))
             self._lease(record, slot)
         return self._settle()
 
@@ -162,50 +159,51 @@ class PoolBook:
         if service is None or not self._ring.has(slot, service):
             raise NotIdle(f"slot {slot} is not idle")
         self._ring.remove(slot, service)
-        del self._services[slot]
+        self._strike(slot)
         return []
 
-    def _close(self, slot: int) -> Close:
+    def _strike(self, slot: int) -> None:
         del self._services[slot]
+        self._had_by.pop(slot, None)
+
+    def _close(self, slot: int) -> Close:
+        self._strike(slot)
         return Close(slot)
 
     def retire(self) -> List[Action]:
         """The pool is given up: idle slots are closed now, others when they come back, and nobody waits any more."""
         self.retired = True
-        askers: List[Union[_Holder, _Borrower]] = [*self._holders.values(), *self._borrowers.values()]
-        for asker in askers:
-            self._waits.replace(asker, ())
+        for record in self._holders.values():
+            record.waiting = 0
         self._borrowers.clear()
+        self._say_borrowers()
+        self._tide = ASHORE
         idle = list(self._ring)
         self._ring = self._idle_slots()
         return [*[self._close(slot) for slot in idle], *self._settle(), *self._answers()]
 
     # -- holders
 
-    def ask(self, holder: Hashable, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> List[Action]:
-        """Replace the holder's standing ask. Its first one, be it empty, says that the holder serves this pool.
+    def ask(self, holder: Hashable, waiting: int, seen: int, question: int = 0) -> List[Action]:
+        """Replace the holder's standing ask. Its first one, be it for nothing, says that the holder serves this pool.
 
-        :param arrivals: when the holder's waiting requests arrived, at most ASK_WINDOW of them.
-        :param seen: how many grants the holder had received when it wrote the ask. For each grant it had not, the oldest
-            arrival is struck: that grant is on its way and will serve it.
-        :param more: how many wait beyond ``arrivals``, and came later than those.
+        :param waiting: how many requests wait there.
+        :param seen: how many grants the holder had received when it wrote the ask. Each grant it had not is on its way, and
+            will serve one of those.
         :param question: see ``ISlotSource.ask``.
         :raises BadAsk: for what no honest holder sends.
         """
         record = self._holders.get(holder)
         made = 0 if record is None else record.made
-        if len(arrivals) > ASK_WINDOW or not all(map(isfinite, arrivals)):
-            raise BadAsk(f"an ask is at most {ASK_WINDOW} times")
-        if more < 0 or question < 0:
+        if waiting < 0 or question < 0:
             raise BadAsk("a number below zero")
         if not 0 <= seen <= made:
             raise BadAsk(f"{seen} grants seen of {made}")
         if record is None:
-            record = self._holders[holder] = _Holder(holder, next(self._serials))
+            record = self._holders[holder] = Holder(holder, next(self._serials), self._column_of(holder))
         record.seen = seen
         if not self.retired:
-            struck = made - seen
-            self._waits.replace(record, sorted(arrivals)[struck:], more - max(0, min(more, struck - len(arrivals))))
+            record.waiting = max(0, waiting - (made - seen))
         self._questions.asked(holder, question)
         return [*self._settle(), *self._answers()]
 
@@ -222,10 +220,6 @@ class PoolBook:
         else:
             del record.of_service[service]
         self._leased.discard(slot)
-        if how is Ending.CLEAN and record.told != ((), 0):
-            # The holder struck the oldest arrival of its recall list for this slot, but the slot may serve something else (a
-            # request of its own that it no longer has). So it is told the list again, even when that is the same as before.
-            record.told = None
         return self._ended(slot, how)
 
     def recall_done(self, holder: Hashable, number: int) -> List[Action]:
@@ -247,8 +241,8 @@ class PoolBook:
         if record is None:
             return []
         self.hung.pop(holder, None)
-        self._waits.replace(record, ())
         self._questions.forget(holder)
+        self._had_by = {slot: had for slot, had in self._had_by.items() if had is not record}
         actions: List[Action] = []
         for slot in record.leases:
             self._leased.discard(slot)
@@ -269,17 +263,21 @@ class PoolBook:
             raise AlreadyWaiting(f"{borrower!r} waits already")
         if not isfinite(arrival):
             raise BadAsk("an arrival is a time")
-        record = self._borrowers[borrower] = _Borrower(borrower, next(self._serials))
-        self._waits.replace(record, (arrival,))
+        self._borrowers[borrower] = arrival
+        self._say_borrowers()
         return self._settle()
 
     def borrow_no_more(self, borrower: Hashable) -> List[Action]:
         """The one-byte client waits no longer: it is gone, or waited too long. Raises NotWaiting."""
-        record = self._borrowers.pop(borrower, None)
-        if record is None:
+        if self._borrowers.pop(borrower, None) is None:
             raise NotWaiting(f"{borrower!r} does not wait")
-        self._waits.replace(record, ())
+        self._say_borrowers()
         return self._settle()
+
+    def _say_borrowers(self) -> None:
+        """The holders see one-byte clients wait as they see each other's requests."""
+        arrivals = self._borrowers.values()
+        self._tide.say(min(arrivals, default=None), max(arrivals, default=0.0), len(arrivals))
 
     def end_loan(self, slot: int, how: Ending) -> List[Action]:
         """A loan is over. A clean slot stands in the ring, the last one of its service. Raises NotLent."""
@@ -296,7 +294,7 @@ class PoolBook:
         :param busy: says those slots of a holder on which an exchange is running.
         :param keep: borrowers come here too: as many slots as a holder has are left for them.
         """
-        if self._waits or self.retired or not self._holders:
+        if self.waiting or self.retired or not self._holders:
             return []
         if not self._ring:
             self._looks += 1
@@ -316,52 +314,56 @@ class PoolBook:
     def _ended(self, slot: int, how: Ending) -> List[Action]:
         """A leased or lent slot has come back."""
         if how is Ending.ANEW:
-            del self._services[slot]
+            self._strike(slot)
             return self._settle()
         if how is Ending.CLOSED or self.retired:
             return [self._close(slot), *self._settle()]
         self._ring.put(slot, self._services[slot])
         return self._settle()
 
-    def _grant(self, record: _Holder, slot: int) -> Grant:
+    def _grant(self, record: Holder, slot: int) -> Grant:
         """The slot, which was taken from the ring, is leased."""
         self._lease(record, slot)
         record.made += 1
         return Grant(record.who, slot)
 
-    def _lease(self, record: _Holder, slot: int) -> None:
+    def _lease(self, record: Holder, slot: int) -> None:
         service = self._services[slot]
         self._leased.add(slot)
         record.leases[slot] = None
         record.of_service[service] = record.of_service.get(service, 0) + 1
+        had_by = self._had_by.get(slot)
+        if had_by is not record:
+            self._had_by[slot] = record
+            self.moves += had_by is not None
 
     def _settle(self) -> List[Action]:
-        """Serve who waits, as far as slots are idle, and say the recall lists that changed."""
+        """Serve who waits, as far as slots are idle, and tell the holders whether others wait."""
         actions: List[Action] = []
-        waits, ring = self._waits, self._ring
-        while ring and waits.listed:
-            asker = waits.take()
-            if isinstance(asker, _Holder):
-                actions.append(self._grant(asker, ring.take_for(asker.of_service)))
-            else:
+        ring = self._ring
+        while ring:
+            turns = [
+                (record.turn(self._tide), record.serial, record) for record in self._holders.values() if record.may_be_granted
+            ]
+            turn, _, record = min(turns, default=(inf, 0, None))
+            borrower = min(self._borrowers, key=self._borrowers.__getitem__, default=None)
+            if borrower is not None and (record is None or self._borrowers[borrower] < turn):
                 slot = ring.take()
                 self._lent.add(slot)
-                del self._borrowers[asker.who]
-                actions.append(Lend(asker.who, slot))
-        while ring:
-            askers = [
-                asker for asker in waits.unlisted if isinstance(asker, _Holder) and asker.made - asker.seen < GRANT_WINDOW
-            ]
-            if not askers:
+                del self._borrowers[borrower]
+                self._say_borrowers()
+                actions.append(Lend(borrower, slot))
+            elif record is not None:
+                record.serve_one(self._tide)
+                actions.append(self._grant(record, ring.take_for(record.of_service)))
+            else:
                 break
-            for asker in askers[: len(ring)]:
-                waits.take_more(asker)
-                actions.append(self._grant(asker, ring.take_for(asker.of_service)))
+        waiting = self.waiting
         for holder in self._holders.values():
-            recall = waits.others(holder, len(holder.leases), ASK_WINDOW)
-            if recall != holder.told:
-                holder.told = recall
-                actions.append(Recall(holder.who, *recall))
+            others = waiting - holder.waiting if holder.leases else 0
+            if (others > 0) is not holder.recalled:
+                holder.recalled = not holder.recalled
+                actions.append(Recall(holder.who, others))
         return actions
 
     def _answers(self) -> List[Action]:
@@ -373,7 +375,7 @@ class PoolBook:
         def stalled(who: Hashable) -> bool:
             """There are idle slots for the holder, who must first say that it has seen those that are on their way."""
             record = self._holders.get(who)
-            return record is not None and record.more > 0 and len(self._ring) > 0
+            return record is not None and record.waiting > 0 and len(self._ring) > 0
 
         def content(who: Hashable) -> bool:
             record = self._holders.get(who)
@@ -382,8 +384,9 @@ class PoolBook:
         leasing = [who for who, record in self._holders.items() if record.leases]
         answers, recalled, number = self._questions.next(content, stalled, leasing)
         actions.extend(answers)
+        waiting = self.waiting
         for who in recalled:
             record = self._holders[who]
-            record.told = self._waits.others(record, len(record.leases), ASK_WINDOW)
-            actions.append(Recall(who, *record.told, number))
+            record.recalled = waiting > record.waiting
+            actions.append(Recall(who, waiting - record.waiting, number))
         return actions

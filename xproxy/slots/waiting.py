@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict
-from itertools import count, islice
+from itertools import count
 from typing import Generic, Hashable, List, Optional, Tuple, TypeVar
 
 WaiterT = TypeVar("WaiterT", bound=Hashable)
@@ -56,11 +56,6 @@ class Waiting(Generic[WaiterT]):
         for arrival in self._first.values():
             return arrival
         return None
-
-    def arrivals(self, most: int) -> List[float]:
-        """When those arrived who wait longest, ``most`` of them, oldest first."""
-        again = [entry[0] for entry in self._again[:most]]
-        return again + list(islice(self._first.values(), most - len(again)))
 
     def arrived_by(self, latest: float) -> List[WaiterT]:
         """Everybody who arrived at ``latest`` or before, oldest first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -52,7 +51,7 @@ class Idle:
         """See ILeaseHolder."""
         self._descriptors.close(descriptor)
 
-    def leases_recalled(self, pool: str, arrivals: Sequence[float], more: int = 0) -> None:
+    def leases_recalled(self, pool: str, waiting: int, at_once: bool = False) -> None:
         """See ILeaseHolder."""
 
     def lease_asked_back(self, pool: str, lease: int) -> None:

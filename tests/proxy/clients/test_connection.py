@@ -464,14 +464,14 @@ class FrontMixin:
         for ended in (False, True):
             rig = self.make_rig()
             client = rig.client(GET)
-            self.assertEqual(rig.source.asks[-1], ("default", [1000.0], 0))
+            self.assertEqual(rig.source.asks[-1], ("default", 1, 0))
             if ended:
                 client.end()
                 rig.settle()
             client.reset()
             rig.pass_time(2 * LOOK_INTERVAL_S)
             self.assertEqual(len(rig.pool.line), 0)
-            self.assertEqual(rig.source.asks[-1], ("default", [], 0))
+            self.assertEqual(rig.source.asks[-1], ("default", 0, 0))
             service = rig.slot()
             self.assertEqual(service.received, b"")
             self.assert_at_rest(rig)

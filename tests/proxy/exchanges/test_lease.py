@@ -96,7 +96,7 @@ class TwoSourcesTests(RigCase):
         rig.exchange(second, OK + b"x")
         self.assertEqual((old.closed, new.closed), ([], [0]))
         rig.exchange(first, OK)
-        rig.proxy.leases_recalled("default", [1.0])
+        rig.proxy.leases_recalled("default", 1, True)
         self.assertEqual((old.given_back, new.given_back, old.board[0]), ([0], [], 0))
         self.assertEqual([statuses(peer.take()) for peer in (client, other)], [[200], [200]])
         old.stop()

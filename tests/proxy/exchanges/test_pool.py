@@ -16,7 +16,7 @@ from xproxy.interfaces import ISlotSource
 from xproxy.metrics import GONE_S
 from xproxy.proxy.exchanges.asking import ASK_INTERVAL_S
 from xproxy.proxy.exchanges.pool import RETRY_AFTER_S, status_of
-from xproxy.slots.book import ASK_WINDOW
+from xproxy.slots.line import LOOK_INTERVAL_S
 from xproxy.slots.slow_start import SlowStart
 
 
@@ -25,11 +25,18 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def asks(rig: Rig) -> List[Tuple[List[float], int]]:
-    """What the default pool has asked since the last call: (arrivals, seen)."""
-    said = [(arrivals, seen) for pool, arrivals, seen in rig.source.asks if pool == "default"]
+def asks(rig: Rig) -> List[Tuple[int, int]]:
+    """What the default pool has asked since the last call: (waiting, seen)."""
+    said = [(waiting, seen) for pool, waiting, seen in rig.source.asks if pool == "default"]
     rig.source.asks.clear()
     return said
+
+
+def looks(rig: Rig) -> None:
+    """The pool looks twice what others wait for."""
+    for _ in range(2):
+        rig.reactor.advance(LOOK_INTERVAL_S)
+        rig.settle()
 
 
 class DoubleTests(RigCase):
@@ -46,7 +53,7 @@ class AskTests(RigCase):
     def test_first_to_wait(self) -> None:
         """At once, and said when it is over."""
         rig = self.make_rig()
-        self.assertEqual(asks(rig), [([], 0)])
+        self.assertEqual(asks(rig), [(0, 0)])
         client = rig.client(GET)
         self.assertEqual(asks(rig), [([1000.0], 0)])
         service = rig.slot()
@@ -62,11 +69,10 @@ class AskTests(RigCase):
         for _ in range(5):
             rig.client(GET)
             rig.reactor.advance(ASK_INTERVAL_S / 10)
-        self.assertEqual([len(arrivals) for arrivals, _ in asks(rig)], [1])
+        self.assertEqual([waiting for waiting, _ in asks(rig)], [1])
         rig.reactor.advance(ASK_INTERVAL_S)
         said = asks(rig)
-        self.assertEqual([len(arrivals) for arrivals, _ in said], [5])
-        self.assertEqual(said[0][0], sorted(said[0][0]))
+        self.assertEqual([waiting for waiting, _ in said], [5])
         rig.pass_time(1.0)
         self.assertEqual(asks(rig), [])
 
@@ -76,12 +82,12 @@ class AskTests(RigCase):
         asks(rig)
         for _ in range(4):
             rig.client(GET)
-        self.assertEqual([(len(arrivals), seen) for arrivals, seen in asks(rig)], [(1, 0)])
+        self.assertEqual(asks(rig), [(1, 0)])
         rig.slot()
-        self.assertEqual([(len(arrivals), seen) for arrivals, seen in asks(rig)], [(3, 1)])
+        self.assertEqual(asks(rig), [(3, 1)])
 
     def test_nothing_new(self) -> None:
-        """The acceptor strikes an arrival for each grant by itself; what it knows is not said again."""
+        """The acceptor strikes one for each grant by itself; what it knows is not said again."""
         rig = self.make_rig()
         for _ in range(3):
             rig.client(GET)
@@ -92,18 +98,19 @@ class AskTests(RigCase):
         rig.pass_time(1.0)
         self.assertEqual(asks(rig), [])
         rig.client(GET)
+        rig.client(GET)
         rig.pass_time(1.0)
-        self.assertEqual([(len(arrivals), seen) for arrivals, seen in asks(rig)], [(2, 2)])
+        self.assertEqual(asks(rig), [(3, 2)])
 
-    def test_grant_that_goes_to_others(self) -> None:
-        """A lease that came for us and was given back for somebody older is asked for again."""
+    def test_grant_that_was_for_us(self) -> None:
+        """A lease that came serves one of ours, though somebody older waits elsewhere: else two might pass it to and fro."""
         rig = self.make_rig()
         rig.client(GET)
-        asks(rig)
-        rig.proxy.leases_recalled("default", [999.0])
-        rig.slot()
+        rig.source.others_wait(900.0)
+        service = rig.slot()
+        self.assertEqual((len(rig.pool.line), rig.source.given_back), (0, []))
+        rig.exchange(service, OK)
         self.assertEqual(rig.source.given_back, [0])
-        self.assertEqual(asks(rig), [([1000.0], 1)])
 
     def test_served_by_a_kept_lease(self) -> None:
         """The acceptor hears soon that somebody does not wait any more."""
@@ -115,17 +122,7 @@ class AskTests(RigCase):
         self.assertEqual(len(asks(rig)), 1)
         rig.exchange(service, OK)
         rig.pass_time(0.1)
-        self.assertEqual(asks(rig), [([], 1)])
-
-    def test_window(self) -> None:
-        """The oldest, and not more than one ask may hold."""
-        rig = self.make_rig()
-        for _ in range(ASK_WINDOW + 10):
-            rig.client(GET)
-            rig.reactor.advance(0.001)
-        rig.pass_time(1.0)
-        arrivals = asks(rig)[-1][0]
-        self.assertEqual((len(arrivals), arrivals[0]), (ASK_WINDOW, 1000.0))
+        self.assertEqual(asks(rig), [(0, 1)])
 
     def test_leases_are_kept(self) -> None:
         """A lease serves one request after the other, and two take turns."""
@@ -203,7 +200,7 @@ class QueueTests(RigCase):
         self.assertEqual(second.received, b"")
         rig.pass_time(5.0)
         self.assertEqual(statuses(second.take()), [503])
-        self.assertEqual(asks(rig)[-1][0], [])
+        self.assertEqual(asks(rig)[-1][0], 0)
         first.send(GET)
         rig.settle()
         rig.exchange(rig.slot(), OK)
@@ -247,11 +244,13 @@ class QueueTests(RigCase):
 class RecallMixin:
     """Leases that others wait for, over both kinds of sockets."""
 
-    def test_free_ones_go_at_once(self: Any) -> None:
-        """Those that were free the longest first; the connection goes on, in other hands."""
+    def test_free_ones_go(self: Any) -> None:
+        """When they were free at two looks. Those free the longest go first; the connection goes on, in other hands."""
         rig = self.make_rig()
         services = [rig.slot() for _ in range(3)]
-        rig.proxy.leases_recalled("default", [999.0, 999.5])
+        rig.source.others_wait(999.0, 999.5)
+        self.assertEqual(rig.source.given_back, [])
+        looks(rig)
         self.assertEqual(rig.source.given_back, [0, 1])
         self.assertEqual((len(rig.pool.slots), rig.gateway.counts.connections["slot"]), (1, 1))
         rig.settle()
@@ -259,14 +258,27 @@ class RecallMixin:
         services[0].send(OK)
         rig.settle()
         self.assertFalse(services[0].over)  # The acceptor's copy is open, and to read it is the acceptor's.
+        rig.source.others_wait()
+        looks(rig)
+        self.assert_at_rest(rig)
+
+    def test_free_ones_go_at_once(self: Any) -> None:
+        """When a request may be refused for want of them."""
+        rig = self.make_rig()
+        for _ in range(3):
+            rig.slot()
+        rig.source.others_wait(1000.0, 1000.0, at_once=True)
+        self.assertEqual(rig.source.given_back, [0, 1])
+        rig.source.others_wait()
+        looks(rig)
         self.assert_at_rest(rig)
 
     def test_busy_ones_when_they_are_free(self: Any) -> None:
-        """After the response; then nothing more is owed."""
+        """After the response, one at a time."""
         rig = self.make_rig()
         services = [rig.slot(), rig.slot()]
         clients = [rig.client(GET), rig.client(GET)]
-        rig.proxy.leases_recalled("default", [999.0])
+        rig.source.others_wait(999.0)
         self.assertEqual(rig.source.given_back, [])
         rig.exchange(services[1], OK)
         self.assertEqual((rig.source.given_back, rig.source.board[1]), ([1], 0))
@@ -274,6 +286,8 @@ class RecallMixin:
         self.assertEqual(rig.source.given_back, [1])
         self.assertEqual([statuses(client.take()) for client in clients], [[200], [200]])
         self.assertFalse(services[1].over)
+        rig.source.others_wait()
+        looks(rig)
         self.assert_at_rest(rig)
 
     def test_the_oldest_first(self: Any) -> None:
@@ -284,7 +298,7 @@ class RecallMixin:
         rig.pass_time(1.0)
         older = rig.client(GET)
         rig.pass_time(1.0)
-        rig.proxy.leases_recalled("default", [1001.5])
+        rig.source.others_wait(1001.5)
         rig.pass_time(1.0)
         younger = rig.client(GET)
         rig.exchange(service, OK)
@@ -294,12 +308,12 @@ class RecallMixin:
         self.assertEqual(len(rig.pool.line), 1)
 
     def test_taken_back(self: Any) -> None:
-        """Nothing is owed any more."""
+        """Nothing is given any more."""
         rig = self.make_rig()
         service = rig.slot()
         rig.client(GET)
-        rig.proxy.leases_recalled("default", [999.0])
-        rig.proxy.leases_recalled("default", [])
+        rig.source.others_wait(999.0)
+        rig.source.others_wait()
         rig.exchange(service, OK)
         self.assertEqual(rig.source.given_back, [])
 
@@ -308,8 +322,8 @@ class RecallMixin:
         rig = self.make_rig()
         service = rig.slot()
         for _ in range(5):
-            rig.proxy.leases_recalled("default", [999.0])
-            rig.settle()
+            rig.source.others_wait(999.0, at_once=True)
+            rig.source.others_wait()
             client = rig.client(GET)
             rig.source.grant()
             rig.exchange(service, OK)
@@ -324,7 +338,8 @@ class RecallMixin:
         for way in ("back", "close", "dies") * 10:
             service = rig.slot()
             if way == "back":
-                rig.proxy.leases_recalled("default", [999.0])
+                rig.source.others_wait(999.0, at_once=True)
+                rig.source.others_wait()
                 rig.source.ring.pop().copy.close()
             elif way == "close":
                 client = rig.client(GET)
@@ -380,7 +395,7 @@ class OrphanTests(RigCase):
         rig.pass_time(1.0)
         self.assertEqual(asks(rig), [])
         rig.proxy.acceptor_found()
-        self.assertEqual([(len(arrivals), seen) for arrivals, seen in asks(rig)], [(2, 0)])
+        self.assertEqual(asks(rig), [(2, 0)])
 
     def test_closed_when_another_is_found(self) -> None:
         """Free ones at once, the others when they are free; their numbers mean nothing to the new one."""
@@ -407,7 +422,7 @@ class OrphanTests(RigCase):
         rig = self.make_rig()
         service = rig.slot()
         client = rig.client(GET)
-        rig.proxy.leases_recalled("default", [999.0])
+        rig.source.others_wait(999.0)
         rig.proxy.acceptor_lost()
         rig.exchange(service, OK)
         client.send(GET)
@@ -484,10 +499,11 @@ class GrantTests(RigCase):
         self.assert_at_rest(rig)
 
     def test_while_recalled(self) -> None:
-        """It goes back at once."""
+        """It goes back soon."""
         rig = self.make_rig()
-        rig.proxy.leases_recalled("default", [999.0])
+        rig.source.others_wait(999.0)
         rig.slot()
+        looks(rig)
         self.assertEqual((rig.source.given_back, rig.pool.slots), ([0], {}))
         self.assert_at_rest(rig)
 

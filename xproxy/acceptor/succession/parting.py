@@ -4,7 +4,7 @@ nothing.
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Callable
 
 from ...slots.parked_states import SlotEvent
 from ...slots.preambles.registration import begins_preamble
@@ -22,7 +22,7 @@ class Parting(Holding):
     """
 
     def __init__(self, holding: Holding, idle: Callable[[ParkedSlot], None], over: Callable[[Parting], None]) -> None:
-        super().__init__(holding._acceptor, holding.end, holding._busy)
+        super().__init__(holding._acceptor, holding.end, holding._busy, holding.column)
         self.expired = False
         self._void = dict(holding._void)
         self._idle = idle
@@ -36,7 +36,7 @@ class Parting(Holding):
         """Nothing can be offered."""
         return -1
 
-    def ask(self, pool: str, arrivals: Sequence[float], seen: int, more: int = 0, question: int = 0) -> None:
+    def ask(self, pool: str, waiting: int, seen: int, question: int = 0) -> None:
         """Nothing is granted."""
 
     def recall_done(self, pool: str, number: int) -> None:

@@ -102,7 +102,8 @@ class PoolConfig:
         default=1024,
         metadata=entry(
             whole_number(0, 1_000_000),
-            "Requests that may wait; one more gets 503 and `Retry-After`, unless a slot is idle somewhere. 0: nobody waits.",
+            "Requests that may wait, at all proxies of an acceptor together; one more gets 503 and `Retry-After`, unless a slot"
+            " is idle somewhere. 0: nobody waits.",
         ),
     )
     client_share: Optional[float] = attr.field(

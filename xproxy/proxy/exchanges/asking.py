@@ -5,16 +5,16 @@ The rules are in docs/architecture/slots.md, "The ask of a proxy".
 
 from __future__ import annotations
 
-from typing import Any, List, Optional
+from typing import Any, Optional
 
 from twisted.internet.interfaces import IDelayedCall
 
-from ...interfaces import MAX_MORE, ISlotSource
-from ...slots.book import ASK_WINDOW, GRANT_WINDOW
+from ...interfaces import MAX_WAITING, ISlotSource
+from ...slots.holder import GRANT_WINDOW
 from ...slots.line import Line
 
 ASK_INTERVAL_S = 0.01
-"""How often an ask that is not urgent is said anew; it bounds how far a request can overtake across proxies."""
+"""How often an ask that is not urgent is said anew."""
 
 
 class StandingAsk:
@@ -34,9 +34,8 @@ class StandingAsk:
         self._pool = pool
         self._line = line
         self._seen = 0
-        self._listed: List[float] = []
-        self._more = 0
-        """What the source believes: what was said last, less what it has granted since."""
+        self._believed = 0
+        """How many wait as the source believes: what was said last, less what it has granted since."""
         self._question = self._said_question = self._answered = 0
         self._news = False
         """Something has come from the source since it was asked."""
@@ -50,8 +49,7 @@ class StandingAsk:
         """A source is there, which knows nothing yet. It is asked at once, for nothing if need be: then it deals slots out."""
         self.source = source
         self._unsaid = True
-        self._seen = self._said_seen = self._more = 0
-        self._listed = []
+        self._seen = self._said_seen = self._believed = 0
         self._said_question = self._answered
         self.dry = False
         self._say()
@@ -62,16 +60,14 @@ class StandingAsk:
         self.dry = False
 
     def granted(self) -> None:
-        """The source has made a grant, and struck the oldest arrival for it."""
+        """The source has made a grant: it believes that one waits no longer."""
         self._seen += 1
         if self._seen - self._said_seen >= GRANT_WINDOW // 2:
             self._unsaid = True
         self._news = True
         self.dry = False
-        if self._listed:
-            self._listed = self._listed[1:]
-        elif self._more:
-            self._more -= 1
+        if self._believed:
+            self._believed -= 1
 
     def new_question(self) -> int:
         """A question that the next ask will have, for a request that joins the line now."""
@@ -89,7 +85,7 @@ class StandingAsk:
 
     def changed(self) -> None:
         """The line has changed: say so at once when it matters (the first to wait, or there is news), else soon."""
-        if self._news or not self._listed:
+        if self._news or not self._believed:
             self._say()
         elif self._later is None and self.source is not None:
             self._later = self._reactor.callLater(ASK_INTERVAL_S, self._say_later)
@@ -111,31 +107,27 @@ class StandingAsk:
         try:
             while self.source is not None:
                 self._news = False
-                arrivals = self._line.arrivals(ASK_WINDOW)
-                more = min(len(self._line) - len(arrivals), MAX_MORE)
-                if self._is_known(arrivals, more) and not self._unsaid:
+                waiting = min(len(self._line), MAX_WAITING)
+                if self._is_known(waiting) and not self._unsaid:
                     return
                 self._unsaid = False
                 self._said_seen = self._seen
-                self._listed, self._more = arrivals, more
+                self._believed = waiting
                 self._said_question = self._question
-                if not arrivals:
+                if not waiting:
                     self.dry = False
                 question = self._question if self._question > self._answered else 0
-                self.source.ask(self._pool, arrivals, self._seen, more, question)
+                self.source.ask(self._pool, waiting, self._seen, question)
                 if not self._news:
                     return
         finally:
             self._saying = False
 
-    def _is_known(self, arrivals: List[float], more: int) -> bool:
-        """Whether the source believes it: it may list fewer, as long as they are the oldest and it knows of all."""
+    def _is_known(self, waiting: int) -> bool:
+        """Whether the source believes it, or something like it: since when, and how many just now, the tide table has."""
         if self._question > self._said_question and self._question > self._answered:
             return False
-        listed = self._listed
-        if len(listed) < len(arrivals) and len(listed) < ASK_WINDOW // 2:
-            return False
-        return len(listed) + self._more == len(arrivals) + more and arrivals[: len(listed)] == listed
+        return waiting <= 2 * self._believed and self._believed <= 2 * waiting
 
     def stop(self) -> None:
         """Nothing is asked any more."""

@@ -7,14 +7,14 @@ socket), which grants leases. Who is served next is decided by the pure ``slots.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from twisted.logger import Logger
 
 from ... import config as cfg
 from ...dispatch import find_dispatch
 from ...http1.limits import HeadLimits
-from ...interfaces import ANSWER_S, MAX_MORE, ISlotSource
+from ...interfaces import ANSWER_S, MAX_WAITING, ISlotSource
 from ...metrics import PoolCounts
 from ...net.bodies.splice import Splicer
 from ...net.descriptors import adopt
@@ -30,6 +30,7 @@ from .errors import Busy
 from .exchange import Exchange
 from .lease import Lease
 from .leased_slot import LeasedSlot
+from .sharing import Sharing
 from .slot_connection import SlotConnection
 
 RETRY_AFTER_S = 1
@@ -90,7 +91,8 @@ class Pool:
         self.failures = RefusalLog(self._log, monotonic)
         """What services did wrong, told seldom."""
         self.asking = StandingAsk(reactor, config.name, self.line)
-        self._patience = Patience(_terms(config))
+        self._sharing = Sharing(reactor, monotonic, self.line, self.give_back)
+        self._patience = Patience(Terms(config.queue_timeout, config.absent_timeout))
         self._shares = Shares(most_of(config.queue_limit, config.client_share))
         self._past_share: Dict[Exchange, Tuple[str, int]] = {}
         """Those in the line who came past their client's share, with the client and the question whose answer decides."""
@@ -122,7 +124,7 @@ class Pool:
                 return
         except LineFull:
             pass
-        if asking.dry or asking.source is None or line.past >= MAX_MORE:
+        if asking.dry or asking.source is None or line.past >= MAX_WAITING:
             self._refuse(exchange, outcome)
             return
         question = asking.new_question()
@@ -217,9 +219,13 @@ class Pool:
         if slot.lease.orphaned and self.asking.source is not None:
             slot.close()
             return
-        fate = self.line.freed(slot)
+        self._free(slot, self.line.freed(slot, now), now)
+
+    def _free(self, slot: LeasedSlot, fate: Union[Exchange, Fate], now: float) -> None:
         if fate is Fate.GIVE_BACK:
             self.give_back(slot)
+        elif fate is Fate.KEEP and self.line.others_wait:
+            self._sharing.look_soon()
         elif isinstance(fate, Exchange):
             self._give_up_share(fate)
             if slot.begin(fate, now):
@@ -255,13 +261,14 @@ class Pool:
             slot.close()
         self._newcomers.began()
         if not self._refusal:
+            self._sharing.begin(source.tide(self.config.name))
             self.asking.attach(source)
 
     def detach(self) -> None:
         """The source is gone: every lease is an orphan, usable until the next source is attached."""
         self.asking.detach()
         self._patience.absent_since = None
-        self.line.recalled(())
+        self._sharing.stop()
         for slot in self.slots:
             slot.lease.orphan()
 
@@ -283,7 +290,7 @@ class Pool:
         if slot.connection.holds_something():
             slot.close()  # It ended on its way here, or said what nobody asked for: that must not become somebody's answer.
         else:
-            self.freed(slot, self.monotonic())
+            self._free(slot, self.line.granted(slot), self.monotonic())
         self.asking.catch_up()
 
     def ask_answered(self, question: int) -> None:
@@ -304,10 +311,9 @@ class Pool:
             self._absence_said = False
             self._log.info("pool {pool}: a service is registered again", pool=self.config.name)
 
-    def leases_recalled(self, arrivals: Sequence[float], more: int) -> None:
+    def leases_recalled(self, waiting: int, at_once: bool) -> None:
         """See ILeaseHolder."""
-        for slot in self.line.recalled(arrivals, more):
-            self.give_back(slot)
+        self._sharing.recalled(waiting, at_once)
 
     def lease_asked_back(self, number: int) -> None:
         """See ILeaseHolder."""
@@ -322,7 +328,7 @@ class Pool:
 
         :param config: of the same name.
         """
-        self._patience.change(_terms(config), self.monotonic(), self.line.oldest())
+        self._patience.change(Terms(config.queue_timeout, config.absent_timeout), self.monotonic(), self.line.oldest())
         self.line.free = self._newcomers.leases(config.slow_start)
         self.config = config
         self.limits = limits
@@ -340,6 +346,7 @@ class Pool:
         """
         self._refusal = "removed"
         self.asking.stop()
+        self._sharing.stop()
         for slot in self.line.retire():
             self.give_back(slot)
         self._end_if_over()
@@ -353,6 +360,7 @@ class Pool:
         """Give every idle slot back and close the others; whoever waits or is served is told."""
         self._refusal = "stopping"
         self.asking.stop()
+        self._sharing.stop()
         for slot in list(self.slots):
             if slot.exchange is None and not slot.lease.orphaned:
                 self.line.lost(slot)
@@ -388,7 +396,3 @@ def status_of(pool: Pool) -> Dict[str, Any]:
 
 def _response_limits(limits: cfg.LimitsConfig) -> HeadLimits:
     return HeadLimits(header=limits.header, head=limits.head, header_count=limits.header_count, trailers=limits.trailers)
-
-
-def _terms(config: cfg.PoolConfig) -> Terms:
-    return Terms(config.queue_timeout, config.absent_timeout)
