@@ -92,7 +92,7 @@ class CrashTests(StageCase):
         self.agree(stage, 2)
         self.assertEqual([list(proxy.pool.slots) for proxy in stage.proxies], slots)
         self.assertEqual([len(proxy.process.descriptors) for proxy in stage.proxies], before)
-        self.assertEqual(len(stage.acceptor.process.descriptors), 2 + 2 * 2)
+        self.assertEqual(len(stage.acceptor.process.descriptors), 1 + 2 + 2 * 2)
 
     @staged(slots=2)
     def test_a_service_that_has_gone_meanwhile(self, stage: Stage) -> None:

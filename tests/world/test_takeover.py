@@ -61,7 +61,7 @@ class TakeoverTests(TakeoverCase):
                 self.assertEqual(self.answered(stage, client), (200, "service0 /next"))
                 client.close()
         self.agree(stage, 4)
-        self.assertEqual(len(stage.acceptor.process.descriptors), 4 + 2 * 2)
+        self.assertEqual(len(stage.acceptor.process.descriptors), 1 + 4 + 2 * 2)
         self.assertEqual([len(proxy.process.descriptors) for proxy in stage.proxies], [2 + 1 + SPARE_DESCRIPTORS] * 2)
 
     @staged(slots=2)
@@ -132,7 +132,7 @@ class TakeoverTests(TakeoverCase):
                 self.assertEqual(self.answered(stage, client)[0], 200)
                 stage.services[0].process.kill()
                 self.registered(stage, 0)
-                self.assertEqual(len(stage.acceptor.process.descriptors), 2)
+                self.assertEqual(len(stage.acceptor.process.descriptors), 1 + 2)
             finally:
                 stage.close()
 
@@ -317,7 +317,7 @@ class DeathTests(SynchronousTestCase):
             stage.world.pass_time(CLAIM_S + 1.0)
             held = sum(len(proxy.pool.slots) for proxy in alive)
             self.assertEqual(stage.acceptor.counts(), {"slots": 4, "idle": 4 - held, "leased": held}, steps)
-            self.assertEqual(len(stage.acceptor.process.descriptors), 4 + 2 * len(alive), steps)
+            self.assertEqual(len(stage.acceptor.process.descriptors), 1 + 4 + 2 * len(alive), steps)
             return True
         finally:
             stage.close()

@@ -55,7 +55,7 @@ class AskTests(RigCase):
         rig = self.make_rig()
         self.assertEqual(asks(rig), [(0, 0)])
         client = rig.client(GET)
-        self.assertEqual(asks(rig), [([1000.0], 0)])
+        self.assertEqual(asks(rig), [(1, 0)])
         service = rig.slot()
         rig.exchange(service, OK)
         self.assertEqual(statuses(client.take()), [200])
