@@ -101,7 +101,7 @@ class OfferTests(HandoffTestCase):
             acceptor, proxy = await self.begin()
             if asked:
                 await self.slots(acceptor, 1)
-                proxy.sendall(encode_box(encode(Ask("default", (1.0,), 0))))
+                proxy.sendall(encode_box(encode(Ask("default", 1, 0))))
                 await until(lambda acceptor=acceptor: acceptor.acceptor.books["default"].leased == 1)  # type: ignore[misc]
             far = self.offer(proxy, lease, 1)
             await until(lambda far=far, proxy=proxy: ended(far) and ended(proxy))  # type: ignore[misc]
