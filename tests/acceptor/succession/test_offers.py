@@ -15,10 +15,10 @@ from xproxy.handoff.boxes import Box, BoxReader, encode_box
 from xproxy.handoff.messages import COMMAND, VERSION, Ask, GiveBack, Hello, LeaseClosed, Offer, encode
 
 
-def said(proxy: socket.socket) -> List[Box]:
-    """What the acceptor has said."""
+def said(proxy: socket.socket, reader: BoxReader) -> List[Box]:
+    """What the acceptor has said since the last call. Descriptors are left to the kernel to close."""
     try:
-        return BoxReader(65536).feed(proxy.recv(65536))
+        return reader.feed(proxy.recv(65536))
     except BlockingIOError:
         return []
 
@@ -34,7 +34,8 @@ class OfferTests(HandoffTestCase):
         socket.send_fds(proxy, [encode_box(encode(Hello(VERSION, 0), b"1"))], [board])
         os.close(board)
         await until(lambda: acceptor.acceptor.holdings)
-        await until(lambda: said(proxy))
+        self.reader = BoxReader(65536)
+        await until(lambda: said(proxy, self.reader))
         return acceptor, proxy
 
     def offer(self, proxy: socket.socket, lease: int, ordinal: int, pool: str = "default") -> socket.socket:
@@ -51,7 +52,7 @@ class OfferTests(HandoffTestCase):
         found: List[Box] = []
 
         def all_of_them() -> bool:
-            found.extend(box for box in said(proxy) if box.get(COMMAND) == b"OfferRefused")
+            found.extend(box for box in said(proxy, self.reader) if box.get(COMMAND) == b"OfferRefused")
             return len(found) >= len(leases)
 
         await until(all_of_them)
