@@ -75,6 +75,7 @@ WRONG = {
     "a key": (proxy("htpt = []"), "proxy.htpt"),
     "a value": (pool("queue_limit = -1"), "pools.default.queue_limit"),
     "an endpoint": (proxy("").replace("http = [", 'http = ["80", '), "did you mean 'tcp:80'?"),
+    "a kind of guard": (pool('[guards.office]\nkind = "nosuch"'), "no kind of guard called 'nosuch'"),
     "a domain of systemd": (proxy('https = ["systemd:domain=FOO:name=x"]'), "domain 'FOO'"),
     "two sockets of systemd in one": (proxy('https = ["systemd:domain=INET"]'), "one of name= and index="),
     "an interface": (proxy("").replace("http = [", 'http = ["tcp:0:interface=eth0.", '), "there is no interface 'eth0.'"),

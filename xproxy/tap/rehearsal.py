@@ -11,14 +11,18 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
+from twisted.plugin import getPlugins
+
 from ..config import CertificateConfig, Config, Mistake, Role
 from ..config.checks import Place, place_of, waits_for_systemd
 from ..config.errors import Path
 from ..config.rules import listened
 from ..handoff.path import check_acceptor, check_place
+from ..interfaces import IGuardMaker
 from ..log_file import check_path
 from ..net.listening import server_endpoint
 from ..proxy.requests.answers import Pages
+from ..proxy.requests.guards import find_maker, makers
 from ..startup import StartupError, os_reason
 from ..tls.certificate_store import utc_now
 from ..tls.certificates import CertificateError, read_pair
@@ -52,6 +56,7 @@ class Rehearsal:
             if running is None or running.proxy.access_log != config.proxy.access_log:
                 self._note("access_log", _access_log(config.proxy.access_log))
             self._note("error_pages", _error_pages(config.proxy.error_pages))
+            self.mistakes += _guards(config)
             if config.proxy.https:
                 policy = TLSPolicy(config.proxy.client_ca, config.proxy.client_certificates == "required", config.proxy.http2)
                 self.mistakes += _certificates("proxy", config.proxy.certificates, policy, self.notes)
@@ -127,6 +132,16 @@ def _error_pages(directory: str) -> str:
     except (OSError, ValueError) as error:
         return f"cannot use {directory}: {os_reason(error)}"
     return ""
+
+
+def _guards(config: Config) -> Iterator[Mistake]:
+    """The kinds that are none. What a guard makes of its options is seen only by making it."""
+    known = makers(getPlugins(IGuardMaker)) if config.guards else {}
+    for name, guard in config.guards.items():
+        try:
+            find_maker(guard.kind, known)
+        except ValueError as error:
+            yield Mistake(("guards", name, "kind"), str(error))
 
 
 def _certificates(section: str, files: Sequence[CertificateConfig], policy: TLSPolicy, notes: list[str]) -> Iterator[Mistake]:

@@ -48,6 +48,15 @@ def makers(plugins: Iterable[IGuardMaker]) -> Dict[str, IGuardMaker]:
     return found
 
 
+def find_maker(kind: str, known: Mapping[str, IGuardMaker]) -> IGuardMaker:
+    """What makes guards of a kind. Raises ValueError: there is no such kind."""
+    maker = known.get(kind)
+    if maker is None:
+        there = ", ".join(sorted(known)) or "none: they come with packages that bring a Twisted plugin"
+        raise ValueError(f"there is no kind of guard called {kind!r}; there are {there}")
+    return maker
+
+
 def make_guard(
     reactor: Any, name: str, kind: str, options: Mapping[str, object], timeout_s: float, known: Mapping[str, IGuardMaker]
 ) -> Guard:
@@ -56,11 +65,7 @@ def make_guard(
     :param known: from ``makers``.
     :raises ValueError: there is no such kind, or the plugin does not take the options.
     """
-    maker = known.get(kind)
-    if maker is None:
-        there = ", ".join(sorted(known)) or "none: they come with packages that bring a Twisted plugin"
-        raise ValueError(f"there is no kind of guard called {kind!r}; there are {there}")
-    guard = maker.make(reactor, options)
+    guard = find_maker(kind, known).make(reactor, options)
     if not IGuard.providedBy(guard):
         raise ValueError(f"the plugin {kind!r} made something that is no IGuard")
     return Guard(name, guard.judge, timeout_s)
