@@ -118,6 +118,9 @@ class ProxyPart:
         self.gateway = self.service.gateway
         for pool in self.gateway.pools.values():
             pool.splicer = None  # The kernel knows nothing of memory sockets.
+        splicer, self.gateway.splicer = self.gateway.splicer, None
+        if splicer is not None:
+            splicer.close()  # Else its pipe would stay: most processes of a world end without a stop.
         self.client: Optional[HandoffClient] = None
         if acceptor is None:
             self.client = HandoffClient(process, HANDOFF, self.service, redial_delay(process.world.random.random))
