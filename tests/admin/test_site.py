@@ -221,6 +221,11 @@ class StatusTests(AdminTestCase):
         self.assertEqual((pool["served"], pool["in_flight"]), (4, 1))
         self.assertEqual([service["slots"] for service in pool["services"]], [None, None])
 
+    def test_workers_on_the_front_page(self) -> None:
+        """How many serve, where there are several."""
+        self.assertIn(b"2 of 3 workers serve.", self.ask(self.whole(), "/").body)
+        self.assertNotIn(b"workers", self.ask(self.both(), "/").body)
+
     def test_a_client_that_leaves_ends_the_asking(self) -> None:
         cancelled: list[Any] = []
         self.census = Deferred(cancelled.append)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -25,7 +25,7 @@ tr.service td:first-child {{ padding-left: 2em }}
 </head>
 <body>
 <h1>{program} {version}</h1>
-<p>{state}. {acceptor}</p>
+<p>{state}. {acceptor}{workers}</p>
 {configuration}<table>
 <tr>{heads}</tr>
 {rows}
@@ -50,11 +50,18 @@ def page(status: dict[str, Any]) -> bytes:
         version=escape(status["version"]),
         state="Ready" if status["ready"] else "Not ready: draining, or not listening yet",
         acceptor="" if status["acceptor"] else "No acceptor answers: its numbers are unknown.",
+        workers=_workers(status["workers"]),
         configuration=_configuration(status) if "generation" in status else "",
         heads="".join(f"<th>{column.replace('_', ' ')}</th>" for column in ["pool", *columns]),
         rows="\n".join(rows),
     )
     return text.encode("utf-8")
+
+
+def _workers(workers: Sequence[dict[str, Any]]) -> str:
+    """How many serve; nothing of one process that is all."""
+    serving = sum(worker["state"] == "serving" and worker["answers"] for worker in workers)
+    return "" if len(workers) < 2 else f" {serving} of {len(workers)} workers serve."
 
 
 def _configuration(status: dict[str, Any]) -> str:

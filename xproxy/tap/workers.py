@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import attr
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
@@ -13,7 +14,7 @@ from ..config import Config
 from ..config.checks import MAX_WORKERS
 from ..interfaces import ILeaseHolder
 from ..net.descriptors import descriptors_of
-from .room import hard_limit, room_for
+from .room import Room, hard_limit, room_for
 
 
 def workers_of(config: Config) -> int:
@@ -25,6 +26,15 @@ def worker_room(config: Config) -> tuple[int, int]:
     """How many clients and files there are descriptors for in a worker, whose limit is that of its parent."""
     room = room_for(config, hard_limit(), accepts_slots=False)
     return room.clients, room.files
+
+
+def lacking(config: Config) -> list[Room]:
+    """That of a worker, where all of them together have not enough for ``limits.connections``."""
+    room = room_for(config, hard_limit(), accepts_slots=False)
+    count = workers_of(config)
+    if room.clients * count >= config.limits.connections:
+        return []
+    return [attr.evolve(room, complaint=f"in each of {count} workers {room.complaint}")]
 
 
 class Onlooker:

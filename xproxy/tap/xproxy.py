@@ -30,7 +30,7 @@ from . import addresses
 from .configured_tree import ConfiguredTree, Place
 from .options import SlotsOptions, refuse
 from .room import hard_limit, room_for
-from .workers import Idle, Onlooker, worker_room, workers_of
+from .workers import Idle, Onlooker, lacking, worker_room, workers_of
 
 DEMO_SLOTS = 8
 
@@ -168,10 +168,13 @@ class XproxyTree(ConfiguredTree):
     def _take_room(self, config: Config) -> None:
         """Let as many clients in as there are descriptors for; workers do so themselves."""
         single = isinstance(self.proxy, ProxyService)
-        self._room = room_for(config, hard_limit(), accepts_slots=self.acceptor is not None, takes_clients=single)
+        room = room_for(config, hard_limit(), accepts_slots=self.acceptor is not None, takes_clients=single)
+        self._rooms = [room]
         if isinstance(self.proxy, ProxyService):
-            self.proxy.front.room = self._room.clients
-            self.proxy.gateway.space.room_files = self._room.files
+            self.proxy.front.room = room.clients
+            self.proxy.gateway.space.room_files = room.files
+        else:
+            self._rooms += lacking(config)
 
     def lost_lines(self) -> dict[str, int]:
         """See ServiceTree."""
@@ -235,7 +238,8 @@ class XproxyTree(ConfiguredTree):
     def _say(self) -> None:
         """Say where everything is: to whoever tries it out on standard output, else in the log."""
         places = self.places()
-        self.say_room(self._room)
+        for room in self._rooms:
+            self.say_room(room)
         if self.config.proxy.self_signed:
             _log.warn("the certificate of https was made on the spot, for trying out: no client trusts it")
         if not self._demo:

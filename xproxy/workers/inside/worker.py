@@ -274,6 +274,8 @@ def main(words: Sequence[str]) -> None:
 
     :param words: the number of the seat, and the module of the reactor.
     """
+    if len(words) != 2:
+        sys.exit("this is a worker of twistd xproxy --workers, which starts it itself")
     number, module = int(words[0]), words[1]
     for ignored in IGNORED:
         signal.signal(ignored, signal.SIG_IGN)
