@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STOP_TIMEOUT_S = 20.0
 
 
-class Program:
+class ServerProgram:
     """A process; its output goes to a file."""
 
     def __init__(self, folder: Path, words: List[str]) -> None:
@@ -56,13 +56,13 @@ class ProgramTestCase(TestCase):
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir(parents=True)
 
-    def start(self, *words: str) -> Program:
+    def start(self, *words: str) -> ServerProgram:
         """Run ``python`` with these arguments, in a folder of the test's own."""
-        program = Program(self.folder, list(words))
+        program = ServerProgram(self.folder, list(words))
         self.addCleanup(self._stop, program)
         return program
 
-    def _stop(self, program: Program) -> Deferred[int]:
+    def _stop(self, program: ServerProgram) -> Deferred[int]:
         if program.process.poll() is None:
             program.process.kill()
         return program.ended()

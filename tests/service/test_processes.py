@@ -14,7 +14,7 @@ from twisted.internet.defer import gatherResults, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 
 from tests.doubles.parking import ParkedSlot, Parking
-from tests.doubles.programs import Program, ProgramTestCase
+from tests.doubles.programs import ProgramTestCase, ServerProgram
 
 reactor: Any = _reactor
 
@@ -76,7 +76,7 @@ class ServerTestCase(ProgramTestCase):
         self.addCleanup(maybeDeferred, port.stopListening)
         return parking
 
-    async def assert_polite(self, slots: List[ParkedSlot], program: Program) -> None:
+    async def assert_polite(self, slots: List[ParkedSlot], program: ServerProgram) -> None:
         """The program is stopped, and says so on each of these slots."""
         ended = program.terminate()
         for head, body in await gatherResults([slot.response() for slot in slots]):
@@ -188,7 +188,7 @@ class DaphneTests(ServerTestCase):
     if importlib.util.find_spec("daphne") is None:
         skip = "daphne is not installed" + (": the test extra leaves it out on PyPy" if "PyPy" in sys.version else "")
 
-    async def run_daphne(self, count: int) -> Program:
+    async def run_daphne(self, count: int) -> ServerProgram:
         self.write("asgi_application.py", ASGI)
         self.parking = await self.park()
         return self.start("-m", "daphne", "-e", f"slots:{self.here}:count={count}", "asgi_application:application")

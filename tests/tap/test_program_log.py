@@ -10,7 +10,7 @@ from twisted.logger import ILogObserver, LogLevel
 from zope.interface.verify import verifyObject
 
 from tests.doubles.commands import CommandTestCase, FakeReactor, TwistdOptions
-from tests.doubles.logs import MemoryLog
+from tests.doubles.memory_log import MemoryLog
 from xproxy.log_file import LogFile
 from xproxy.startup import StartupError
 from xproxy.tap import program_log

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer, providedBy
 
-from tests.doubles.logs import MemoryLog
+from tests.doubles.memory_log import MemoryLog
 from tests.world.descriptors import make_pair
 from tests.world.peers import Peer
 from tests.world.reactor import LoopReactor

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Type
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.doubles.logs import MemoryLog
+from tests.doubles.memory_log import MemoryLog
 from tests.world.rig import OK, RigCase, request_head
 from tests.world.ways import WAYS, Ask, HTTP2Way, PlainWay, SecureWay, SiteWay, Way
 from xproxy import config as cfg

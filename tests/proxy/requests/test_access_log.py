@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.doubles.logged import Logged
-from tests.doubles.logs import MemoryLog
+from tests.doubles.memory_log import MemoryLog
 from xproxy.http1.limits import DEFAULT_LIMITS
 from xproxy.http1.request import RequestHead, parse_request_head
 from xproxy.log_file import NOT_TAKEN
