@@ -221,8 +221,9 @@ class ServiceStopTests(SynchronousTestCase):
 
     def test_last_service_stops_and_another_comes(self) -> None:
         """Between the last slot's end and the next one's beginning requests wait; none is refused."""
-        patient = configuration(self, f"[pools.default]\nabsent_timeout = {PATIENCE_S}\nqueue_timeout = {PATIENCE_S}\n")
-        proxy = Xproxy(self, "--config", patient).ready()
+        patient = f"[pools.default]\nabsent_timeout = {PATIENCE_S}\nqueue_timeout = {PATIENCE_S}\n"
+        anywhere = ("--slots", "tcp:0:interface=127.0.0.1")
+        proxy = Xproxy(self, *anywhere, "--config", configuration(self, patient)).ready()
         first = self.service(proxy, 2, "first")
         proxy.has(slots=2)
         self.assertEqual(200, ask(proxy.http).status)
