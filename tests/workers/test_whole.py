@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, List, Tuple
 
 from twisted.internet import reactor
@@ -14,9 +15,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from tests.doubles.certificates import Authority
+from tests.doubles.certificates import DAY, NOW, Authority
 from tests.doubles.crewing import HostedWorker
 from tests.doubles.handoff import until
+from tests.tls.test_stapling import response
 from xproxy.config import Config, from_toml
 from xproxy.net.descriptors import SYSTEM
 from xproxy.startup import StartupError
@@ -262,6 +264,24 @@ class WholeTests(WholeCase):
         whole.secrets.renew()
         await until(lambda: stores[0]._ticket_keys == stores[1]._ticket_keys != keys)
         self.assertEqual([1, 1], [each["generation"] for each in (await whole.work()).workers])
+
+    async def test_ocsp_responses(self) -> None:
+        """The parent reads them, and says when they have expired."""
+        directory = self.mktemp()
+        os.makedirs(directory)
+        authority = Authority()
+        issued = authority.issue("one.example")
+        files, stapled = issued.write(directory), response(issued, authority)
+        Path(directory, "ocsp").write_bytes(stapled)
+        more = f'chain = "{files.chain}", key = "{files.key}", ocsp = "{Path(directory, "ocsp").absolute()}"'
+        more = f'https = ["tcp:0:interface=127.0.0.1"]\ncertificates = [{{ {more} }}]'
+        whole = await self.start(configuration(more=more))
+        stores: List[Any] = [worker.worker.proxy.entrances.certificates for worker in self.hosted if worker.worker.proxy]
+        self.assertEqual([stapled] * 2, [store.pairs[0].staple.response for store in stores])
+        assert whole.secrets.store is not None
+        whole.secrets.store._now = lambda: NOW + 4 * DAY
+        whole.secrets.store.poll()
+        await until(lambda: [store.pairs[0].staple for store in stores] == [None] * 2)
 
     async def test_orders(self) -> None:
         """They name no certificate's file, and have no text of the configuration's."""

@@ -93,7 +93,7 @@ class CertificateStore(Service):
         """What the table in use was made of."""
         self._warned: dict[str, datetime] = {}
         self.changed: Callable[[], None] = _nothing
-        """Called when other certificates, read from the same files, have come into use."""
+        """Called when other certificates, read from the same files, have come into use, or an OCSP response has expired."""
         try:
             self._table = self._read()
             self.front = self._new_front(self._table)
@@ -233,6 +233,7 @@ class CertificateStore(Service):
         reason, staple = pair.no_staple, pair.staple
         if staple is not None and staple.expire(now):
             reason = f"OCSP response {staple.source}: has expired on {staple.until:%Y-%m-%d %H:%M} UTC"
+            self.changed()
         if reason and reason not in self._staples_said:
             if len(self._staples_said) >= MAX_SAID:
                 self._staples_said.clear()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 from datetime import datetime
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import attr
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ..config import Config
 from ..config.lines import Source
 from ..tls.certificates import Pair, checked_pair
+from ..tls.stapling import Staple
 
-Certificate = Tuple[str, bytes, bytes]
-"""Where it came from, the chain and the key, both PEM."""
+Certificate = Tuple[str, bytes, bytes, Optional[Staple]]
+"""Where it came from, the chain and the key, both PEM, and the OCSP response that is good now."""
 
 
 @attr.frozen
@@ -40,7 +41,10 @@ class Orders:
 
     def pairs(self, now: datetime) -> List[Pair]:
         """The certificates. Raises CertificateError."""
-        return [checked_pair(chain, key, source, source, now) for source, chain, key in self.certificates]
+        return [
+            attr.evolve(checked_pair(chain, key, source, source, now), staple=staple)
+            for source, chain, key, staple in self.certificates
+        ]
 
 
 def without_files(config: Config) -> Config:
@@ -51,7 +55,12 @@ def without_files(config: Config) -> Config:
 def contents(pairs: Sequence[Pair]) -> Tuple[Certificate, ...]:
     """Certificates for workers."""
     return tuple(
-        (pair.source, pair.chain_pem, pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        (
+            pair.source,
+            pair.chain_pem,
+            pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            pair.staple if pair.staple is not None and pair.staple.response else None,
+        )
         for pair in pairs
     )
 
