@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.e2e.clients import Waiting, ask, connect_unix, exchange, receive_until, talk
 from tests.e2e.processes import Xacceptor, Xproxy
 from tests.e2e.services import Gate, SlotService, mxproxy_preamble
+from xproxy.handoff.messages import VERSION
 
 RANDOM = random.Random(20)
 
@@ -76,7 +77,7 @@ BOXES: List[bytes] = [
     b"\0\1",
     b"\0\xff" + b"k" * 255 + b"\xff\xff" + b"v" * 65535,
     box(_command=b"Nothing"),
-    box(_command=b"Hello", _ask=b"1", version=b"3", board=b"0"),
+    box(_command=b"Hello", _ask=b"1", version=b"%d" % VERSION, board=b"0"),
     box(_command=b"Hello", _ask=b"1", version=b"x", board=b"0"),
     box(_command=b"Census", _ask=b"1"),
     box(_command=b"Ask", pool=b"default", arrivals=b"12345678", seen=b"0"),
@@ -88,7 +89,7 @@ BOXES: List[bytes] = [
 ]
 
 
-HELLO = box(_command=b"Hello", _ask=b"1", version=b"3", board=b"0")
+HELLO = box(_command=b"Hello", _ask=b"1", version=b"%d" % VERSION, board=b"0")
 
 
 def send(connection: socket.socket, data: bytes, *descriptors: int) -> None:
