@@ -83,7 +83,7 @@ class ListenTests(PortTestCase):
 
     def test_a_factory_without_a_protocol(self) -> None:
         """The slot is closed, and not dialled in a loop."""
-        self.listen(Recorders(lambda: None))
+        self.listen(Recorders(lambda: None), random=lambda: 1.0)
         self.clock.pump([0.1] * 50)
         self.assertEqual(self.acceptor.wires, [])
         self.assertTrue(2 <= self.acceptor.attempts < 12, self.acceptor.attempts)
