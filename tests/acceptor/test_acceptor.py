@@ -173,6 +173,18 @@ class LeaseTests(SceneTestCase):
         second.ask(2.0)
         self.assertEqual(first.recalls, [("default", 1), ("default", 0)])
 
+    def test_what_waits_at_a_proxy_that_hangs_is_not_seen(self) -> None:
+        """Else the others would give slots up for it again and again."""
+        self.scene.slot()
+        first, second = self.scene.proxy(), self.scene.proxy()
+        first.ask(1.0)
+        second.ask(2.0)
+        assert first.source is not None
+        tide = first.source.tide("default")
+        self.assertEqual(tide.waiting_elsewhere(), 1)
+        list(self.acceptor.holdings)[1].hang()
+        self.assertEqual(tide.waiting_elsewhere(), 0)
+
     def test_mistakes_of_a_proxy(self) -> None:
         self.scene.slot()
         proxy = self.scene.proxy()

@@ -28,6 +28,11 @@ class PoolTests(RefusingTestCase):
                 read = self.read(sections + routes)
                 self.assertEqual({pool.slots for pool in read.pools.values()}, {shared})
 
+    def test_more_than_there_is_room_for(self) -> None:
+        """Each has a row in the table by which proxies see what waits at the others."""
+        pools = "".join(f'[pools.p{number}]\n[[routes]]\npath = "/{number}"\npool = "p{number}"\n' for number in range(1024))
+        self.refuses(pools, "1: pools: there are 1024 pools, and room for 1023")
+
     def test_default_comes_first(self) -> None:
         """A slot that names no pool joins the first of its endpoint."""
         read = self.read('[pools.acme]\n[pools.default]\n[[routes]]\n[[routes]]\npath = "/a"\npool = "acme"')

@@ -159,6 +159,7 @@ class Holding:
             if book is not None:
                 book.hung[self] = None
                 self._ask(book, 0, seen, 0)
+        self._acceptor.tides.clear(self.column)  # Else others would give slots up for those who wait there.
         busy = self.in_flight()
         free = [lease for lease in self.leases if lease not in busy and not self._busy((lease,))]
         for lease in free:

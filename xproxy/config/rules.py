@@ -14,6 +14,7 @@ from typing import Optional
 
 from ..dispatch import find_dispatch
 from ..slots.access import allowed
+from ..slots.tides import PLACES
 from .checks import BALANCED, Place, place_of
 from .errors import Mistake, Path, key_of, shown
 from .networks import LOOPBACK
@@ -30,7 +31,7 @@ class Role(Enum):
 
 def broken_rules(config: Config, role: Role) -> list[Mistake]:
     """Everything that is wrong with the tree."""
-    rules = [_certificates_of_slots, _routes, _dispatches]
+    rules = [_certificates_of_slots, _routes, _dispatches, _too_many]
     if role is not Role.ACCEPTOR:
         rules += [_shareable, _balancers, _certificates_of_clients, _subject_field]
     if role is not Role.PROXY:
@@ -218,6 +219,12 @@ def _is_loopback(address: str) -> bool:
 
 
 # -- routes
+
+
+def _too_many(config: Config) -> Iterator[Mistake]:
+    """There is a row for each pool in the tide table."""
+    if len(config.pools) >= PLACES:
+        yield Mistake(("pools",), f"there are {len(config.pools)} pools, and room for {PLACES - 1}")
 
 
 def _dispatches(config: Config) -> Iterator[Mistake]:

@@ -105,7 +105,7 @@ class TideTable:
         if column is None:
             raise TableFull(f"{HOLDERS - 1} proxies at most")
         self._columns[column] = None
-        self._clear(column)
+        self.clear(column)
         self._note_columns()
         return column
 
@@ -113,10 +113,11 @@ class TideTable:
         """A holder is gone, and what it had written."""
         if column in self._columns:
             del self._columns[column]
-            self._clear(column)
+            self.clear(column)
             self._note_columns()
 
-    def _clear(self, column: int) -> None:
+    def clear(self, column: int) -> None:
+        """What this holder had written is not so, or not any more. It may write again."""
         for place in self._places.values():
             _CELL.pack_into(self.memory, place * _ROW + column * _WIDTH, 0.0, 0.0, 0)
 
