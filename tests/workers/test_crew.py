@@ -72,6 +72,7 @@ class LifeTests(CrewCase):
         self.assertEqual([1, 2], [worker.number for worker in self.hired])
         self.assertEqual([SeatState.SERVING] * 2, self.states())
         self.assertEqual(1, self.crew.generation_of(self.hired[0]))
+        self.successResultOf(self.crew.seating.begun)
         self.assertTrue(self.crew.seating.serving)
 
     def test_death(self) -> None:

@@ -187,6 +187,18 @@ class WholeTests(WholeCase):
         self.assertEqual(descriptors, len(os.listdir("/proc/self/fd")))
         self.assertEqual(b"one", await self.ask(whole))
 
+    async def test_guards(self) -> None:
+        """One that can't be made is seen by the parent, at the start and at a reload, and no worker hears of it."""
+        guard = '[guards.x]\nkind = "nothing-of-that-kind"'
+        text = RESPONDS.format(body="x", more="", connections=9, workers=2) + guard
+        bad = from_toml(text, "x")
+        with self.assertRaises(StartupError):
+            WholeProxy(reactor, bad, lambda config: 2, lambda _: (1000, 10))
+        whole = await self.start(configuration())
+        with self.assertRaises(StartupError):
+            whole.prepare(bad)
+        self.assertEqual(b"one", await self.ask(whole))
+
     async def test_limit_of_the_whole(self) -> None:
         """``limits.connections`` bounds the sum, whichever worker a client comes to; who leaves makes room."""
         whole = await self.start(configuration(connections=6))

@@ -138,6 +138,9 @@ class XproxyTree(ConfiguredTree):
             source.setServiceParent(self)
         self.parts.append(self._prepare_room)
         self._take_room(self.config)
+        if isinstance(self.proxy, WholeProxy):
+            self.hold_back()
+            self.proxy.crew.seating.begun.addCallback(lambda _: self.serve())
 
     def _make_proxy(self, path: str) -> tuple[Union[ProxyService, WholeProxy], Any]:
         """The proxy, in this process or in workers, and the slot source that its acceptor is to this process.

@@ -198,6 +198,8 @@ class Crew:
             seat.ready_at = self._clock.seconds()
             _log.info("worker {number} is ready: process {pid}", number=worker.number, pid=worker.pid)
             self._dismiss_predecessor(seat)
+            if not self.seating.begun.called:
+                self.seating.begun.callback(None)
 
     def _configured(self, worker: Any, answer: Configured) -> None:
         if answer.mistake:

@@ -41,6 +41,8 @@ class Seating:
         self._random = random
         self.seats: List[Seat] = []
         self.leaving: Dict[Any, IDelayedCall] = {}
+        self.begun: Deferred[None] = Deferred()
+        """Fires when somebody lets clients in, for the first time."""
         self.added(count)
 
     def added(self, count: int) -> List[Seat]:

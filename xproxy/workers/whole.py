@@ -20,6 +20,7 @@ from ..admin.work import worker as shown
 from ..config import Config
 from ..net.descriptors import descriptors_of
 from ..net.sharing.opened import SharedSocket
+from ..proxy.requests.guards import make_guards
 from ..reload import Change, prepare_all
 from ..startup import StartupError, os_reason
 from .crew import Crew
@@ -80,6 +81,7 @@ class WholeProxy(MultiService):
         self._configured_at = [1]
         """The generations of orders that brought another configuration."""
         self.doors = Doors(reactor)
+        make_guards(reactor, config)  # Workers make theirs; here it is seen whether they can.
         self.secrets = Secrets(reactor, config.proxy, self._changed, random_bytes)
         self.secrets.setServiceParent(self)
         self.crew = Crew(
@@ -88,7 +90,7 @@ class WholeProxy(MultiService):
             hire or self._start_worker,
             self._brief,
             self._dialled,
-            self._drain_timeout,
+            lambda: self._config.proxy.drain_timeout,
             self._freed,
             goes_on,
             random,
@@ -118,9 +120,6 @@ class WholeProxy(MultiService):
 
     def _start_worker(self, number: int, crew: Any) -> IWorker:
         return WorkerProcess(self._reactor, number, crew, self._variables)
-
-    def _drain_timeout(self) -> float:
-        return self._config.proxy.drain_timeout
 
     # -- what workers are told
 
@@ -191,6 +190,7 @@ class WholeProxy(MultiService):
 
     def prepare(self, config: Config) -> Change:
         """Get ready for another configuration: see ``Change``. Raises StartupError."""
+        make_guards(self._reactor, config)
         return prepare_all((self._prepare_secrets, self._prepare_doors), config)
 
     def _prepare_secrets(self, config: Config) -> Change:
