@@ -19,8 +19,10 @@ from tests.doubles.certificates import CLIENT, DAY, NOW, POLICY, Authority
 from tests.doubles.logged import Logged
 from tests.tls.test_contexts import shake_hands
 from xproxy.startup import StartupError
+from xproxy.tls import certificate_store
 from xproxy.tls.certificate_store import POLL_INTERVAL_S, TICKET_LIFETIME, CertificateStore
 from xproxy.tls.contexts import TLSPolicy
+from xproxy.tls.ticket_keys import TICKET_KEYS_BYTES
 
 
 def subject(client: SSL.Connection) -> str:
@@ -144,6 +146,24 @@ class ChoiceTests(StoreCase):
     def test_interface(self) -> None:
         store = self.make(self.authority.issue().write(self.directory))
         self.assertTrue(verifyObject(IOpenSSLServerConnectionCreator, store))
+
+    def test_shared_ticket_keys(self) -> None:
+        """A session goes on with another process that has the same keys; where they can't be set, that is said once."""
+        files = [self.authority.issue().write(self.directory)]
+        keys = bytes(range(TICKET_KEYS_BYTES))
+        one, other = (CertificateStore(self.reactor, files, POLICY, ticket_keys=keys) for _ in range(2))
+        client = self.shown(one)
+        whole = self.flight_bytes
+        kept = self.server, client
+        self.shown(other, session=client.get_session())
+        self.assertTrue(self.was_resumed(whole))
+        del kept
+        self.patch(certificate_store, "set_ticket_keys", lambda context, keys: False)
+        self.said()
+        store = CertificateStore(self.reactor, files, POLICY, ticket_keys=keys)
+        store.reload()
+        self.assertEqual(1, sum("resumes only on the worker" in line for line in self.said()))
+        self.assertTrue(store.pairs)
 
     def test_sessions_are_resumed_whatever_the_certificate(self) -> None:
         files = [self.authority.issue(name).write(self.directory, name) for name in ("one.example", "other.example")]
