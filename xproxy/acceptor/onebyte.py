@@ -26,7 +26,7 @@ HANDED = b"*"
 """What comes with each descriptor."""
 
 MAX_PIPELINED = 64
-"""Requests that may wait behind the first; the paper's client has one. As ``ASK_WINDOW``."""
+"""Requests that may wait behind the first; the paper's client has one."""
 
 RESTING_S = 300.0
 """How long a client may ask for nothing. The paper's client connects anew when it has a request."""

@@ -20,7 +20,7 @@ MAX_UNWRITTEN_BYTES = 8 << 20
 """What may wait for a peer that does not read; past it, it is cut off. Several censuses of 16,384 services (100 bytes each)."""
 
 MAX_UNWRITTEN_DESCRIPTORS = 1024
-"""The same in descriptors, which are dearer: the whole asks of 16 pools (ASK_WINDOW each), granted in one turn of the loop."""
+"""The same in descriptors, which are dearer: the grants of four pools (GRANT_WINDOW each) in one turn of the loop."""
 
 
 @implementer(IPullProducer)

@@ -69,6 +69,18 @@ class FullTests(RigCase):
             self.assertEqual(statuses(client.take()), [200])
         self.assert_at_rest(rig)
 
+    def test_what_waits_at_other_proxies_counts(self) -> None:
+        """The bound is of all together."""
+        rig = self.make_rig(pool={"queue_limit": 3})
+        rig.source.others_wait(1000.0, 1000.0)
+        clients = [rig.client(GET) for _ in range(2)]
+        rig.pass_time(ASK_INTERVAL_S)
+        self.assertEqual([statuses(client.take()) for client in clients], [[], [503]])
+        rig.source.others_wait()
+        client = rig.client(GET)
+        rig.pass_time(ASK_INTERVAL_S)
+        self.assertEqual((statuses(client.take()), len(rig.pool.line)), ([], 2))
+
     def test_at_once_when_it_is_known(self) -> None:
         """As long as an ask stands that could not be met, nothing can be idle anywhere."""
         rig = self.make_rig(pool={"queue_limit": 1})
