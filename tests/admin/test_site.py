@@ -19,7 +19,7 @@ from xproxy import __version__
 from xproxy.admin import Sources, admin_factory, stand_of
 from xproxy.admin.numbers import CENSUS_TIMEOUT_S
 from xproxy.admin.site import MAX_CONNECTIONS
-from xproxy.admin.work import Work, worker
+from xproxy.admin.work import worker
 from xproxy.metrics import ProxyCounts
 
 CENSUS = {
@@ -114,16 +114,6 @@ class AdminTestCase(SynchronousTestCase):
             closings={("default", "ended"): 2},
         )
 
-    def whole(self) -> Sources:
-        """A parent with three workers, one of which does not answer."""
-        made = ProxyCounts()
-        made.connections = {"client": 3}
-        made.pool("default").codes[200] = 7
-        each = [worker(n, 10 + n, 1, "serving", {"client": n}, {"default": {"served": s}}) for n, s in ((1, 4), (2, 3))]
-        silent = worker(3, 13, 1, "serving", None, {})
-        work = Work({"default": {"served": 7}}, made, {"access": 2}, [*each, silent], 5)
-        return self.sources(work=lambda: succeed(work), lost_lines=lambda: {"program": 1, "access": 1})
-
     def connect(
         self, factory: IProtocolFactory, address: Optional[IAddress] = None
     ) -> Optional[StringTransportWithDisconnection]:
@@ -151,14 +141,25 @@ class AdminTestCase(SynchronousTestCase):
         request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         return Answer(self.send(sources, request).value())
 
-
-class StatusTests(AdminTestCase):
-    """``/status``."""
-
     def status(self, sources: Sources) -> Any:
         answer = self.ask(sources, "/status")
         self.assertEqual((answer.code, answer.fields[b"content-type"]), (200, b"application/json"))
         return json.loads(answer.body)
+
+    def samples(self, sources: Sources) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        answer = self.ask(sources, "/metrics")
+        self.assertEqual(answer.code, 200)
+        self.assertTrue(answer.fields[b"content-type"].startswith(b"text/plain; version=0.0.4"))
+        families = text_string_to_metric_families(answer.body.decode("utf-8"))
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+
+class StatusTests(AdminTestCase):
+    """``/status``."""
 
     def test_a_proxy_with_its_acceptor(self) -> None:
         self.assertEqual(
@@ -184,13 +185,6 @@ class StatusTests(AdminTestCase):
         self.assertEqual(self.successResultOf(stand_of(acceptor)), "4 slots (2 idle), 1 requests run, 0 wait")
         self.is_ready, self.census = False, fail(ConnectionError())
         self.assertEqual(self.successResultOf(stand_of(proxy)), "not ready, no acceptor, 1 requests run, 3 wait")
-
-    def test_workers(self) -> None:
-        """They are asked, and shown together and each."""
-        status = self.status(self.whole())
-        self.assertEqual((7, {"client": 3}), (status["pools"]["default"]["served"], status["connections"]))
-        self.assertEqual([4, 3], [each["pools"].get("default", {}).get("served") for each in status["workers"][:2]])
-        self.assertEqual([True, True, False], [each["answers"] for each in status["workers"]])
 
     def test_an_acceptor_alone(self) -> None:
         status = self.status(self.sources())
@@ -221,11 +215,6 @@ class StatusTests(AdminTestCase):
         self.assertEqual((pool["served"], pool["in_flight"]), (4, 1))
         self.assertEqual([service["slots"] for service in pool["services"]], [None, None])
 
-    def test_workers_on_the_front_page(self) -> None:
-        """How many serve, where there are several."""
-        self.assertIn(b"2 of 3 workers serve.", self.ask(self.whole(), "/").body)
-        self.assertNotIn(b"workers", self.ask(self.both(), "/").body)
-
     def test_a_client_that_leaves_ends_the_asking(self) -> None:
         cancelled: list[Any] = []
         self.census = Deferred(cancelled.append)
@@ -238,28 +227,6 @@ class StatusTests(AdminTestCase):
 
 class MetricsTests(AdminTestCase):
     """``/metrics``."""
-
-    def samples(self, sources: Sources) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        answer = self.ask(sources, "/metrics")
-        self.assertEqual(answer.code, 200)
-        self.assertTrue(answer.fields[b"content-type"].startswith(b"text/plain; version=0.0.4"))
-        families = text_string_to_metric_families(answer.body.decode("utf-8"))
-        return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in families
-            for sample in family.samples
-        }
-
-    def test_workers(self) -> None:
-        """Their sum, how many there are, and how many have died."""
-        samples = self.samples(self.whole())
-        self.assertEqual(samples["xproxy_requests_total", (("code", "200"), ("pool", "default"))], 7)
-        self.assertEqual(samples["xproxy_log_lines_lost_total", (("log", "access"),)], 3)
-        states = {labels: value for (name, labels), value in samples.items() if name == "xproxy_workers"}
-        expected = {"starting": 0, "serving": 2, "draining": 0, "silent": 1}
-        self.assertEqual(states, {(("state", state),): number for state, number in expected.items()})
-        self.assertEqual(samples["xproxy_worker_deaths_total", ()], 5)
-        self.assertNotIn("xproxy_worker_deaths_total", {name for name, _ in self.samples(self.both())})
 
     def test_the_names_users_rely_on(self) -> None:
         samples = self.samples(self.both())
