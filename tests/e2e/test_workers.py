@@ -91,7 +91,7 @@ class DeathTests(WorkersCase):
         self.load.go_on(self.proxy, 100)
         self.load.stop()
         self.assertEqual({}, self.failures())
-        self.assertEqual(0, self.proxy.metric("xproxy_worker_deaths_total"))
+        self.assertEqual(0, self.proxy.metric("xproxy_worker_deaths_total"), self.proxy.story())
 
     def test_hangs(self) -> None:
         """It is killed and replaced."""

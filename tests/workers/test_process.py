@@ -9,12 +9,14 @@ from typing import Any, List
 
 from twisted.internet import reactor
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.doubles.handoff import until
+from xproxy.handoff.boxes import encode_box
 from xproxy.workers import process
-from xproxy.workers.messages import FromWorker, Hello, Tell
+from xproxy.workers.messages import Drained, FromWorker, Hello, Tell, encode
 from xproxy.workers.process import MAX_LINE_BYTES, IWorker, WorkerProcess, environment, how_ended
 
 
@@ -79,6 +81,11 @@ class ProcessTests(TestCase):
         self.assertTrue(verifyObject(IWorker, worker))
         return worker
 
+    async def over(self, worker: WorkerProcess) -> None:
+        """Wait for its end, and for that of what it has started."""
+        await worker.ended
+        await until(lambda: worker._process is None or not worker._process.pipes)
+
     async def test_what_it_is_started_with(self) -> None:
         """A number, a reactor, and the control connection alone of all sockets that are open here."""
         worker = self.start(
@@ -86,7 +93,7 @@ class ProcessTests(TestCase):
             "found = [n for n in range(256) if os.path.exists(f'/proc/self/fd/{n}') and stat.S_ISSOCK(os.fstat(n).st_mode)]\n"
             "print(sys.argv[1:], found, repr(sys.stdin.read()), file=sys.stderr)\n"
         )
-        await worker.ended
+        await self.over(worker)
         module = type(reactor).__module__
         self.assertEqual([f"['7', '{module}'] [3] ''"], self.employer.muttered)
         self.assertEqual((["exit status 0"], 0), (self.employer.ended, worker.pid))
@@ -96,16 +103,35 @@ class ProcessTests(TestCase):
         worker = self.start(
             f"import sys\nsys.stderr.write('one\\n\\ntwo\\n' + 'x' * {3 * MAX_LINE_BYTES} + '\\nend\\n')\nsys.exit(3)\n"
         )
-        await worker.ended
+        await self.over(worker)
         await until(lambda: self.employer.muttered[-1:] == ["end"])
         self.assertEqual(["one", "two"], self.employer.muttered[:2])
         self.assertLessEqual(max(map(len, self.employer.muttered)), MAX_LINE_BYTES)
         self.assertEqual(["exit status 3"], self.employer.ended)
 
+    async def test_last_words(self) -> None:
+        """What it says right before it ends is heard before its end is told."""
+        said = encode_box(encode(Drained({"counts": {}})))
+        worker = self.start(f"import os\nos.write(3, {said!r})\n")
+        order: List[str] = []
+        self.patch(self.employer, "worker_heard", lambda worker, message: order.append(type(message).__name__))
+        self.patch(self.employer, "worker_ended", lambda worker, how: order.append(how))
+        worker.processExited(Failure(ProcessDone(0)))  # Told before anything was read, as on a busy host.
+        await self.over(worker)
+        self.assertEqual(["Drained", "exit status 0"], order)
+
+    async def test_it_leaves_somebody(self) -> None:
+        """What it has started, and keeps the control connection, is not waited for, but for last words."""
+        worker = self.start(
+            "import os, time\nos.set_inheritable(3, True)\nif os.fork() == 0:\n    os.read(3, 1)\n    os._exit(0)\n"
+        )
+        await self.over(worker)
+        self.assertEqual(["exit status 0"], self.employer.ended)
+
     async def test_speaks_nonsense(self) -> None:
         """What can't be understood costs a worker its life."""
         worker = self.start("import os, time\nos.write(3, b'GET / HTTP/1.1\\r\\n\\r\\n')\nos.read(3, 1)\ntime.sleep(60)\n")
-        await worker.ended
+        await self.over(worker)
         self.assertEqual(["killed by SIGKILL (a key is longer than 255 bytes)"], self.employer.ended)
 
     async def test_killed(self) -> None:
@@ -113,7 +139,7 @@ class ProcessTests(TestCase):
         worker = self.start("import os\nos.read(3, 1)\nwhile True: os.read(3, 1)\n")
         worker.kill()
         worker.kill()
-        await worker.ended
+        await self.over(worker)
         worker.kill()
         worker.say(Tell(1))
         self.assertEqual((["killed by SIGKILL"], []), (self.employer.ended, self.employer.heard))
@@ -123,7 +149,7 @@ class ProcessTests(TestCase):
         self.patch(sys, "executable", "/nonexistent/python")
         worker = self.start("")
         self.assertEqual([], self.employer.ended)
-        await worker.ended
+        await self.over(worker)
         self.assertEqual(1, len(self.employer.ended))
         worker.say(Tell(1))
 
@@ -135,5 +161,5 @@ class ProcessTests(TestCase):
         self.assertIsInstance(self.employer.heard[0], Hello)
         transport: Any = worker._link.transport
         transport.loseConnection()
-        await worker.ended
+        await self.over(worker)
         self.assertEqual((["exit status 0"], []), (self.employer.ended, self.employer.muttered))

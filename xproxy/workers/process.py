@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
@@ -24,6 +25,9 @@ CONTROL = 3
 
 MAX_LINE_BYTES = 8192
 """Of what Python itself says on standard error."""
+
+LAST_WORDS_S = 1.0
+"""How long after its end a worker's last words are waited for, where what it has started keeps the connection open."""
 
 _OF_SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 """Variables that are the parent's business."""
@@ -85,11 +89,16 @@ class WorkerProcess(ProcessProtocol):
         self._mutter = b""
         self._process: Any = None
         self._reason = ""
+        self._reactor = reactor
+        self._silent = False
+        """Nothing more comes over the control connection."""
+        self._how: Optional[str] = None
+        self._last_words: Optional[IDelayedCall] = None
         self._link = WorkerLink(reactor, lambda message: employer.worker_heard(self, message), self.watch.heard, self._lost)
         try:
             self._start(reactor, variables)
         except OSError as error:
-            reactor.callLater(0, self._over, f"could not be started: {sys.executable}: {os_reason(error)}")
+            reactor.callLater(0, self._exited, f"could not be started: {sys.executable}: {os_reason(error)}")
 
     def _start(self, reactor: Any, variables: Mapping[str, str]) -> None:
         ours, theirs = descriptors_of(reactor).pair()
@@ -134,9 +143,12 @@ class WorkerProcess(ProcessProtocol):
 
     def _lost(self, reason: str) -> None:
         """The control connection is gone. A worker that has not ended by itself then has nothing left to live for."""
+        self._silent = True
         if self._link.was_dropped:
             self._reason = f" ({reason})"
             self.kill()
+        if self._how is not None:
+            self._over()
 
     def errReceived(self, data: bytes) -> None:
         """See ProcessProtocol."""
@@ -150,12 +162,23 @@ class WorkerProcess(ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         """See ProcessProtocol. What it has started may keep its standard error open: that is not waited for."""
-        self._over(how_ended(reason.value) + self._reason)
+        self._exited(how_ended(reason.value) + self._reason)
 
-    def _over(self, how: str) -> None:
+    def _exited(self, how: str) -> None:
+        """The process is gone. What it has said last may not have been read yet."""
         self.pid = 0
-        self._employer.worker_ended(self, how)
-        self.ended.callback(None)
+        self._how = how
+        if self._silent:
+            self._over()
+        else:
+            self._last_words = self._reactor.callLater(LAST_WORDS_S, self._link.drop, "it has ended")
+
+    def _over(self) -> None:
+        if self._last_words is not None and self._last_words.active():
+            self._last_words.cancel()
+        if not self.ended.called:
+            self._employer.worker_ended(self, self._how)
+            self.ended.callback(None)
 
 
 def how_ended(reason: Any) -> str:
