@@ -4,6 +4,7 @@
 # make fuzz           our parsers beside h11 and llhttp            make fuzz SECONDS=600 SEED=7
 # make simulate       a day of acceptor, proxies and services in memory    make simulate SEED=7
 # make trial          the suite under Twisted's own runner
+# make endure         restarts, reloads and deaths of all parts under load, 20 times in a row    make endure ARGS="--times 3"
 # make bench          beside nginx, HAProxy and others          make bench ARGS=--quick
 # make attacks        what slow clients cost the others
 # make testssl        all of testssl.sh against a proxy with a certificate of its own
@@ -21,7 +22,7 @@ JOBS ?= 3
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: run test trial lint types reference fuzz simulate bench attacks testssl clean
+.PHONY: run test trial lint types reference fuzz simulate endure bench attacks testssl clean
 
 # exec leaves no shell between make and twistd: Ctrl-C reaches it directly, and make waits until it has drained.
 run: $(VENV)/.run
@@ -38,6 +39,9 @@ fuzz: $(VENV)/.dev
 
 simulate: $(VENV)/.dev
 	$(BIN)/python -m tests.world.simulation $(SEED)
+
+endure: $(VENV)/.dev
+	$(BIN)/python -m tests.endure $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
