@@ -29,7 +29,8 @@ def is_fixed_wait(call: ast.Call) -> bool:
     if name == "sleep":
         return True
     seconds = call.args[{"wait": 0, "callLater": 0, "deferLater": 1}.get(name, 99) :][:1]
-    if not seconds or not isinstance(seconds[0], ast.Constant) or not seconds[0].value:
+    number = getattr(seconds[0], "value", None) if seconds else None
+    if not isinstance(number, (int, float)) or not number:
         return False
     if name == "callLater":
         return len(call.args) > 1 and getattr(call.args[1], "attr", "") == "callback"
@@ -53,6 +54,6 @@ class WaitTests(SynchronousTestCase):
         seen = ast.parse(
             "time.sleep(1)\npause.wait(0.2)\nreactor.callLater(0.1, waiting.callback, None)\ndeferLater(reactor, 0.1)\n"
             "thread.wait(LIMIT_S)\nreactor.callLater(0, waiting.callback, None)\nclock.callLater(5, send)\n"
-            "await asyncio.sleep(pause)\nprocess.wait()\n"
+            "await asyncio.sleep(pause)\nprocess.wait()\nbook.wait('a', [0.0], 0)\n"
         )
         self.assertEqual(sorted(fixed_waits(seen)), [1, 2, 3, 4, 8])

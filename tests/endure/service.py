@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 reactor: Any = _reactor
@@ -92,7 +93,7 @@ class Slot(Protocol):
         for event in self._websocket.events_received():
             if isinstance(event, Request):
                 self._websocket.send_response(self._websocket.accept(event))
-            elif isinstance(event, Frame) and event.opcode == 1:
+            elif isinstance(event, Frame) and event.opcode == 1 and self._websocket.state is State.OPEN:
                 self._websocket.send_text(event.data)
         self._send_frames()
 
