@@ -140,7 +140,7 @@ class EndpointTests(EntrancesCase):
         self.assertEqual((self.ports(), type(port.factory).__name__), ([port], "BalancedFront"))
         self.connect()
         await self.clients(1)
-        self.assertEqual(proxy.metrics.connections["handshake"], 1)
+        self.assertEqual(proxy.gateway.counts.connections["handshake"], 1)
         self.assertRaises(StartupError, proxy.use, self.config(f"haproxy:{ANY}"))
         await proxy.use(self.config(ANY, proxy_protocol=True, **trusted))
         self.assertEqual(type(port.factory).__name__, "BalancedFront")

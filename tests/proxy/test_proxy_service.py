@@ -76,7 +76,6 @@ class StartTests(RigCase):
         service.startService()
         self.assertEqual([server[0] for server in reactor.tcpServers], [8080, 8081])
         self.assertEqual(len(service.addresses()), 2)
-        self.assertIs(service.metrics, service.gateway.counts)
         self.successResultOf(service.stopService())
 
 
@@ -104,7 +103,7 @@ class EndMixin:
         self.assertEqual((done, idle.ended, used.ended), ([], False, False))
         rig.pass_time(LAST_REQUEST_S)
         self.assertEqual((done, idle.ended, used.ended), ([None], True, True))
-        self.assertEqual(rig.proxy.metrics.timeouts, {}, "no client was slow")
+        self.assertEqual(rig.proxy.gateway.counts.timeouts, {}, "no client was slow")
 
     def test_one_more_request(self: Any) -> None:
         """A connection that is kept is used once more, and hears that it ends; so is one whose answer had begun before."""

@@ -128,10 +128,10 @@ class PastTheLimitTests(SynchronousTestCase):
 
     def test_no_answer(self) -> None:
         """Those who have waited for it too long are refused by the same rule."""
-        self.assertEqual(self.line.decide_late(2.9), [])
-        self.assertEqual(self.line.decide_late(3.0), ["c"])
+        self.assertEqual(self.line.decide(latest=2.9), [])
+        self.assertEqual(self.line.decide(latest=3.0), ["c"])
         self.line.freed(1, 0.0)
-        self.assertEqual(self.line.decide_late(9.0), ["e"])
+        self.assertEqual(self.line.decide(latest=9.0), ["e"])
         self.assertEqual(self.line.arrived_by(9.0), ["b", "d"])
 
     def test_leave(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from xproxy.slots.patience import Patience, Terms
+from xproxy.slots.patience import SAY_ABSENT_S, Patience, Terms
 
 
 class PatienceTests(SynchronousTestCase):
@@ -25,6 +27,14 @@ class PatienceTests(SynchronousTestCase):
         self.assertEqual(self.patience.until(74.0), (104.0, "timeout"))
         self.patience.absent_since = None
         self.assertEqual(self.patience.until(102.0), (132.0, "timeout"))
+
+    def test_absence_is_told(self) -> None:
+        """Once, when a request has waited for a while since the last service was gone."""
+        self.assertEqual(self.patience.absence_at(90.0), inf)
+        self.patience.absent_since = 100.0
+        self.assertEqual([self.patience.absence_at(oldest) - SAY_ABSENT_S for oldest in (90.0, 102.0)], [100.0, 102.0])
+        self.patience.absence_said = True
+        self.assertEqual(self.patience.absence_at(90.0), inf)
 
     def test_longer_for_nobody(self) -> None:
         """The queue's timeout holds in any case."""

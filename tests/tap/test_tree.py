@@ -119,9 +119,9 @@ class NotifyTests(TreeTestCase):
     def test_a_reload(self) -> None:
         """Also when there is nothing to read again: who asked waits for its end."""
         self.started()
-        self.tree.reload_asked()
+        self.tree.reload_asked("SIGHUP")
         self.tree.reload_with(lambda: self.events.append("reloads"))
-        self.tree.reload_asked()
+        self.tree.reload_asked("SIGHUP")
         self.assertEqual(self.events, ["RELOADING", "READY", "RELOADING", "reloads", "READY"])
 
     def test_a_reload_that_takes_its_time(self) -> None:
@@ -130,7 +130,7 @@ class NotifyTests(TreeTestCase):
         for end in (None, RuntimeError("cannot")):
             reloaded: Deferred[None] = Deferred()
             self.tree.reload_with(lambda reloaded=reloaded: reloaded)  # type: ignore[misc]
-            self.tree.reload_asked()
+            self.tree.reload_asked("SIGHUP")
             self.assertEqual(self.events, ["RELOADING"])
             reloaded.callback(end) if end is None else reloaded.errback(end)
             self.assertEqual(self.events, ["RELOADING", "READY"])

@@ -41,6 +41,11 @@ def _column_of(holder: Hashable) -> int:
     return holder.column
 
 
+def _busy_slots(holder: Hashable) -> Set[int]:
+    assert isinstance(holder, Holding)
+    return {holder.leases[lease].number for lease in holder.in_flight()}
+
+
 class Acceptor:
     """The slots of every pool.
 
@@ -201,7 +206,7 @@ class Acceptor:
         """Every ``DEAL_INTERVAL_S``: deal idle slots out, answer what can't wait longer, see where nobody is registered."""
         keep = self.lending.clients > 0
         for book in list(self.books.values()):
-            self.carry_out(book, book.deal(self._busy_slots, keep))
+            self.carry_out(book, book.deal(_busy_slots, keep))
             number = book.round_number
             known, looks = self._rounds.pop(book, (0, 0))
             if number and number == known and looks >= ROUND_LOOKS:
@@ -210,11 +215,6 @@ class Acceptor:
                 self._rounds[book] = (number, looks + 1 if number == known else 1)
         self._retired = [book for book in self._retired if book.registered]
         self._presence.look(self.books)
-
-    @staticmethod
-    def _busy_slots(holder: Hashable) -> Set[int]:
-        assert isinstance(holder, Holding)
-        return {holder.leases[lease].number for lease in holder.in_flight()}
 
     # -- what a book says
 

@@ -14,7 +14,6 @@ from zope.interface import implementer
 from .. import config as cfg
 from ..interfaces import ILeaseHolder, ISlotSource
 from ..log_file import LogFile
-from ..metrics import ProxyCounts
 from ..net.descriptors import descriptors_of
 from ..reload import Change, prepare_all
 from ..startup import StartupError, os_reason
@@ -69,11 +68,6 @@ class ProxyService(MultiService):
         """The source answers."""
         self._drained: Optional[Deferred[None]] = None
         self._drain_timer: Optional[IDelayedCall] = None
-
-    @property
-    def metrics(self) -> ProxyCounts:
-        """The counts, for ``/metrics``."""
-        return self.gateway.counts
 
     def certificate_ends(self) -> Sequence[Tuple[str, str, float]]:
         """Name, kind of key and end (seconds since 1970) of each certificate in use."""

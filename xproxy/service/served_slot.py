@@ -175,14 +175,11 @@ class ServedSlot(ProtocolWrapper):
 
     def getHost(self) -> IAddress:
         """See ITransport."""
-        return self._address(self.transport.getHost())
+        return _shown(self.transport.getHost(), self._needs_ports)
 
     def getPeer(self) -> IAddress:
         """See ITransport: the acceptor."""
-        return self._address(self.transport.getPeer())
-
-    def _address(self, address: IAddress) -> IAddress:
-        return IPv4Address("TCP", "127.0.0.1", 0) if self._needs_ports and isinstance(address, UNIXAddress) else address
+        return _shown(self.transport.getPeer(), self._needs_ports)
 
     def write(self, data: bytes) -> None:
         """See ITransport. Dropped when the slot is closing."""
@@ -284,3 +281,7 @@ class ServedSlot(ProtocolWrapper):
             transport.loseWriteConnection()
         self._linger = Linger(self._port.reactor, transport)
         self._take_protocol_off(Failure(ConnectionDone("the slot was closed by its endpoint")))
+
+
+def _shown(address: IAddress, needs_ports: bool) -> IAddress:
+    return IPv4Address("TCP", "127.0.0.1", 0) if needs_ports and isinstance(address, UNIXAddress) else address

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from itertools import count
 from math import inf, isfinite
-from typing import Callable, Container, Dict, Hashable, List, Set, Tuple
+from typing import Callable, Container, Dict, Hashable, List
 
 from xproxy.slots.actions import (
     Action,
@@ -33,12 +33,12 @@ from xproxy.slots.actions import (
 )
 from xproxy.slots.dealing import CALM_LOOKS, Share, deal
 from xproxy.slots.holder import GRANT_WINDOW, Holder
-from xproxy.slots.questions import Questions
 from xproxy.slots.ring import Ring
+from xproxy.slots.stock import Stock
 from xproxy.slots.tides import ASHORE, Tide
 
 
-class PoolBook:
+class PoolBook(Stock):
     """One pool's slots, each idle, leased or lent, and who waits for them.
 
     What holds after each call: a slot is in one state; nobody waits while a slot is idle, but for a holder that has not
@@ -58,24 +58,15 @@ class PoolBook:
         idle_slots: Callable[[], Ring[int]] = Ring,
         column_of: Callable[[Hashable], int] = lambda who: 0,
     ) -> None:
+        super().__init__(idle_slots)
         self.name = name
         self._idle_slots = idle_slots
-        self._tide = ASHORE
         self._column_of = column_of
         self.retired = False
         self.hung: Dict[Hashable, None] = {}
         self.moves = 0
-        self._services: Dict[int, str] = {}
-        """Whose each registered slot is."""
         self._had_by: Dict[int, Holder] = {}
         """Who leased a slot last, while both are there."""
-        self._ring: Ring[int] = idle_slots()
-        self._leased: Set[int] = set()
-        self._lent: Set[int] = set()
-        self._holders: Dict[Hashable, Holder] = {}
-        self._borrowers: Dict[Hashable, float] = {}
-        """One-byte clients that wait, and since when."""
-        self._questions = Questions()
         self._serials = count()
         self._looks = 0
         self._even = False
@@ -87,46 +78,6 @@ class PoolBook:
         """
         self._tide = tide
         self._say_borrowers()
-
-    @property
-    def registered(self) -> int:
-        """Slots in the book: idle + leased + lent."""
-        return len(self._services)
-
-    @property
-    def idle(self) -> int:
-        """Slots in the ring."""
-        return len(self._ring)
-
-    @property
-    def leased(self) -> int:
-        """Slots that holders have."""
-        return len(self._leased)
-
-    @property
-    def lent(self) -> int:
-        """Slots that borrowers have."""
-        return len(self._lent)
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for a slot, as far as the asks tell of them, and waiting borrowers."""
-        return sum(record.waiting for record in self._holders.values()) + len(self._borrowers)
-
-    @property
-    def waiting_now(self) -> int:
-        """The same as the tide table has it."""
-        return self._tide.waiting_elsewhere() + len(self._borrowers)
-
-    @property
-    def round_number(self) -> int:
-        """The number of the recalls that holders have not all confirmed, 0 when there are none; see ``slots.questions``."""
-        return self._questions.number
-
-    def leases_of(self, holder: Hashable) -> Tuple[int, ...]:
-        """The slots this holder has, in the order of the grants; empty when it is unknown."""
-        record = self._holders.get(holder)
-        return () if record is None else tuple(record.leases)
 
     # -- slots
 

@@ -132,16 +132,15 @@ class Line(Generic[WaiterT, LeaseT]):
             return self._waiting.arrival_of(waiter)
         return None
 
-    def decide(self, question: int) -> List[WaiterT]:
-        """The asks up to this question are answered: of those who waited for that, the last to come are refused, as many as the
-        line is too long by; they leave it and are returned, in the order of their arrival. The others wait on as all do."""
-        return self._decide([waiter for waiter, asked in self._past.items() if asked <= question])
+    def decide(self, question: float = inf, latest: float = inf) -> List[WaiterT]:
+        """Of those who waited past the limit for an answer the last to come are refused, as many as the line is too long by;
+        they leave it and are returned, in the order of their arrival. The others wait on as all do.
 
-    def decide_late(self, latest: float) -> List[WaiterT]:
-        """The same for those who came at ``latest`` or before: no answer has come for too long."""
-        return self._decide([waiter for waiter in self._past if self._waiting.arrival_of(waiter) <= latest])
-
-    def _decide(self, decided: List[WaiterT]) -> List[WaiterT]:
+        :param question: the asks up to this one are answered; those who wait for a later answer stay undecided.
+        :param latest: for those who arrived then or before, no answer has come for too long; who came later stays undecided.
+        """
+        past, arrival_of = self._past.items(), self._waiting.arrival_of
+        decided = [waiter for waiter, asked in past if asked <= question and arrival_of(waiter) <= latest]
         undecided = len(self._past) - len(decided)
         standing = len(self) - undecided - len(decided) + self._tide.waiting_elsewhere()
         for waiter in decided:

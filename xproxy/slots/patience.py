@@ -5,9 +5,13 @@ Pure. Times are monotonic seconds, durations seconds.
 
 from __future__ import annotations
 
+from math import inf
 from typing import List, Optional, Tuple
 
 import attr
+
+SAY_ABSENT_S = 1.0
+"""How long requests wait for a service that is not there before the log says so: one that restarts at once is no news."""
 
 
 @attr.frozen
@@ -23,12 +27,14 @@ class Patience:
     """The terms of one pool. Who waits when they change waits by those under which it came.
 
     :ivar absent_since: since when no service is registered; None: some are, as far as is known.
+    :ivar absence_said: the log has said that requests wait and no service is registered.
     """
 
-    __slots__ = ("absent_since", "_terms", "_former")
+    __slots__ = ("absent_since", "absence_said", "_terms", "_former")
 
     def __init__(self, terms: Terms) -> None:
         self.absent_since: Optional[float] = None
+        self.absence_said = False
         self._terms = terms
         self._former: List[Tuple[float, Terms]] = []
         """Former terms, oldest first, each with when it ended."""
@@ -61,3 +67,10 @@ class Patience:
         :param oldest: when the first of those that wait arrived.
         """
         return min(self.until(at)[0] for at in (oldest, *[ended for ended, _ in self._former if ended > oldest]))
+
+    def absence_at(self, oldest: float) -> float:
+        """When the log is to say that requests wait and no service is registered; infinity: not at all.
+
+        :param oldest: when the first of those that wait arrived.
+        """
+        return inf if self.absent_since is None or self.absence_said else max(oldest, self.absent_since) + SAY_ABSENT_S

@@ -16,6 +16,7 @@ from ..admin import AdminService, Controls, Sources, stand_of
 from ..config import Config
 from ..reload import Prepare, Reload, prepare_all
 from .options import ConfiguredOptions
+from .room import Room
 from .tree import ServiceTree
 
 Place = tuple[str, str]
@@ -79,6 +80,11 @@ class ConfiguredTree(ServiceTree):
         """Say in the log where something is."""
         for what, where in places:
             self._log.info(text, what=what, where=where)
+
+    def say_room(self, room: Room) -> None:
+        """Say in the log what there are not enough descriptors for."""
+        if room.complaint:
+            (self._log.warn if room.is_serious else self._log.info)("{complaint}", complaint=room.complaint)
 
     # -- the end
 

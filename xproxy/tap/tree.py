@@ -28,7 +28,6 @@ from ..startup import StartupError
 from . import pid_file, program_log
 from .notify import Notify
 from .options import StrictOptions, complain, refuse
-from .room import Room
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -121,8 +120,8 @@ class ServiceTree(MultiService):
             return
         self._listening = True
         self._mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS))
-        signal.signal(signal.SIGHUP, self._hung_up)  # Both end a process that does not heed them.
-        signal.signal(signal.SIGUSR1, self._logs_moved)
+        for number in (signal.SIGHUP, signal.SIGUSR1):  # Both end a process that does not heed them.
+            signal.signal(number, self._signalled)
         use_all_descriptors()
         try:
             super().privilegedStartService()
@@ -183,11 +182,6 @@ class ServiceTree(MultiService):
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             self._mask = None
 
-    def say_room(self, room: Room) -> None:
-        """Say what there are not enough descriptors for."""
-        if room.complaint:
-            (self._log.warn if room.is_serious else self._log.info)("{complaint}", complaint=room.complaint)
-
     def refuse(self, error: StartupError) -> NoReturn:
         """End before the beginning. A daemon has no standard error any more: its log and twistd's first process say it."""
         self._heed_stop_signals()
@@ -198,18 +192,12 @@ class ServiceTree(MultiService):
         pid_file.remove_own(twistd.get("pidfile"))
         refuse(self._options.program, str(error))
 
-    def _hung_up(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self.reload_asked)
-
-    def _logs_moved(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self.reopen_logs, "SIGUSR1")
-
-    def reload_asked(self) -> None:
+    def reload_asked(self, signal_name: str) -> None:
         """SIGHUP came: read again what there is to read, and open the logs again."""
         self.notify.reloading()
-        self.reopen_logs("SIGHUP")
+        self.reopen_logs(signal_name)
         if self._reload is not None:
-            self._log.info("SIGHUP: reading again what may have changed")
+            self._log.info("{signal}: reading again what may have changed", signal=signal_name)
             maybeDeferred(self._reload).addBoth(lambda _: self.notify.ready())
         else:
             self.notify.ready()
@@ -226,10 +214,11 @@ class ServiceTree(MultiService):
         """Lines of logs that could not be written so far, by log."""
         return {} if self.log is None else {"program": self.log.file.lost}
 
-    # -- the end
-
     def _signalled(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self.stop_asked, signal.Signals(number).name)
+        heed = {signal.SIGHUP: self.reload_asked, signal.SIGUSR1: self.reopen_logs}.get(signal.Signals(number), self.stop_asked)
+        self._reactor.callFromThread(heed, signal.Signals(number).name)
+
+    # -- the end
 
     def stop_asked(self, signal_name: str) -> None:
         """A stop signal came: the first one drains, any other stops at once."""

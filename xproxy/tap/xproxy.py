@@ -198,7 +198,7 @@ class XproxyTree(ConfiguredTree):
             ready=lambda: self.ready and proxy.can_serve and (alone or source.answers),
             clock=self._reactor,
             requests=proxy.status if isinstance(proxy, ProxyService) else None,
-            counts=proxy.metrics if isinstance(proxy, ProxyService) else None,
+            counts=proxy.gateway.counts if isinstance(proxy, ProxyService) else None,
             work=None if isinstance(proxy, ProxyService) else proxy.work,
             registrations=None if acceptor is None else acceptor.acceptor.registrations,
             closings=None if acceptor is None else acceptor.acceptor.closings,

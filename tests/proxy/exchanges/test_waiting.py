@@ -8,7 +8,8 @@ from tests.doubles.logged import Logged
 from tests.world.rig import GET, OK, Rig, RigCase, make_config, responses, statuses
 from xproxy.interfaces import ANSWER_S
 from xproxy.proxy.exchanges.asking import ASK_INTERVAL_S
-from xproxy.proxy.exchanges.pool import RETRY_AFTER_S, SAY_ABSENT_S
+from xproxy.proxy.exchanges.pool import RETRY_AFTER_S
+from xproxy.slots.patience import SAY_ABSENT_S
 
 
 def outcomes(rig: Rig) -> Dict[str, int]:

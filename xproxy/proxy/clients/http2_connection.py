@@ -144,15 +144,6 @@ class HTTP2Connection(Protocol):
         if code != ErrorCode.NO_ERROR or not self.streams:
             self._end()
 
-    # -- what a stream asks of its connection
-
-    def reset(self, stream: Stream, code: ErrorCode) -> None:
-        """End a stream that can't be completed."""
-        if stream.stream_id in self.streams and not self._over:
-            self.h2.cancel(stream, code)
-        stream.gone()
-        self.outlet.go_on()
-
     # -- what the outlet tells
 
     def await_taking(self) -> None:
@@ -260,7 +251,7 @@ class HTTP2Connection(Protocol):
             self._look_at = self.gateway.monotonic() + LOOK_INTERVAL_S
             for stream in list(self.streams.values()):
                 if stream.state is StreamState.OPEN:
-                    self.reset(stream, ErrorCode.CANCEL)
+                    self.outlet.reset(stream, ErrorCode.CANCEL)
             self.note_progress()
 
     def writeConnectionLost(self) -> None:

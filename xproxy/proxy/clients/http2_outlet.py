@@ -15,6 +15,7 @@ from zope.interface import implementer
 from ...net.outlet import unacknowledged_bytes
 
 if TYPE_CHECKING:
+    from ...http2.errors import ErrorCode
     from .http2_connection import HTTP2Connection
     from .http2_stream import Stream
 
@@ -56,6 +57,13 @@ class FrameOutlet:
         self._registering = False
 
     # -- streams
+
+    def reset(self, stream: Stream, code: ErrorCode) -> None:
+        """End a stream that can't be completed."""
+        if stream.stream_id in self._h2.streams and not self.closed:
+            self._h2.cancel(stream, code)
+        stream.gone()
+        self.go_on()
 
     def send_hint(self, stream: Stream, block: bytes) -> None:
         """Send an interim response, unless it would come late, when nobody misses it."""

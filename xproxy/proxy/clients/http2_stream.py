@@ -163,7 +163,7 @@ class Stream(OpenStream, FramedCaller):
                 body.keep(data)
             else:
                 body.count(len(data))
-                used = self._pass_on(data)
+                used = _pass_on(self._exchange, self._request, data)
         finally:
             if used:
                 connection.outlet.acknowledge(self, flow_bytes)
@@ -185,12 +185,6 @@ class Stream(OpenStream, FramedCaller):
             self._submit(body, trailers)
         elif self._exchange is not None:
             self._exchange.request_more(last_chunk(trailers) if request.content_length < 0 else b"", True)
-
-    def _pass_on(self, data: bytes) -> bool:
-        """Stream: the slot is held for as long as the client takes. False: no more for now."""
-        if self._exchange is None or self._request is None:
-            return True
-        return self._exchange.request_more(encode_chunk(data) if self._request.content_length < 0 else data, False)
 
     def request_drained(self) -> None:
         """See Caller."""
@@ -275,7 +269,7 @@ class Stream(OpenStream, FramedCaller):
                 waiting.bound()
         except OSError as error:
             self.connection.gateway.not_kept(error)
-            self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
+            self.connection.outlet.reset(self, ErrorCode.INTERNAL_ERROR)
             return
         if complete:
             self._note()
@@ -293,7 +287,7 @@ class Stream(OpenStream, FramedCaller):
         """See Caller: the client must see that something is missing."""
         self._error = error
         self._exchange = None
-        self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
+        self.connection.outlet.reset(self, ErrorCode.INTERNAL_ERROR)
 
     # -- sending
 
@@ -329,7 +323,7 @@ class Stream(OpenStream, FramedCaller):
         self.connection.gateway.refused(self.provenance, error)
         self._abandon()
         if self.answered:
-            self.connection.reset(self, ErrorCode.PROTOCOL_ERROR)
+            self.connection.outlet.reset(self, ErrorCode.PROTOCOL_ERROR)
         else:
             self.response_failed(ExchangeError(error.reason, error.status))
 
@@ -359,7 +353,7 @@ class Stream(OpenStream, FramedCaller):
         self.deadline = NEVER
         self.connection.gateway.counts.timed_out("write" if self.answered else "body")
         if self.answered:
-            self.connection.reset(self, ErrorCode.CANCEL)
+            self.connection.outlet.reset(self, ErrorCode.CANCEL)
         else:
             self.refuse(BadMessage(408, "body-timeout"))
 
@@ -398,3 +392,9 @@ class Stream(OpenStream, FramedCaller):
                 gateway.access_log.add_refused(self.provenance.peer, unread.line, *end, unread.error.reason)
             else:
                 gateway.log(self.provenance, self._destination, head, *end, self._began_at, self._request_id, self._error)
+
+
+def _pass_on(exchange: Optional[Exchange], request: Optional[Request], data: bytes) -> bool:
+    """Stream: the slot is held for as long as the client takes. False: no more for now."""
+    chunked = request is not None and request.content_length < 0
+    return exchange is None or exchange.request_more(encode_chunk(data) if chunked else data, False)

@@ -36,9 +36,6 @@ from .slot_connection import SlotConnection
 RETRY_AFTER_S = 1
 """What a refused client is told to wait (RFC 9110 section 10.2.3): the line may be shorter in a second."""
 
-SAY_ABSENT_S = 1.0
-"""How long requests wait for a service that is not there before the log says so: one that restarts at once is no news."""
-
 REASONS = {
     "full": "queue-full",
     "share": "client-share",
@@ -98,7 +95,6 @@ class Pool:
         """Those in the line who came past their client's share, with the client and the question whose answer decides."""
         self._refusal = ""
         """Why nobody can join any more: an outcome."""
-        self._absence_said = False
         sweep.add(self)
 
     # -- the callers' side
@@ -189,22 +185,17 @@ class Pool:
         past = self.line.oldest_past()
         if past is not None:
             when = min(when, past + ANSWER_S)
-        return min(when, self._absence_at(oldest))
-
-    def _absence_at(self, oldest: float) -> float:
-        """When it is to be said that requests wait for nobody."""
-        absent_since = self._patience.absent_since
-        return NEVER if absent_since is None or self._absence_said else max(oldest, absent_since) + SAY_ABSENT_S
+        return min(when, self._patience.absence_at(oldest))
 
     def deadline_passed(self, now: float) -> None:
         """Refuse whoever has waited too long."""
         oldest = self.line.oldest()
-        if oldest is not None and self._absence_at(oldest) <= now:
-            self._absence_said = True
+        if oldest is not None and self._patience.absence_at(oldest) <= now:
+            self._patience.absence_said = True
             self._log.warn("pool {pool}: requests wait and no service is registered", pool=self.config.name)
         past = self.line.oldest_past()
         if past is not None and past <= now - ANSWER_S:
-            self._decided(self.line.decide_late(now - ANSWER_S), NEVER)
+            self._decided(self.line.decide(latest=now - ANSWER_S), NEVER)
         for exchange in self.line.arrived_by(now):
             until, outcome = self._patience.until(exchange.arrival)
             if until < now and self.line.leave(exchange):
@@ -307,8 +298,8 @@ class Pool:
                 self._patience.absent_since = self.monotonic()
             return
         self._patience.absent_since = None
-        if self._absence_said:
-            self._absence_said = False
+        if self._patience.absence_said:
+            self._patience.absence_said = False
             self._log.info("pool {pool}: a service is registered again", pool=self.config.name)
 
     def leases_recalled(self, waiting: int, at_once: bool) -> None:

@@ -227,7 +227,7 @@ class Worker:
             return {"counts": {}, "status": {}, "lost_lines": {}}
         log = proxy.gateway.access_log
         lost = {"program": self.saying.lost, **({} if log is None else {"access": log.file.lost})}
-        return told(proxy.metrics, proxy.status(), lost)
+        return told(proxy.gateway.counts, proxy.status(), lost)
 
     def asked_to_leave(self) -> None:
         """SIGTERM came to this process."""
