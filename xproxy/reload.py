@@ -1,8 +1,8 @@
 """The configuration read again: one reload at a time, all of it or nothing, and what came of each.
 
-Between those who ask (a signal, the admin endpoint) and those who go by a configuration. Reading and checking are one function,
-putting in force is another: where the parts that change are in this process, that is ``prepare_all``; a parent passes the
-configuration on to its workers instead. See docs/architecture/lifecycle.md.
+Between a signal or the admin endpoint, which ask for a reload, and the parts of the program, which go by a configuration.
+Reading and checking are one function, putting in force is another: where the parts that change are in this process, that is
+``prepare_all``; a parent passes the configuration on to its workers instead. See docs/architecture/lifecycle.md.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _log = Logger()
 
 @attr.frozen
 class Change:
-    """A configuration that a part has looked at, and can go by: all that could fail has been done. One of the two is called.
+    """A part of the program is ready for another configuration: all that could fail has been done. One of the two is called.
 
-    :ivar commit: goes by it; can't fail. Fires when what is gone with it is closed.
-    :ivar abort: undoes what was done; nothing has changed then.
+    :ivar commit: puts the configuration in force; can't fail. Fires when the endpoints that are gone with it are closed.
+    :ivar abort: undoes the preparation; the part goes on as before.
     """
 
     commit: Callable[[], Deferred[Any]]
@@ -34,11 +34,12 @@ class Change:
 
 
 Prepare = Callable[[Config], Change]
-"""How a part of the program gets ready for another configuration. Raises StartupError: it can't; nothing has changed."""
+"""How a part of the program gets ready for another configuration. Raises StartupError: the part can't use it, and goes on as
+before."""
 
 
 def prepare_all(parts: Sequence[Prepare], config: Config) -> Change:
-    """Several parts as one: each is ready, or none is. Raises as they do."""
+    """Several parts as one: each is ready, or none is. Raises StartupError as they do."""
     changes: List[Change] = []
 
     def abort() -> None:
@@ -59,16 +60,16 @@ def prepare_all(parts: Sequence[Prepare], config: Config) -> Change:
 
 @attr.frozen
 class Outcome:
-    """What came of a reload."""
+    """The end of a reload."""
 
     mistakes: Tuple[Mistake, ...] = ()
     """Why nothing has changed; empty: the configuration is in force."""
     file: str = ""
-    """The configuration's, as messages name it; empty: there is none."""
+    """The configuration's file, as messages name it; empty: there is none."""
     kept: Tuple[str, ...] = ()
-    """Keys that hold from the start, and that the file has otherwise."""
+    """Keys that hold from the start, and that have another value in the file."""
     refused: bool = False
-    """Nothing was read: there are no reloads any more."""
+    """Nothing was read: no reload is begun any more."""
 
     @property
     def lines(self) -> List[str]:
@@ -77,23 +78,23 @@ class Outcome:
 
 
 class Reload:
-    """Reads the configuration again whenever somebody asks, and keeps the record of it.
+    """Reads the configuration again whenever a reload is asked for, and keeps the record of all reloads.
 
-    One runs at a time. Whoever asks meanwhile is told of the next one, which begins after it: what was written before somebody
-    asked is always read.
+    One reload runs at a time. Whoever asks meanwhile gets the outcome of the next one, which begins after that: what was
+    written to the file before a reload was asked for is always read.
 
-    :param config: in force from the start.
-    :param role: what it is for.
-    :param read: reads and checks it all, and changes nothing. Raises ConfigError.
-    :param apply: puts one in force, or fails with StartupError or ConfigError and has changed nothing.
+    :param config: the configuration at the start.
+    :param role: what the configuration is for.
+    :param read: reads and checks everything, and changes nothing. Raises ConfigError.
+    :param apply: puts a configuration in force, or fails with StartupError or ConfigError and has changed nothing.
     :param wall_time: seconds since 1970.
-    :ivar config: in force.
-    :ivar generation: 1 at the start, and one more with each reload.
-    :ivar loaded_at: when that was, in seconds since 1970.
+    :ivar config: the configuration in force.
+    :ivar generation: of that configuration: 1 at the start, and one more with each reload.
+    :ivar loaded_at: when that configuration was read, in seconds since 1970.
     :ivar results: how often reloads were ``ok`` and ``failed``.
-    :ivar failed_at: when the last one has failed; None: none has.
-    :ivar failure: why, line by line.
-    :ivar kept: of the last one that has not failed: see Outcome.
+    :ivar failed_at: when a reload failed last, in seconds since 1970; None: none has failed.
+    :ivar failure: the mistakes of that reload, line by line.
+    :ivar kept: of the last reload that has not failed: see Outcome.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Reload:
         self._closed = ""
 
     def ask(self) -> Deferred[Outcome]:
-        """Reload; fires with what came of it, and does not fail."""
+        """Reload; fires with the outcome, and does not fail."""
         answer: Deferred[Outcome] = Deferred()
         self._asking.append(answer)
         if not self._running:
@@ -129,7 +130,7 @@ class Reload:
         return answer
 
     def close(self, reason: str) -> None:
-        """No reload is begun any more: whoever asks is told ``reason``."""
+        """No reload is begun any more: the outcome of one that is asked for has ``reason`` as its mistake."""
         self._closed = reason
 
     async def _run(self) -> None:
@@ -181,6 +182,6 @@ class Reload:
 
 
 def _path_of(endpoint: str, config: Config, role: Role) -> Tuple[Any, ...]:
-    """Where an endpoint stands in a configuration; empty: nowhere."""
+    """The path of an endpoint's key in a configuration; empty: the endpoint is in no key."""
     found = (path for description, path in listened(config, role) if endpoint and description.endswith(endpoint))
     return next(found, ())

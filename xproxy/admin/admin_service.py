@@ -20,7 +20,7 @@ _MODE = "mode=600"
 
 
 def private(description: str) -> str:
-    """A description, which only the owner of a UNIX socket can connect to where it does not say who may."""
+    """An endpoint description; a UNIX socket whose description has no ``mode=`` can be opened by its owner alone."""
     by_place, by_name = parts_of(description)
     if by_place[0].lower() != "unix" or "mode" in by_name or len(by_place) > 2:
         return description
@@ -45,16 +45,16 @@ class AdminService(MultiService):
 
     @property
     def listening(self) -> Optional[ListenService]:
-        """Its listening service, if there is one."""
+        """The listening service of the admin endpoint; None: there is no endpoint."""
         return self._listening
 
     @property
     def port(self) -> Optional[IListeningPort]:
-        """What listens, if anything does."""
+        """The listening port of the admin endpoint; None: nothing listens."""
         return None if self._listening is None else self._listening.port
 
     def prepare(self, config: Config) -> Change:
-        """Get ready for another configuration: see ``Change``. Connections stay."""
+        """Get ready for the admin endpoint of another configuration: see ``Change``. Connections stay. Raises StartupError."""
         description = self._description_of(config)
         before = self._listening
         if description == self._description:

@@ -1,8 +1,8 @@
 """Requests that change something: who may make them.
 
-A UNIX socket that nobody but its owner can open is permission enough. Anywhere else a token is, which no page of another site
-can send along (Fetch standard: a field ``Authorization`` needs a preflight, which is not answered here); a page is refused all
-the same, by what browsers say of where a request comes from.
+A UNIX socket that nobody but its owner can open is permission enough. Elsewhere a request needs the token, which no page of
+another site can send along (Fetch standard: a field ``Authorization`` needs a preflight, which is not answered here); a page
+is refused all the same, by what browsers say of where a request comes from.
 """
 
 from __future__ import annotations
@@ -25,18 +25,22 @@ NO_TOKEN = "only with a token, and none is set: admin_token in the configuration
 
 @attr.frozen
 class Controls:
-    """What can be done through the admin endpoint."""
+    """The actions of the admin endpoint."""
 
     reload: Callable[[], Deferred[Outcome]]
     drain: Callable[[], bool]
-    """Begins the end; gives whether it had not begun before."""
+    """Begins the drain; gives whether no drain had begun before."""
     token: Callable[[], str]
-    """What a request must bring; empty: none is set."""
+    """The token that a request must bring; empty: none is set."""
 
 
 @attr.frozen
 class Refusal:
-    """Why a request may not."""
+    """Why a request may change nothing.
+
+    :ivar code: the status of the answer.
+    :ivar reason: one line, for the body of the answer.
+    """
 
     code: int
     reason: str
@@ -57,7 +61,7 @@ def refusal(request: Request, token: str) -> Optional[Refusal]:
 
 
 def _is_from_elsewhere(request: Request) -> bool:
-    """Whether a browser says so (Fetch Metadata, RFC 6454)."""
+    """Whether a browser says that the request is from a page of another site (Fetch Metadata, RFC 6454)."""
     site, origin = request.getHeader(b"sec-fetch-site"), request.getHeader(b"origin")
     if site not in (None, b"same-origin", b"none"):
         return True
@@ -65,11 +69,11 @@ def _is_from_elsewhere(request: Request) -> bool:
 
 
 def _is_private(request: Request) -> bool:
-    """Whether it came over a UNIX socket that only its owner can open, as it is now."""
+    """Whether the request came over a UNIX socket that only its owner can open, by the mode that the socket has now."""
     address = request.getHost()
     if not isinstance(address, UNIXAddress) or not address.name:
         return False
     try:
         return not os.stat(address.name).st_mode & _OTHERS
-    except (OSError, ValueError):  # It was removed, or never was a file.
+    except (OSError, ValueError):  # The socket was removed, or never was a file.
         return False

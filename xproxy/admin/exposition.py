@@ -16,7 +16,7 @@ from ..reload import Reload
 from .numbers import Picture
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-"""What ``generate_latest`` writes."""
+"""The content type of what ``generate_latest`` writes."""
 
 NO_POOL = ""
 """The pool label of answers that no pool stands behind: to bad requests, to targets that no route takes, redirects."""
@@ -80,7 +80,7 @@ def _of_configuration(reload: Reload) -> Iterator[Metric]:
 
 
 def _of_workers(workers: Sequence[Mapping[str, Any]], deaths: int) -> Iterator[Metric]:
-    """Who serves clients."""
+    """The workers, by their states."""
     states = dict.fromkeys(("starting", "serving", "draining", "silent"), 0)
     for worker in workers:
         states[worker["state"] if worker["answers"] else "silent"] += 1
@@ -113,7 +113,7 @@ def _queue_length(requests: Mapping[str, Mapping[str, Any]]) -> Metric:
 
 
 def _of_requests(counts: ProxyCounts) -> Iterator[Metric]:
-    """What a proxy knows."""
+    """The numbers of a proxy."""
     pools = sorted(counts.pools.items())
     in_flight = GaugeMetricFamily("xproxy_in_flight", "Requests on a slot.", labels=["pool"])
     requests = CounterMetricFamily("xproxy_requests", "Answers given to clients.", labels=["pool", "code"])

@@ -1,7 +1,7 @@
-"""Where the admin endpoint's numbers come from, and the one picture it makes of them.
+"""Where the admin endpoint's numbers come from, and the one picture that it makes of them.
 
-The acceptor knows slots (its census), the proxy knows requests (its ``status`` and counts). What nobody here knows is ``None``:
-an acceptor alone knows little of requests, a proxy whose acceptor does not answer knows nothing of slots.
+The acceptor knows slots (its census), the proxy knows requests (its ``status`` and counts). A number that nobody here knows is
+``None``: an acceptor alone knows little of requests, a proxy whose acceptor does not answer knows nothing of slots.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CENSUS_TIMEOUT_S = 2.0
 """An acceptor that has not answered by then is shown as unknown: Prometheus scrapes give up after 10 s by default."""
 
 SLOT_NUMBERS = ("slots", "idle", "leased", "waiting", "lease_moves")
-"""What the acceptor knows of a pool; the first three of each service too."""
+"""The numbers that the acceptor has of a pool; the first three of each service too."""
 
 _SERVICE_SLOT_NUMBERS = ("slots", "idle", "leased")
 _SERVICE_REQUEST_NUMBERS = ("in_flight", "most_in_flight", "served")
@@ -34,7 +34,7 @@ Census = Mapping[str, Mapping[str, Any]]
 
 @attr.frozen
 class Sources:
-    """Whom the admin endpoint asks; every call is cheap and made only when somebody looks."""
+    """The parts that the admin endpoint asks; each call is cheap, and made only for a request to that endpoint."""
 
     program: str
     """xproxy or xacceptor."""
@@ -47,7 +47,7 @@ class Sources:
     requests: Optional[Callable[[], Census]] = None
     """The proxy's numbers by pool; None: there is no proxy in this process."""
     counts: Optional[ProxyCounts] = None
-    """What the proxy counted; None as above."""
+    """The counts of the proxy; None as above."""
     registrations: Optional[Mapping[tuple[str, str], int]] = None
     """How registrations ended, by pool and result; None: there is no acceptor in this process."""
     closings: Optional[Mapping[tuple[str, str], int]] = None
@@ -57,11 +57,11 @@ class Sources:
     lost_lines: Optional[Callable[[], Mapping[str, int]]] = None
     """Lines that could not be written so far, by log: access, program."""
     work: Optional[Callable[[], Deferred[Work]]] = None
-    """Asks the workers, where clients come to those; it does not fail, and takes a second at most."""
+    """Asks the workers, where there are some; does not fail, and takes a second at most."""
     reload: Optional[Reload] = None
-    """Its record of what is in force; None: there is no configuration."""
+    """The record of the configuration in force; None: there is no configuration."""
     controls: Optional[Controls] = None
-    """What can be done besides looking; None: nothing."""
+    """The actions; None: this admin endpoint has none."""
 
 
 @attr.frozen
@@ -81,10 +81,10 @@ class Picture:
     reload: Optional[Reload] = None
     workers: Sequence[Mapping[str, Any]] = ()
     deaths: Optional[int] = None
-    """Of workers; None: there are none that could die by themselves."""
+    """Deaths of workers; None: this process has no workers."""
 
     def pool_names(self) -> list[str]:
-        """Every pool that somebody knows."""
+        """Every pool that the acceptor or the proxy knows."""
         return sorted({*(self.census or {}), *(self.requests or {})})
 
     def status(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Picture:
 
 
 def _generation(reload: Reload) -> dict[str, Any]:
-    """Which configuration is in force, and what became of the last one that is not."""
+    """The configuration in force, and the last reload that failed."""
     failed_at = reload.failed_at
     return {
         "generation": reload.generation,
@@ -164,11 +164,11 @@ def _certificate(name: str, kind: str, seconds: float) -> dict[str, Any]:
 
 
 async def take(sources: Sources) -> Picture:
-    """Ask everybody. An acceptor that fails or is silent is shown as unknown; its loss is the handoff client's to log."""
+    """Ask all sources. An acceptor that fails or is silent is shown as unknown; its loss is the handoff client's to log."""
     census: Optional[Census]
     try:
         census = await sources.census().addTimeout(CENSUS_TIMEOUT_S, sources.clock)
-    except Exception:  # noqa: BLE001 - the acceptor's, the connection's or the timeout: whatever it is, the picture says it
+    except Exception:  # noqa: BLE001 - the acceptor's, the connection's or the timeout: any of them is shown as "no acceptor"
         census = None
     picture = Picture(
         program=sources.program,
@@ -194,7 +194,7 @@ async def take(sources: Sources) -> Picture:
 
 
 def with_work(picture: Picture, work: Work) -> Picture:
-    """A picture with what workers have done in it."""
+    """The picture, with the numbers of the workers added."""
     here, there = picture.lost_lines, work.lost_lines
     lines = {log: here.get(log, 0) + there.get(log, 0) for log in {**here, **there}}
     return attr.evolve(
@@ -203,10 +203,10 @@ def with_work(picture: Picture, work: Work) -> Picture:
 
 
 def stand_of(sources: Sources) -> Deferred[str]:
-    """How things stand, on one line."""
+    """The picture of this moment on one line; see ``Picture.line``. Does not fail for an acceptor that is silent."""
     return Deferred.fromCoroutine(take(sources)).addCallback(Picture.line)
 
 
 def _numbers(names: Iterable[str], known: Optional[Mapping[str, Any]]) -> dict[str, Optional[int]]:
-    """Each number by name: 0 where it was not mentioned, None where nobody knows."""
+    """Each number by name: 0 where ``known`` does not have the name, None where nothing is known."""
     return {name: None if known is None else known.get(name, 0) for name in names}

@@ -59,13 +59,13 @@ def page(status: dict[str, Any]) -> bytes:
 
 
 def _workers(workers: Sequence[dict[str, Any]]) -> str:
-    """How many serve; nothing of one process that is all."""
+    """How many workers serve; empty where one process is all there is."""
     serving = sum(worker["state"] == "serving" and worker["answers"] for worker in workers)
     return "" if len(workers) < 2 else f" {serving} of {len(workers)} workers serve."
 
 
 def _configuration(status: dict[str, Any]) -> str:
-    """Which one is in force, and what became of the last one that is not."""
+    """The configuration in force, and the last reload that failed."""
     lines = [f"Configuration {status['generation']}, since {status['loaded_at']}."]
     lines += [f"{key} holds from the start, and the file has it otherwise." for key in status["kept"]]
     failed = status["failed_reload"]

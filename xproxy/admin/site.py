@@ -1,7 +1,7 @@
 """The admin endpoint: a ``twisted.web`` site.
 
-Looking needs no password, so it listens on the loopback interface unless somebody writes another endpoint; who may change
-something, ``control`` says. No request body is kept, and there are never more than ``MAX_CONNECTIONS`` connections.
+Reading needs no password, so the site is on the loopback interface unless the configuration names another endpoint; who may
+change something, ``control`` says. No request body is kept, and there are never more than ``MAX_CONNECTIONS`` connections.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _log = Logger()
 
 
 def admin_factory(sources: Sources) -> IProtocolFactory:
-    """What listens on the admin endpoint."""
+    """The factory of the admin endpoint's connections, MAX_CONNECTIONS of them at most."""
     root = _Root()
     root.putChild(b"", _Front(sources))
     root.putChild(b"status", _Status(sources))
@@ -86,7 +86,7 @@ class _AdminRequest(SiteRequest):
 
 
 class _Unknown(Resource):
-    """No page of ours, nor below one."""
+    """A path that is no page of ours."""
 
     isLeaf = True
 
@@ -96,10 +96,10 @@ class _Unknown(Resource):
 
 
 class _Root(Resource):
-    """What has only the pages that were put below it."""
+    """A resource that has only the pages that were put below it."""
 
     def getChild(self, path: bytes, request: Request) -> Resource:
-        """Everything else."""
+        """The answer to any other path: 404."""
         return _Unknown()
 
 
@@ -118,11 +118,11 @@ class _Leaf(_Root):
         raise NotImplementedError
 
     def refusal(self, request: Request) -> Optional[Refusal]:
-        """Why it is not answered; None: it is."""
+        """Why the request may not have this page; None: it may."""
         return None
 
     def render(self, request: Request) -> Union[int, bytes]:
-        """Answer, when the answer is there; a client that leaves before ends the asking."""
+        """Send the answer when ``answer`` has made it; a client that leaves before cancels that."""
         if request.method not in self.methods:
             request.setHeader(b"allow", b", ".join(self.methods))
             return _plain(request, NOT_ALLOWED, b"only %b is understood here\n" % b" and ".join(self.methods))
@@ -156,7 +156,7 @@ class _Leaf(_Root):
 
 
 class _Action(_Leaf):
-    """Something that is done: POST only, by those who may."""
+    """An action: POST only, for requests that ``control`` lets pass."""
 
     content_type = b"application/json"
     methods = (b"POST",)
@@ -172,7 +172,8 @@ class _Action(_Leaf):
 
 class _ReloadAction(_Action):
     async def answer(self) -> tuple[int, bytes]:
-        """What came of it: 200, 422 where the configuration can't be used, 409 where there are no reloads any more."""
+        """The outcome of the reload: 200, 422 where the configuration can't be used, 409 where none is begun any more
+        (draining)."""
         outcome = await self.controls.reload()
         code = CONFLICT if outcome.refused else UNPROCESSABLE if outcome.mistakes else OK
         record = self.sources.reload
@@ -191,7 +192,7 @@ class _ReloadAction(_Action):
 
 class _DrainAction(_Action):
     async def answer(self) -> tuple[int, bytes]:
-        """202: it has begun, now or before."""
+        """202: the drain has begun, now or before."""
         begins = self.controls.drain()
         return ACCEPTED, _json({"draining": True, "begun_before": not begins})
 
@@ -222,13 +223,13 @@ class _Metrics(_Leaf):
 
 class _Health(_Leaf):
     async def answer(self) -> tuple[int, bytes]:
-        """Whether the process runs: that it answers says so."""
+        """200 whenever the process answers at all."""
         return OK, b"ok\n"
 
 
 class _Readiness(_Leaf):
     async def answer(self) -> tuple[int, bytes]:
-        """Whether to send it new work."""
+        """Whether this process takes new work: 200, or 503."""
         return (OK, b"ready\n") if self.sources.ready() else (SERVICE_UNAVAILABLE, b"not ready\n")
 
 

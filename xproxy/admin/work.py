@@ -1,4 +1,4 @@
-"""What proxies have done: one in this process, or several workers of it, together and each."""
+"""The numbers of workers, together and each; a proxy without workers is shown as one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import attr
 from ..metrics import ProxyCounts
 
 REQUEST_NUMBERS = ("in_flight", "most_in_flight", "queue_length", "served")
-"""What a proxy knows of a pool; the same, but for ``queue_length``, of each service."""
+"""The numbers that a proxy has of a pool; the same, but for ``queue_length``, of each service."""
 
 
 @attr.frozen
 class Work:
-    """What workers count.
+    """The numbers of all workers at one moment.
 
-    :ivar requests: the numbers of all together by pool, as ``/status`` has them.
+    :ivar requests: those of all workers together by pool, as ``/status`` has them.
     :ivar counts: the same for ``/metrics``.
-    :ivar lost_lines: lines that they could not write, by log.
-    :ivar workers: each, as ``/status`` shows it.
-    :ivar deaths: how many have died so far.
+    :ivar lost_lines: lines that workers could not write, by log.
+    :ivar workers: each worker, as ``/status`` shows it.
+    :ivar deaths: how many workers have died so far.
     """
 
     requests: Mapping[str, Mapping[str, Any]]
@@ -41,8 +41,8 @@ def worker(
 ) -> Mapping[str, Any]:
     """A worker as ``/status`` shows it.
 
-    :param generation: of the configuration that it goes by; 0: of none yet.
-    :param connections: by side; None: it does not answer.
+    :param generation: of the configuration that the worker goes by; 0: of none yet.
+    :param connections: open ones, by side; None: the worker does not answer.
     """
     return {
         "number": number,

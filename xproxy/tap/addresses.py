@@ -8,11 +8,11 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Who listens everywhere is reached here."""
+"""Where a program that listens on all addresses is reached."""
 
 
 def url(address: IAddress, scheme: str = "http") -> str:
-    """Where a browser would find it."""
+    """The URL of a listening address, as a browser would be given it."""
     if isinstance(address, IPv4Address):
         return f"{scheme}://{_ANY.get(address.host, address.host)}:{address.port}/"
     if isinstance(address, IPv6Address):
@@ -32,9 +32,9 @@ def plain(address: IAddress) -> str:
 
 
 def client_description(address: IAddress) -> str:
-    """The description of a client endpoint that connects to it.
+    """The description of a client endpoint that connects to a listening address.
 
-    :raises ValueError: none does.
+    :raises ValueError: no endpoint can.
     """
     if isinstance(address, (IPv4Address, IPv6Address)):
         return f"tcp:{_quoted(_ANY.get(address.host, address.host))}:{address.port}"

@@ -1,6 +1,6 @@
 """The services of a command that has a configuration, which can be read again.
 
-What a configuration is read from, and what a start would look at, the options know; who goes by it, the trees below. See
+The options know from which file a configuration is read, and rehearse a start; the trees know the parts that go by it. See
 docs/architecture/lifecycle.md.
 """
 
@@ -20,7 +20,7 @@ from .room import Room
 from .tree import ServiceTree
 
 Place = tuple[str, str]
-"""What is somewhere, and where: ``("slots", "127.0.0.1:9999")``."""
+"""The name of a listening endpoint, and its address: ``("slots", "127.0.0.1:9999")``."""
 
 DRAINING = "draining: no configuration is read again"
 
@@ -28,8 +28,8 @@ DRAINING = "draining: no configuration is read again"
 class ConfiguredTree(ServiceTree):
     """A tree that reloads.
 
-    :ivar reload: has the configuration in force, and asks for others.
-    :ivar parts: who goes by it, in the order in which they get ready for another one.
+    :ivar reload: the configuration in force, and the way to another one.
+    :ivar parts: the parts that go by a configuration, in the order in which they get ready for another one.
     :ivar admin: the admin endpoint.
     """
 
@@ -47,7 +47,7 @@ class ConfiguredTree(ServiceTree):
         return self.reload.config
 
     def places(self) -> Sequence[Place]:
-        """Where everything is."""
+        """Every listening endpoint of the program, with its address."""
         raise NotImplementedError
 
     def add_admin(
@@ -55,7 +55,9 @@ class ConfiguredTree(ServiceTree):
     ) -> None:
         """Add the admin endpoint; the service manager is told what it shows.
 
-        :param sources: makes them of the last two.
+        :param sources: makes the Sources, given ``reload`` and ``controls``.
+        :param description_of: the admin endpoint of a configuration, or ``none``.
+        :param token: gives ``admin_token``; empty: none is set.
         """
         controls = Controls(self.reload.ask, lambda: self.drain_asked("POST /drain"), token)
         made = sources(reload=self.reload, controls=controls)
@@ -65,9 +67,9 @@ class ConfiguredTree(ServiceTree):
         self.parts.append(self.admin.prepare)
 
     def apply(self, config: Config) -> Deferred[Any]:
-        """Put a configuration in force in all parts; fires when what is gone with it is closed.
+        """Put a configuration in force in all parts; fires when the endpoints that are gone with it are closed.
 
-        :raises StartupError: it can't be used; nothing has changed.
+        :raises StartupError: the configuration can't be used, and the one before is still in force.
         """
         before = self.places()
         change = prepare_all(self.parts, config)
@@ -77,7 +79,7 @@ class ConfiguredTree(ServiceTree):
         return done
 
     def say_places(self, places: Iterable[Place], text: str = "{what} at {where}") -> None:
-        """Say in the log where something is."""
+        """Say in the log where endpoints are."""
         for what, where in places:
             self._log.info(text, what=what, where=where)
 

@@ -1,11 +1,11 @@
-"""What the service manager is told of us, by sd_notify(3): ready, reloading, stopping, alive, and how things stand.
+"""What the service manager is told of this program, by sd_notify(3): ready, reloading, stopping, alive, and how things stand.
 
 Between the service tree, which knows what happens, and the datagram socket that systemd names in NOTIFY_SOCKET. Without such a
-socket all this does nothing. Nothing waits for the service manager: a message that it does not take is dropped, but for the
-last one of what state we are in, which is sent again until it is taken.
+socket nothing is sent. Nothing waits for the service manager: a message that it does not take is dropped, but for the last one
+about the program's state, which is sent again until it is taken.
 
-The watchdog is fed by the reactor, so it hears nothing from a process whose loop does not turn; and by the process that it
-was promised alone (WATCHDOG_PID), not by its children.
+The watchdog is fed by the reactor, so a process whose loop does not turn feeds it no more; and only by the process that
+WATCHDOG_PID names, not by its children.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from twisted.python.failure import Failure
 from ..startup import os_reason
 
 STATUS_INTERVAL_S = 5.0
-"""Between two looks at how things stand, and two attempts to say what was not heard: a person reads it in ``systemctl
-status``, and systemd passes it on to whoever watches the unit."""
+"""Seconds between two looks at how things stand, and between two attempts to send a state that was not taken: a person reads
+it in ``systemctl status``, and systemd passes it on to whoever watches the unit."""
 
 LEAST_WATCHDOG_S = 0.02
-"""A watchdog that wants to hear from us more often, in seconds, is a mistake, and would be most of what we do."""
+"""Seconds. A watchdog that is to be fed more often is a mistake, and would be most of this program's work."""
 
 
 class Notify:
@@ -46,22 +46,22 @@ class Notify:
         self._address = self._socket_name()
         self._status: Optional[Callable[[], Deferred[str]]] = None
         self._told = ""
-        """How things stood when it was said last."""
+        """The STATUS= that was taken last."""
         self._owed = ""
-        """What was not heard of the state we are in."""
+        """The state that was not taken yet; empty: none."""
         self._stopping = False
         self._failed = False
-        """It was said that nothing is heard."""
+        """The log has said that the service manager takes nothing."""
         self._calls: List[LoopingCall] = []
 
     def tell(self, status: Callable[[], Deferred[str]]) -> None:
-        """Let the service manager have what ``status`` gives: one line, asked for every ``STATUS_INTERVAL_S``."""
+        """Send the service manager the line that ``status`` gives, asked for every ``STATUS_INTERVAL_S``."""
         self._status = status
 
     # -- what happens
 
     def ready(self) -> None:
-        """Everything listens; or a reload is over, however it ended. Said more often than needed it does no harm."""
+        """Everything listens; or a reload is over, however it ended. More calls than needed do no harm."""
         if self._stopping or not self._address:
             return
         self._say("READY=1")
@@ -83,7 +83,7 @@ class Notify:
             self._say("STOPPING=1")
 
     def end(self) -> None:
-        """Nothing more is said."""
+        """Send nothing more."""
         calls, self._calls = self._calls, []
         for call in calls:
             if call.running:
@@ -125,7 +125,7 @@ class Notify:
         return "\0" + name[1:] if name.startswith("@") else name
 
     def _watchdog_s(self) -> float:
-        """What the watchdog waits for at most, in seconds; 0: there is none, or it does not wait for this process."""
+        """After how many seconds of silence the watchdog ends this process; 0: none waits for it."""
         pid, microseconds = (self._environment.get(name, "") for name in ("WATCHDOG_PID", "WATCHDOG_USEC"))
         if not microseconds.isdecimal() or (pid and pid != str(os.getpid())):
             return 0.0
@@ -135,7 +135,7 @@ class Notify:
         self._owed = "" if self._send(state) else state
 
     def _send(self, message: str) -> bool:
-        """Whether it was taken, or nobody is there to take it."""
+        """Send a message; gives whether it was taken, or there is no service manager to take it."""
         if not self._address:
             return True
         try:

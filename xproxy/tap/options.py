@@ -110,9 +110,12 @@ class ConfiguredOptions(StrictOptions):
         return load(self["config"], self.overrides(), self.role)
 
     def load_again(self, in_force: Config) -> Config:
-        """The same in a program that runs, with all that a start does before it listens, but for what is there already.
+        """Read the configuration again in a program that runs, and rehearse a start, but for the endpoints that are open
+        already.
 
-        :raises ConfigError: it can't be read, or a start with it would fail.
+        :param in_force: the configuration that the program goes by.
+
+        :raises ConfigError: the file can't be read, or a start with this configuration would fail.
         """
         path = self["config"]
         if path is not None and os.path.exists(path) and not os.path.isfile(path):
@@ -137,7 +140,7 @@ class ConfiguredOptions(StrictOptions):
         raise NotImplementedError
 
     def look_at(self, config: Config) -> None:
-        """Whether the options and the configuration go together. Raises UsageError."""
+        """Look whether the options and the configuration go together. Raises UsageError."""
 
     def rehearse(self, config: Config, outside_unit: bool = False) -> list[str]:
         """Read what a start reads, look where it listens.
@@ -152,7 +155,7 @@ class ConfiguredOptions(StrictOptions):
         return rehearsal.notes
 
     def rehearse_start(self) -> None:
-        """The same, right before a start, which a mistake ends."""
+        """Rehearse right before a start. Exits with status 1 and one line when a start would fail."""
         try:
             self.rehearse(self.config)
         except ConfigError as error:

@@ -1,4 +1,4 @@
-"""twistd's pid file: written only when somebody asks for one, and never a reason not to start when it is certainly stale.
+"""twistd's pid file: written only where an option asks for one, and never a reason not to start when it is certainly stale.
 
 twistd writes ``twistd.pid`` into the current directory by itself, and does not start while the number in it is some process':
 another program of ours in the same directory, a stranger that has got the number, or, in a container that is started again,
@@ -25,7 +25,7 @@ def settle(twistd: Optional[Options]) -> None:
     path = None if twistd is None else twistd.get("pidfile")
     if twistd is None or not path:
         return
-    if path is twistd.defaults.get("pidfile"):  # A word of the command line is another object, even where it is the same text.
+    if path is twistd.defaults.get("pidfile"):  # An argument of the command line is another object, even with the same text.
         twistd["pidfile"] = ""
     elif _is_stale(path):
         remove(path)
@@ -39,7 +39,7 @@ def _is_stale(path: str) -> bool:
             written = os.fstat(file.fileno()).st_mtime
         return pid == os.getpid() or began_at(pid) > written + CLOCK_MARGIN_S
     except (OSError, ValueError):
-        return False  # There is none, or twistd has something to say about it.
+        return False  # There is no pid file, or one about which twistd has something to say.
 
 
 def began_at(pid: int) -> float:
@@ -70,6 +70,6 @@ def remove_own(path: Optional[str]) -> None:
         with open(path, "rb") as file:
             ours = file.read(32).strip() == b"%d" % os.getpid()
     except OSError:
-        return  # It was never written.
+        return  # The pid file was never written.
     if ours:
         remove(path)

@@ -1,8 +1,8 @@
-"""The program's own log: what twistd's commands say goes to a LogFile, so that nothing waits for who reads it.
+"""The program's own log: what twistd's commands log goes to a LogFile, so that the reactor never waits for its reader.
 
-twistd asks the application for an observer of its log before it makes one by ``--logfile``; ``for_twistd`` is what it is given.
+twistd asks the application for an observer of its log before it makes one by ``--logfile``; ``for_twistd`` makes ours.
 Two things differ from twistd's own: the reactor does not stand still when nobody reads standard output, and a file is not
-turned over by itself at a million bytes, but opened again when somebody who has moved it away says so.
+turned over by itself at a million bytes, but opened again after it was moved away, when SIGUSR1 or SIGHUP comes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ..log_file import STANDARD_OUTPUT, LogFile
 from ..startup import StartupError, os_reason
 
 DAEMON_FILE = "twistd.log"
-"""Where a daemon logs unless something else is said, as twistd."""
+"""Where a daemon logs unless ``--logfile`` says something else, as twistd has it."""
 
 REPEAT_S = 60.0
-"""How often it is said that lines were lost."""
+"""Seconds between two lines that say how many lines were lost."""
 
 
 @implementer(ILogObserver)
@@ -59,7 +59,7 @@ def _line(text: str, event: LogEvent) -> str:
 
 
 def path_of(twistd: Optional[Options]) -> Optional[str]:
-    """Where twistd's options want the log; None where it is not to be ours: syslog, or another program than twistd."""
+    """Where twistd's options want the log; None where twistd writes the log itself: syslog, or another program than twistd."""
     if twistd is None or "logfile" not in twistd or twistd.get("logger") or twistd.get("syslog"):
         return None
     daemon = _is_daemon(twistd)
@@ -74,7 +74,7 @@ def _is_daemon(twistd: Options) -> bool:
 
 
 def for_twistd(twistd: Optional[Options]) -> Optional[ProgramLog]:
-    """The log that twistd's options ask for; None where it is not to be ours.
+    """The log that twistd's options ask for; None where twistd writes the log itself.
 
     :raises StartupError: the file can't be opened.
     """

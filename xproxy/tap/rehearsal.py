@@ -1,7 +1,7 @@
-"""What a start does before it listens, done for nothing: the files it reads, and the places where it is going to listen.
+"""The rehearsal of a start: reads the files that a start reads, and looks at the places where it will listen.
 
-A start does it right before it begins, so that what is wrong is told with the line of the configuration; ``--check`` does it
-instead. Nothing is made, removed or left behind.
+A start is rehearsed right before it begins, so that a mistake is told with the line of the configuration; ``--check`` is the
+rehearsal alone. Nothing is made, removed or left behind.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ from ..tls.contexts import TLSPolicy
 
 
 class Rehearsal:
-    """One look at everything.
+    """One rehearsal.
 
-    :param acceptor: the handoff socket of another process' acceptor, None when there is none.
-    :param log: where the program's own log goes; None: that is not ours.
+    :param config: the configuration of the start.
+    :param role: what the configuration is for.
+    :param acceptor: the handoff socket of another process' acceptor; None: there is none.
+    :param log: the path of the program's own log; None: twistd writes that itself.
     :param outside_unit: sockets that systemd passes need not be there: only the unit itself gets them.
-    :param running: the configuration that this process goes by, whose endpoints and log are there; None: it is to start.
-    :ivar mistakes: what a start would fail with.
-    :ivar notes: what was not looked at.
+    :param running: the configuration in force in this process, whose endpoints and log are open; None: the process is to start.
+    :ivar mistakes: those with which a start would fail.
+    :ivar notes: lines that say what was not looked at, and why.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Rehearsal:
                 self.mistakes.append(Mistake(("--acceptor",), str(error)))
 
     def _look_at_log(self, path: Optional[str]) -> None:
-        """The program's own log, which twistd's options are about."""
+        """Look at the program's own log, whose path comes from twistd's options."""
         try:
             if path is not None:
                 check_path(path)
@@ -87,7 +89,7 @@ class Rehearsal:
             self.mistakes.append(Mistake(("proxy", name), reason))
 
     def _look_at(self, description: str, path: Path) -> None:
-        """An endpoint, or the handoff socket."""
+        """Look at an endpoint, or at the handoff socket."""
         place = place_of(description)
         try:
             if place is not None and place.kind == "unix":
@@ -107,7 +109,7 @@ class Rehearsal:
 
 
 def _check_interface(place: Place) -> None:
-    """Whether there is such an address at all; whether it is one of this host's is seen when somebody listens."""
+    """Whether there is such an address at all; whether this host has it is seen when it is listened on. Raises StartupError."""
     family = socket.AF_INET6 if place.kind == "tcp6" else socket.AF_INET
     try:
         socket.getaddrinfo(place.address or None, place.port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -135,7 +137,7 @@ def _error_pages(directory: str) -> str:
 
 
 def _guards(config: Config) -> Iterator[Mistake]:
-    """The kinds that are none. What a guard makes of its options is seen only by making it."""
+    """Guards of unknown kinds. Whether a guard can use its options is seen only when it is made."""
     known = makers(getPlugins(IGuardMaker)) if config.guards else {}
     for name, guard in config.guards.items():
         try:
@@ -145,9 +147,9 @@ def _guards(config: Config) -> Iterator[Mistake]:
 
 
 def _certificates(section: str, files: Sequence[CertificateConfig], policy: TLSPolicy, notes: list[str]) -> Iterator[Mistake]:
-    """What is wrong with the certificates of a section, and with the CAs of those that its peers show.
+    """The mistakes in the certificates of a section, and in ``client_ca``.
 
-    :param notes: gets what is no mistake.
+    :param notes: gets a line for each OCSP response that is not stapled, which is no mistake.
     """
     try:
         policy.context()

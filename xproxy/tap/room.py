@@ -1,4 +1,4 @@
-"""How many clients and slots there are descriptors for, and what is said when they are fewer than the configuration would have.
+"""How many clients and slots there are descriptors for, and the complaint when they are fewer than the configuration allows.
 
 A client takes a descriptor, and another one while some of its request or answer waits in a file. A slot takes one where it is
 registered, and one in the proxy that leases it; over TLS two more. What else takes some is bounded and small: the standard
@@ -17,20 +17,20 @@ OTHERS = 48
 """Descriptors for everything that is neither a client nor a slot. A proxy with an acceptor has some 20 when it is idle."""
 
 CLIENTS_PER_FILE = 8
-"""Of how many clients one has a request or an answer in a file, at the same moment."""
+"""One of so many clients has a request or an answer in a file, at the same moment."""
 
 FEW = 1024
-"""Fewer clients than that are worth a warning, even where nobody has written how many there may be."""
+"""Room for fewer clients than that is worth a warning, even where ``limits.connections`` is the default."""
 
 
 @attr.frozen
 class Room:
-    """What there is room for.
+    """How many clients and files a process has descriptors for.
 
     :ivar clients: how many there can be at once.
     :ivar files: how many requests and answers can be in files beside them.
-    :ivar complaint: one line, where that is less than the configuration has; else empty.
-    :ivar is_serious: whether somebody has written what does not fit, or it is little.
+    :ivar complaint: one line, where that is less than the configuration allows; else empty.
+    :ivar is_serious: the configuration has a limit that does not fit, or the room is for fewer than FEW.
     """
 
     clients: int
@@ -46,7 +46,7 @@ def hard_limit() -> int:
 
 
 def room_for(config: Config, limit: int, accepts_slots: bool, takes_clients: bool = True) -> Room:
-    """What ``limit`` descriptors are enough for. Where they are too few, clients and slots get one half each.
+    """The room in a process that may have ``limit`` descriptors. Where they are too few, clients and slots get one half each.
 
     :param accepts_slots: services register in this process.
     :param takes_clients: requests come in this process.

@@ -1,4 +1,4 @@
-"""``--takeover``: an acceptor that takes over from the one that runs, and starts like any other where none does."""
+"""``--takeover``: an acceptor that takes over from the one that runs; where none runs, a start like any other."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..handoff.path import Found, look_at
 
 
 class Takeover(Service):
-    """Has the acceptor started when it is the one that serves. Started before it, and in its place.
+    """Starts the acceptor once that is the one that serves. Stands in the service tree until then.
 
     :param path: the handoff socket.
-    :param also: what else listens in this program, by kind and description.
-    :param start: starts everything.
-    :param failed: told why this program is not to serve.
+    :param also: the other listening services of this program, by kind and description.
+    :param start: starts all services of this program.
+    :param failed: told why this program is not to serve; the program ends then.
     """
 
     _log = Logger()
@@ -47,7 +47,7 @@ class Takeover(Service):
         self._taker: Optional[Taker] = None
 
     def privilegedStartService(self) -> None:
-        """Look whether there is somebody to take over from. Raises StartupError."""
+        """Look whether an acceptor runs at the handoff socket; start everything if none does. Raises StartupError."""
         super().privilegedStartService()
         self._is_there = look_at(self._path) is Found.LIVE
         if not self._is_there:
@@ -55,7 +55,7 @@ class Takeover(Service):
             self._start()
 
     def startService(self) -> None:
-        """Ask for everything."""
+        """Ask the acceptor that runs for everything it has."""
         super().startService()
         if self._is_there:
             endpoint = UNIXClientEndpoint(self._reactor, self._path)
@@ -76,7 +76,7 @@ class Takeover(Service):
             self._failed(f"cannot take over from the acceptor at {self._path}: {reason}")
 
     def stopService(self) -> None:
-        """This program stops: where it does not serve yet, the acceptor that runs serves on."""
+        """This program stops: a takeover that is not over fails, and the acceptor that runs serves on."""
         super().stopService()
         if self._dialling is not None:
             self._dialling.cancel()

@@ -51,7 +51,7 @@ class ServiceTree(MultiService):
         self._reload: Optional[Callable[[], Optional[Deferred[Any]]]] = None
         self._reopen: Optional[Callable[[], None]] = None
         self.log: Optional[program_log.ProgramLog] = None
-        """The program's own; None where it is not ours to write."""
+        """The program's own log; None where twistd writes that itself."""
         self._drain: Optional[Callable[[], Deferred[Any]]] = None
         self._drain_limit_s: Callable[[], Optional[float]] = lambda: None
         self._drain_delay_s: Callable[[], float] = lambda: 0.0
@@ -59,15 +59,15 @@ class ServiceTree(MultiService):
         self._stopped: Optional[Deferred[None]] = None
         self._listening = False
         self._mask: Optional[set[int]] = None
-        """The signals that were blocked before ours are held back; None while they are not."""
+        """The signals that were blocked before STOP_SIGNALS are held back; None while those are not."""
         self._asked = False
         self._hurried = False
         self._wait_no_longer: Optional[Callable[[], None]] = None
-        """While something is waited for."""
+        """Ends the wait for a step of the end; None while no step is waited for."""
         self.ready = False
         """Whether new work is taken."""
         self.held_back = False
-        """It is not yet when everything runs."""
+        """New work is not yet taken when everything runs, but when ``serve`` is called."""
         self.failed = False
         self._runs = False
         self.notify = Notify(reactor, os.environ, time.monotonic)
@@ -79,10 +79,10 @@ class ServiceTree(MultiService):
         limit_s: Callable[[], Optional[float]] = lambda: None,
         delay_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``service`` ends what it does, by ``drain``, before anything is stopped.
+        """``service`` is drained, by ``drain``, before any service is stopped.
 
-        :param limit_s: asked at the end how long that may take; None: it sees to that itself.
-        :param delay_s: asked at the end how long everything goes on before, while ``ready`` is false already.
+        :param limit_s: asked at the end how many seconds the drain may take; None: ``drain`` bounds itself.
+        :param delay_s: asked at the end for how many seconds the program serves on before, while ``ready`` is false already.
         """
         self._drained = service
         self._drain = drain
@@ -90,7 +90,8 @@ class ServiceTree(MultiService):
         self._drain_delay_s = delay_s
 
     def reload_with(self, reload: Callable[[], Optional[Deferred[Any]]]) -> None:
-        """``reload`` reads again what may have changed, when SIGHUP asks for it; what it returns fires when that is done."""
+        """``reload`` is called when SIGHUP comes: reads again the files that may have changed, and may return a Deferred of
+        the end."""
         self._reload = reload
 
     def reopen_with(self, reopen: Callable[[], None]) -> None:
@@ -115,7 +116,7 @@ class ServiceTree(MultiService):
         self.listen()
 
     def listen(self) -> None:
-        """The same, unless it was done: twistd does it before it gives up its rights, twist does not do it at all."""
+        """The same, unless it was called before: twistd calls it before it gives up its rights, twist not at all."""
         if self._listening:
             return
         self._listening = True
@@ -154,7 +155,7 @@ class ServiceTree(MultiService):
         atexit.register(self._exit)  # Before whatever the log registers: what is registered last is called first.
 
     def serve(self) -> None:
-        """New work is taken from here on: say so. Called when everything runs, unless that was ``held_back``."""
+        """Take new work from here on, and say so. Called when everything runs, unless the tree is ``held_back``."""
         self.held_back = False
         if self._runs and not self._asked:
             self.ready = True
@@ -163,7 +164,7 @@ class ServiceTree(MultiService):
             self.notify.ready()
 
     def end_in_failure(self, error: StartupError) -> None:
-        """The program can't do what it was started for, as is found when it runs already: exit status 1."""
+        """The program turns out unable to serve when it runs already: end with exit status 1."""
         self._log.critical("{program}: {error}", program=self._options.program, error=error)
         complain(self._options.program, str(error))
         self.failed = True
@@ -177,7 +178,7 @@ class ServiceTree(MultiService):
             os._exit(1)
 
     def _heed_stop_signals(self) -> None:
-        """Those that came since ``listen`` waited: the reactor would have ended by them, whose way is not ours."""
+        """Let the stop signals come that were held back since ``listen``: the reactor's own way to end by them is not ours."""
         if self._mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             self._mask = None
@@ -193,7 +194,7 @@ class ServiceTree(MultiService):
         refuse(self._options.program, str(error))
 
     def reload_asked(self, signal_name: str) -> None:
-        """SIGHUP came: read again what there is to read, and open the logs again."""
+        """SIGHUP came: reload the configuration, and open the logs again."""
         self.notify.reloading()
         self.reopen_logs(signal_name)
         if self._reload is not None:
@@ -203,7 +204,7 @@ class ServiceTree(MultiService):
             self.notify.ready()
 
     def reopen_logs(self, signal_name: str) -> None:
-        """Somebody may have moved the logs away: open them again."""
+        """Open the logs again: they may have been moved away."""
         if self.log is not None:
             self.log.file.reopen()
         if self._reopen is not None:
@@ -227,9 +228,9 @@ class ServiceTree(MultiService):
             self.stop_at_once()
 
     def drain_asked(self, by: str) -> bool:
-        """Drain, then stop; gives whether that begins now.
+        """Drain, then stop; gives whether the end begins with this call.
 
-        :param by: a signal, or a request to the admin endpoint.
+        :param by: what asked for it, for the log: a signal's name, a request to the admin endpoint.
         """
         if self._asked or self._stopped is not None:
             return False
@@ -241,7 +242,7 @@ class ServiceTree(MultiService):
         return True
 
     def stopService(self) -> Deferred[None]:
-        """Drain, then stop everything in order; fires when that is done."""
+        """Drain, then stop all services in order; fires when all are stopped."""
         if self._stopped is None:
             Service.stopService(self)
             self._heed_stop_signals()
@@ -254,7 +255,7 @@ class ServiceTree(MultiService):
         return self._stopped
 
     def stop_at_once(self) -> None:
-        """Wait for nothing any more: what is not stopped yet is, one right after the other."""
+        """Wait for nothing any more: the services that still run are stopped one right after the other."""
         self._hurried = True
         if self._wait_no_longer is not None:
             self._wait_no_longer()

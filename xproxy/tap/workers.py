@@ -18,7 +18,7 @@ from .room import Room, hard_limit, room_for
 
 
 def workers_of(config: Config) -> int:
-    """How many workers there are to be; by itself as many as there are cores that we may use (sched_setaffinity(2))."""
+    """How many workers a configuration wants; with ``"auto"`` as many as this process may use cores (sched_setaffinity(2))."""
     return config.proxy.workers or min(MAX_WORKERS, len(os.sched_getaffinity(0)))
 
 
@@ -29,7 +29,8 @@ def worker_room(config: Config) -> tuple[int, int]:
 
 
 def lacking(config: Config) -> list[Room]:
-    """That of a worker, where all of them together have not enough for ``limits.connections``."""
+    """The room of one worker, with a complaint, where all workers together have too little for ``limits.connections``; else
+    empty."""
     room = room_for(config, hard_limit(), accepts_slots=False)
     count = workers_of(config)
     if room.clients * count >= config.limits.connections:
@@ -38,7 +39,7 @@ def lacking(config: Config) -> list[Room]:
 
 
 class Onlooker:
-    """The acceptor of this process, for who only looks: not a slot source, since nobody here has requests."""
+    """The acceptor of this process, for a parent that only shows its census: no slot source, since a parent has no requests."""
 
     answers = True
 
@@ -52,7 +53,8 @@ class Onlooker:
 
 @implementer(ILeaseHolder)
 class Idle:
-    """A holder that never asks, and so is given nothing: for who only looks at the acceptor of another process."""
+    """A holder that never asks, and so is granted nothing: for a parent that only shows the census of another process'
+    acceptor."""
 
     def __init__(self, reactor: Any) -> None:
         self._descriptors = descriptors_of(reactor)

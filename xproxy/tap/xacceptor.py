@@ -61,7 +61,7 @@ class Options(SlotsOptions):
 class XacceptorTree(ConfiguredTree):
     """The acceptor and its admin endpoint.
 
-    :raises StartupError: from the constructor, for what can be seen to be wrong without listening.
+    :raises StartupError: from the constructor, for mistakes that are seen without listening.
     """
 
     def __init__(self, reactor: Any, options: Options) -> None:
@@ -93,12 +93,12 @@ class XacceptorTree(ConfiguredTree):
         self.drain_first(self.acceptor, self.acceptor.drain, lambda: self.config.proxy.drain_timeout)
 
     def _also(self) -> dict[tuple[str, str], Any]:
-        """What listens beside the acceptor, by kind and description."""
+        """The listening services beside the acceptor's, by kind and description."""
         listening = self.admin.listening
         return {} if listening is None else {("admin", listening.description): listening}
 
     def _take_up(self) -> None:
-        """Everything is this program's."""
+        """Start all services: this program is the acceptor from here on."""
         self.admin.setServiceParent(self)
         self.acceptor.setServiceParent(self)
         self.serve()

@@ -115,7 +115,7 @@ class XproxyTree(ConfiguredTree):
 
     The proxy listens before the acceptor does, so that a start that fails leaves no handoff socket behind.
 
-    :raises StartupError: from the constructor, for what can be seen to be wrong without listening.
+    :raises StartupError: from the constructor, for mistakes that are seen without listening.
     """
 
     def __init__(self, reactor: Any, options: Options) -> None:
@@ -145,7 +145,7 @@ class XproxyTree(ConfiguredTree):
     def _make_proxy(self, path: str) -> tuple[Union[ProxyService, WholeProxy], Any]:
         """The proxy, in this process or in workers, and the slot source that its acceptor is to this process.
 
-        :param path: of the handoff socket of another process' acceptor; empty: it is ours.
+        :param path: of the handoff socket of another process' acceptor; empty: the acceptor is in this process.
         """
         if workers_of(self.config) > 1:
             return self._make_workers(path)
@@ -239,7 +239,7 @@ class XproxyTree(ConfiguredTree):
         return places
 
     def _say(self) -> None:
-        """Say where everything is: to whoever tries it out on standard output, else in the log."""
+        """Say where the endpoints are: on standard output with ``--demo``, else in the log."""
         places = self.places()
         for room in self._rooms:
             self.say_room(room)

@@ -1,6 +1,7 @@
 """The crew: the parent's side of all workers. Who sits where, who is started again, who hangs, and how all of them end.
 
-What of it is rules is in ``seats`` and ``restarts``; what a worker is, in ``process``. See docs/architecture/workers.md.
+The rules of seats and restarts are in ``seats`` and ``restarts``; a worker's process and its connection in ``process``. See
+docs/architecture/workers.md.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ from .seats import SeatEvent, SeatState
 from .tally import Tally, Whole
 
 BEAT_S = 1.0
-"""Between two questions whether a worker's loop turns."""
+"""Seconds between two questions whether a worker's loop turns."""
 
 DRAIN_GRACE_S = 3.0
-"""How long after ``drain_timeout`` a worker that drains may live: it ends what is left by itself, in a turn of its loop."""
+"""How many seconds after ``drain_timeout`` a worker that drains may live: a worker ends what is left by itself, in a turn of
+its loop."""
 
 LEAVE_WAIT_S = 0.5
-"""How long after SIGTERM to a worker it is replaced: a service manager sends it to all processes, the parent among them."""
+"""How many seconds after SIGTERM a worker is replaced: a service manager sends the signal to all processes, the parent among
+them."""
 
 _log = Logger()
 
@@ -49,13 +52,15 @@ class Crew:
     """All workers.
 
     :param clock: an IReactorTime.
+    :param count: of seats.
     :param hire: starts a worker for a seat.
-    :param brief: says to a new worker all that it needs to be a proxy.
+    :param brief: sends a new worker everything that a proxy needs: page, sockets, orders.
     :param dialled: gives a worker a connection to the acceptor.
-    :param drain_timeout: in seconds, as it is when somebody drains.
-    :param freed: told the number of a seat, and whether its worker was leaving, when that is gone, however that was.
-    :param goes_on: whether the whole is not about to end: then nobody is replaced any more because somebody wants it to go.
+    :param drain_timeout: gives ``drain_timeout`` in seconds, asked whenever a drain begins.
+    :param freed: told the number of a seat, and whether its worker was leaving, when the worker's process is gone.
+    :param goes_on: whether the program is not about to end: a worker that got SIGTERM is replaced only then.
     :param random: of [0, 1), for restarts.
+    :ivar deaths: how many workers have ended without being told to.
     """
 
     def __init__(
@@ -83,7 +88,6 @@ class Crew:
         self._last_words: Dict[Any, Tree] = {}
         self._stopping = False
         self.deaths = 0
-        """How many have ended that nobody has told to."""
         self._beat = LoopingCall(self._look)
         self._beat.clock = clock
 
@@ -103,12 +107,12 @@ class Crew:
         self._brief(worker)
 
     def grow(self, count: int) -> None:
-        """Have so many seats, if there are fewer."""
+        """Have so many seats, if there are fewer, and start workers for the new ones."""
         for seat in self.seating.added(count):
             self._fill(seat)
 
     def shrink(self, count: int) -> None:
-        """Have so many seats, if there are more: who sits on the others drains."""
+        """Have so many seats, if there are more: the workers of the others drain."""
         for seat in self.seating.removed(count):
             _log.info("worker {number} is one too many", number=seat.number)
             self._give_up(seat)
@@ -116,20 +120,21 @@ class Crew:
     # -- who there is
 
     def generation_of(self, worker: Any) -> int:
-        """Of the orders that a worker goes by; 0: of none yet."""
+        """The generation of the orders that a worker goes by; 0: it has accepted none yet."""
         return self.in_force.generations.get(worker, 0)
 
     def numbers(self) -> Deferred[Whole]:
-        """Of the whole. Fires soon, whoever does not answer."""
+        """The numbers of all workers together. Fires within ``tally.ANSWER_S``, whether or not all answer."""
         return self.tally.ask(self.seating.workers)
 
     def say(self, message: Message) -> None:
-        """Say something to all workers."""
+        """Send a message to all workers."""
         for worker in self.seating.workers:
             worker.say(message)
 
     def accepted(self, generation: int, limit_s: float) -> Deferred[None]:
-        """Fires when every worker has answered the orders of a generation, is gone, or the time is over."""
+        """Fires when every worker that stays has answered the orders of a generation or is gone, or after ``limit_s``
+        seconds."""
         return self.in_force.wait(self.seating.staying, generation, limit_s)
 
     # -- IEmployer
@@ -183,7 +188,7 @@ class Crew:
         say("worker {number} has ended: {how}{now}", number=worker.number, how="drained" if drained else how, now=what_now)
 
     def _restart(self, seat: Seat) -> str:
-        """Where a worker has died, say when there will be another."""
+        """Start another worker, now or later, where one has died; gives the words for the log."""
         if seat.state is not SeatState.WAITING:
             return ""
         delay_s = seat.restarts.died(0.0 if seat.ready_at is None else self._clock.seconds() - seat.ready_at)
@@ -215,7 +220,7 @@ class Crew:
             if not worker.watch.beat():
                 worker.ping()
             elif worker.watch.killed:
-                continue  # It takes its time to be gone: the kernel has much to tidy up.
+                continue  # Its end takes time: the kernel has much to tidy up.
             else:
                 worker.watch.killed = True
                 _log.error("worker {number} hangs, process {pid}: it is killed", number=worker.number, pid=worker.pid)
@@ -226,7 +231,7 @@ class Crew:
             self.replace(worker, "SIGTERM")
 
     def replace(self, worker: Any, why: str) -> None:
-        """Start a successor of a worker, which drains when that is ready."""
+        """Start the successor of a worker; the worker drains when the successor is ready."""
         seat = self.seating.seat_of(worker)
         if seat is None or seat.state is not SeatState.SERVING:
             return
@@ -250,14 +255,14 @@ class Crew:
     # -- the end
 
     def drain(self) -> Deferred[Any]:
-        """Have all workers drain; fires when they are gone."""
+        """Have all workers drain; fires when their processes are gone."""
         self._stopping = True
         for seat in self.seating.seats:
             self._give_up(seat)
         return DeferredList([worker.ended for worker in self.seating.workers])
 
     def _give_up(self, seat: Seat) -> None:
-        """Nobody will sit there any more."""
+        """The seat stays empty from here on; its worker drains."""
         if seat.restarting is not None:
             seat.restarting.cancel()
             seat.restarting = None
@@ -267,7 +272,7 @@ class Crew:
         seat.after(SeatEvent.STOP)
 
     def stop(self) -> Deferred[Any]:
-        """Kill who is left; fires when they are gone."""
+        """Kill the workers that are left; fires when their processes are gone."""
         gone = self.drain()
         for worker in self.seating.workers:
             worker.kill()

@@ -13,7 +13,8 @@ from ..net.sharing.opened import Address, SharedSocket, open_shared
 from ..startup import StartupError
 
 Door = Tuple[bool, str, int]
-"""Whether it is one with TLS, its description without what is ours of it, and which one of those with this description."""
+"""Whether the endpoint is one of ``https``, its description without our prefix, and its number among those with this
+description."""
 
 
 def doors_of(config: Config) -> List[Door]:
@@ -28,12 +29,12 @@ def doors_of(config: Config) -> List[Door]:
 
 @attr.frozen
 class Opened:
-    """What another configuration needs besides what is open.
+    """The sockets that another configuration needs besides those that are open. Owned by the caller until ``Doors.take``.
 
-    :ivar count: for so many workers.
+    :ivar count: how many workers the sockets are for.
     :ivar doors: in the order in which a worker listens.
     :ivar added: doors that are new.
-    :ivar more: sockets of those that are not, for workers that are new.
+    :ivar more: further sockets of the other doors, for workers that are new.
     """
 
     count: int
@@ -42,7 +43,7 @@ class Opened:
     more: Dict[Door, List[socket.socket]] = attr.field(factory=dict)
 
     def close(self) -> None:
-        """It is not needed."""
+        """Close all of these sockets: the configuration does not come into force."""
         for shared in self.added.values():
             shared.close()
         for sockets in self.more.values():
@@ -51,14 +52,14 @@ class Opened:
 
 
 class Doors:
-    """What is open."""
+    """The listening sockets that are open, which are this object's."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._sockets: Dict[Door, SharedSocket] = {}
 
     def opened(self, config: Config, count: int) -> Opened:
-        """What a configuration needs, opened; it is the caller's. Raises StartupError: nothing is."""
+        """Open the sockets that a configuration needs; they are the caller's. Raises StartupError: none was left open."""
         opened = Opened(count, doors_of(config))
         try:
             for door in opened.doors:
@@ -73,7 +74,8 @@ class Doors:
         return opened
 
     def take(self, opened: Opened) -> None:
-        """Keep what was opened, and close what is not needed with it: the copies of workers are the last ones then."""
+        """Keep the sockets that were opened, and close those that are needed no more: the copies of workers are the last ones
+        then."""
         before, self._sockets = self._sockets, {}
         for door in opened.doors:
             self._sockets[door] = shared = opened.added.get(door) or before.pop(door)
@@ -83,15 +85,15 @@ class Doors:
             shared.close()
 
     def close(self) -> None:
-        """Close everything, in the same way."""
+        """Close all sockets; the copies of workers are the last ones then."""
         sockets, self._sockets = self._sockets, {}
         for shared in sockets.values():
             shared.close()
 
     def addresses(self, secure: bool) -> List[Address]:
-        """Where is listened with TLS, or without."""
+        """The addresses of the endpoints with TLS, or of those without."""
         return [sock.address for door, sock in self._sockets.items() if door[0] == secure]
 
     def sockets(self) -> List[SharedSocket]:
-        """All of them, in the order in which a worker listens."""
+        """All sockets, in the order in which a worker listens."""
         return list(self._sockets.values())

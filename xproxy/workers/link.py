@@ -27,8 +27,8 @@ class WorkerLink(BoxConnection):
     """The parent's end.
 
     :param heard: told each message.
-    :param spoke: told that something came, be it a bare answer to a Ping.
-    :param lost: told why there will be nothing more.
+    :param spoke: called whenever bytes came, be it a bare answer to a Ping.
+    :param lost: told why the connection has ended.
     """
 
     max_box_bytes = MAX_FROM_WORKER_BYTES
@@ -47,7 +47,7 @@ class WorkerLink(BoxConnection):
         self.send(encode(message))
 
     def say_with(self, make: Callable[[int], Message], descriptor: int) -> None:
-        """Send a message with a descriptor, which is closed here.
+        """Send a message with a descriptor, which is this object's from here on, and closed once it is sent.
 
         :param make: makes the message when it is told the ordinal of the descriptor.
         """
@@ -94,7 +94,8 @@ class ParentLink(BoxConnection):
         self.send(encode(message))
 
     def taken(self, ordinal: int) -> int:
-        """The descriptor that a message brought; -1 where it was lost on the way, for want of one here. Raises Refused."""
+        """The descriptor that a message brought, which is the caller's; -1: it was lost on the way, since this process has
+        none left. Raises Refused."""
         try:
             return self.claim(ordinal)
         except DescriptorLost:

@@ -1,7 +1,7 @@
-"""The messages between the parent and a worker, as values, and as boxes. The table is in docs/architecture/workers.md.
+"""The messages between a parent and a worker, as values, and as boxes. The table is in docs/architecture/workers.md.
 
 A box is that of ``handoff.boxes``: the command, its arguments as JSON and, with Configure, bytes; both are cut into as many
-values as they need. Every argument is checked here. A descriptor travels beside the bytes; what the box has is its ordinal.
+values as they need. Every argument is checked here. A descriptor travels beside the bytes; the box has its ordinal.
 Pure.
 """
 
@@ -17,13 +17,13 @@ from ..handoff.boxes import MAX_VALUE_BYTES, Box
 from ..handoff.messages import COMMAND, MalformedMessage
 
 MAX_TEXT = 16 * 1024
-"""Letters of a line for the log, or of a reason: a traceback has fewer. What is longer is cut by its sender."""
+"""Letters of a line for the log, or of a reason: a traceback has fewer. A longer text is cut by its sender."""
 
 MAX_NUMBER = 2**53
 """JSON's integers are exact up to here."""
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
-"""Of a line, by the names of ``twisted.logger``."""
+"""The levels of a line for the log, by their names in ``twisted.logger``."""
 
 
 def _number() -> Any:
@@ -43,14 +43,14 @@ def _word(*words: str) -> Any:
 
 @attr.frozen
 class Share:
-    """Where each worker writes how many clients it has. Brings a descriptor."""
+    """The page on which each worker writes how many clients it has (``page``). Brings its descriptor."""
 
     page: int = _number()
 
 
 @attr.frozen
 class Listen:
-    """The socket of an endpoint, by its description. Brings a descriptor."""
+    """The listening socket of an endpoint, by the description. Brings its descriptor."""
 
     description: str = _text()
     socket: int = _number()
@@ -66,7 +66,7 @@ class Configure:
 
 @attr.frozen
 class Connect:
-    """A connection to the acceptor, which the worker has asked for. Brings a descriptor."""
+    """A connection to the acceptor, which the worker has asked for by Dial. Brings its descriptor."""
 
     handoff: int = _number()
 
@@ -80,7 +80,7 @@ class Tell:
 
 @attr.frozen
 class Reopen:
-    """Logs were moved away."""
+    """Open the files of logs again: they were moved away."""
 
 
 @attr.frozen
@@ -93,14 +93,14 @@ class Drain:
 
 @attr.frozen
 class Hello:
-    """First of all: which version of the program this is."""
+    """The first message of a worker: the version of its program."""
 
     version: str = _text()
 
 
 @attr.frozen
 class Configured:
-    """The orders of a generation are in force or, with a mistake, are not, and nothing has changed."""
+    """The orders of a generation are in force; with a mistake they are not, and the worker goes on as before."""
 
     generation: int = _number()
     mistake: str = _text()
@@ -113,7 +113,7 @@ class Ready:
 
 @attr.frozen
 class Dial:
-    """A connection to the acceptor is wanted."""
+    """The worker wants a connection to the acceptor; Connect is the answer."""
 
 
 @attr.frozen
@@ -141,7 +141,7 @@ class Said:
 
 @attr.frozen
 class Leave:
-    """Somebody wants this worker to go."""
+    """SIGTERM came to this worker: it wants to be replaced."""
 
 
 @attr.frozen
@@ -159,7 +159,7 @@ _FROM_PARENT: Dict[bytes, Type[Any]] = {kind.__name__.encode(): kind for kind in
 _FROM_WORKER: Dict[bytes, Type[Any]] = {kind.__name__.encode(): kind for kind in get_args(FromWorker)}
 
 _BYTES = "orders"
-"""The one argument that is no JSON."""
+"""The one argument that is bytes, and not in the JSON."""
 
 
 def encode(message: Message) -> Box:

@@ -1,8 +1,8 @@
 """The numbers of workers, and how they add up.
 
-A worker tells a tree: dicts by name, lists for histograms, whole numbers and seconds at the leaves. It is made of
-``metrics.ProxyCounts`` and of what ``/status`` says of pools, whatever counts these have: one that is added there is here by
-itself, and adds up. What is momentary, and what is a maximum, is known by its name. Pure.
+A worker tells a tree: dicts by name, lists for histograms, whole numbers and seconds at the leaves. The tree is made of
+``metrics.ProxyCounts`` and of what ``/status`` says of pools, whatever counts these have: a count that is added there is in
+the tree by itself, and adds up. Numbers that are momentary, and maxima, are known by their names. Pure.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..metrics import Histogram, PoolCounts, ProxyCounts
 
 Tree = Dict[str, Any]
 
-MOMENTARY = frozenset(("connections", "in_flight", "queue_length", "held", "slots", "spools", "spools"))
-"""What is true at one moment, and of nobody who is gone. All else rises only."""
+MOMENTARY = frozenset(("connections", "in_flight", "queue_length", "held", "slots", "spools"))
+"""Numbers of one moment: a worker that is gone has none of them. All others only rise."""
 
 MAXIMA = frozenset(("most_in_flight",))
-"""Of what does not add up; see ``added``."""
+"""Numbers that do not add up; see ``added``."""
 
 _ALIASES = frozenset(("served_waits", "services"))
-"""What stands in a PoolCounts a second time, and what ``/status`` says of services in its own way."""
+"""Attributes of a PoolCounts that repeat others, or that ``/status`` shows in its own way."""
 
 _NAMED = frozenset(("pools", "services", "status"))
 """Dicts whose keys are names that others have chosen."""
@@ -31,7 +31,7 @@ _WHOLE_NUMBERS = frozenset(("codes", "routeless"))
 
 
 def told(counts: ProxyCounts, status: Mapping[str, Any], lost_lines: Mapping[str, int]) -> Tree:
-    """What a worker says of itself."""
+    """The tree of a worker."""
     return {"counts": _plain(counts), "status": dict(status), "lost_lines": dict(lost_lines)}
 
 
@@ -81,7 +81,8 @@ def _fill_histogram(histogram: Histogram, tree: Tree) -> None:
 
 
 def added(trees: Iterable[Tree]) -> Tree:
-    """The sum. A maximum is the largest that somebody tells, or what there is now of what it is about: that was seen."""
+    """The sum of trees. A maximum is the largest of the trees' maxima, or the sum of the momentary number that it is about,
+    where that is larger: so many have just been seen."""
     total: Tree = {}
     for tree in trees:
         total = _sum(total, tree, "")
@@ -107,7 +108,7 @@ def _raise_maxima(tree: Tree) -> None:
 
 
 def settled(tree: Tree) -> Tree:
-    """What is left of the numbers of a worker that is gone: nothing that is momentary."""
+    """The numbers of a worker that is gone: its tree without the momentary ones."""
     return {key: _settled(value, key in _NAMED) for key, value in tree.items() if key not in MOMENTARY}
 
 

@@ -1,4 +1,4 @@
-"""Orders: all that a worker needs to know to be a proxy, as its parent has read and checked it.
+"""Orders: everything that a worker needs to be a proxy, as its parent has read and checked it.
 
 Pickled by the parent, unpickled by a worker that the parent has started from the same program, and by nobody else.
 """
@@ -18,18 +18,19 @@ from ..tls.certificates import Pair, checked_pair
 from ..tls.stapling import Staple
 
 Certificate = Tuple[str, bytes, bytes, Optional[Staple]]
-"""Where it came from, the chain and the key, both PEM, and the OCSP response that is good now."""
+"""The source as messages name it, the chain and the key, both PEM, and the OCSP response that is good now."""
 
 
 @attr.frozen
 class Orders:
-    """What a worker is told.
+    """The orders of a worker.
 
-    :ivar config: without certificates, which are in ``certificates``, and without the text that it was read from.
-    :ivar ticket_keys: of TLS sessions.
+    :ivar config: the configuration without certificates, which are in ``certificates``, and without the text that it was read
+        from.
+    :ivar ticket_keys: the keys of session tickets.
     :ivar handoff: the path of an acceptor's handoff socket; empty: the parent gives connections to its own.
-    :ivar clients: how many there are descriptors for, in a worker.
-    :ivar files: the same of requests and answers in files.
+    :ivar clients: how many clients a worker has descriptors for.
+    :ivar files: how many requests and answers in files a worker has descriptors for.
     """
 
     config: Config
@@ -40,7 +41,7 @@ class Orders:
     files: int
 
     def pairs(self, now: datetime) -> List[Pair]:
-        """The certificates. Raises CertificateError."""
+        """The certificates, checked. Raises CertificateError."""
         return [
             attr.evolve(checked_pair(chain, key, source, source, now), staple=staple)
             for source, chain, key, staple in self.certificates
@@ -48,12 +49,12 @@ class Orders:
 
 
 def without_files(config: Config) -> Config:
-    """The configuration for workers."""
+    """The configuration as workers get it."""
     return attr.evolve(config, proxy=attr.evolve(config.proxy, certificates=()), source=Source())
 
 
 def contents(pairs: Sequence[Pair]) -> Tuple[Certificate, ...]:
-    """Certificates for workers."""
+    """Certificates as workers get them."""
     return tuple(
         (
             pair.source,

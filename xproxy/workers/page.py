@@ -1,7 +1,7 @@
 """How many clients each worker has, in memory that they share: ``limits.connections`` is of the whole.
 
-A worker writes its own number before it reads those of the others, so that two which let somebody in at the same moment count
-each other's. It writes it four times a second too: those that have left are counted so long.
+A worker writes its own number before it reads those of the others, so that two workers that let a client in at the same moment
+count each other's. Each worker writes its number four times a second too: a client that has left is counted until then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGE_BYTES = _ALL.size
 
 
 class Page:
-    """The page.
+    """The shared memory: one number for each worker, and one for each that drains beside its successor.
 
     :param memory: PAGE_BYTES that can be written to.
     """
@@ -30,11 +30,15 @@ class Page:
         self._memory = memory
 
     def write(self, number: int, clients: int, leaving: bool = False) -> None:
-        """The worker with this number, from 1, has so many; or the one that drains beside it."""
+        """Note how many clients a worker has.
+
+        :param number: of its seat, from 1.
+        :param leaving: the worker drains beside its successor, which has the seat.
+        """
         _ENTRY.pack_into(self._memory, (number - 1 + leaving * MAX_WORKERS) * _ENTRY.size, clients)
 
     def total(self) -> int:
-        """All workers have so many."""
+        """How many clients all workers have."""
         return sum(_ALL.unpack_from(self._memory))
 
 
@@ -50,8 +54,10 @@ def received_page(descriptor: int) -> Page:
 
 
 class Share:
-    """A worker's own part in the page: what its front asks whether there is room. Swept, so that who has left is not counted.
+    """A worker's own part in the page: the front asks it whether there is room. Swept, so that clients that have left are not
+    counted.
 
+    :param number: of the worker's seat, from 1.
     :param clients: those of this worker; counted, not changed.
     """
 
@@ -74,5 +80,5 @@ class Share:
         return self._page.total() - here
 
     def deadline_passed(self, now: float) -> None:
-        """At each sweep."""
+        """Write the number again, at each sweep."""
         self._page.write(self._number, len(self._clients), self._leaving)

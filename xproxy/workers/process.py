@@ -24,60 +24,64 @@ CONTROL = 3
 """The descriptor of the control connection in a worker."""
 
 MAX_LINE_BYTES = 8192
-"""Of what Python itself says on standard error."""
+"""The longest line that is taken from a worker's standard error, where Python itself writes; the rest is another line."""
 
 LAST_WORDS_S = 1.0
-"""How long after its end a worker's last words are waited for, where what it has started keeps the connection open."""
+"""How many seconds after a worker's end its last messages are waited for, where a process that it has started keeps the
+connection open."""
 
 _OF_SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
-"""Variables that are the parent's business."""
+"""Variables that systemd has set for the parent, and that a worker must not have."""
 
 
 class IEmployer(Interface):
-    """Who has workers: told what becomes of them."""
+    """The owner of workers, told what becomes of them."""
 
     def worker_heard(worker: Any, message: FromWorker) -> None:  # noqa: N805
-        """It says something."""
+        """A message of the worker came."""
 
     def worker_muttered(worker: Any, line: str) -> None:  # noqa: N805
-        """Something stands on its standard error."""
+        """The worker has written a line to its standard error."""
 
     def worker_ended(worker: Any, how: str) -> None:  # noqa: N805
-        """It is gone; ``how`` in words."""
+        """The worker's process is gone; ``how`` in words."""
 
 
 class IWorker(Interface):
-    """A worker, as the crew has it."""
+    """A worker, as the crew knows it."""
 
-    number = Attribute("Of its seat.")
-    pid = Attribute("Of its process; 0: there is none.")
-    watch = Attribute("Counts the beats that it does not answer.")
+    number = Attribute("The number of its seat, from 1.")
+    pid = Attribute("The number of its process; 0: there is none.")
+    watch = Attribute("Counts the beats that the worker does not answer.")
     ended = Attribute("A Deferred that fires when the process is gone.")
 
     def say(message: Message) -> None:  # noqa: N805
         """Send a message."""
 
     def say_with(make: Callable[[int], Message], descriptor: int) -> None:  # noqa: N805
-        """Send one with a descriptor, which is closed here."""
+        """Send a message with a descriptor, which is the worker's from here on, and closed once it is sent."""
 
     def ping() -> None:
-        """Ask it whether its loop turns."""
+        """Ask the worker whether its loop turns."""
 
     def kill() -> None:
         """End the process at once."""
 
 
 def environment() -> Dict[str, str]:
-    """What a worker is started with: it must find the modules that we have found, wherever that was."""
+    """The variables that a worker is started with. PYTHONPATH has the parent's ``sys.path``, so that both find the same
+    modules."""
     found = {name: value for name, value in os.environ.items() if name not in _OF_SYSTEMD}
     return {**found, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
 
 
 @implementer(IWorker)
 class WorkerProcess(ProcessProtocol):
-    """Starts when it is made. It is gone when ``worker_ended`` was called, and not before.
+    """The process of a worker, which starts when this object is made, and is gone when ``worker_ended`` was called, not before.
 
+    :param number: of the seat.
     :param employer: an IEmployer.
+    :param variables: the process' environment.
     """
 
     def __init__(self, reactor: Any, number: int, employer: Any, variables: Mapping[str, str]) -> None:
@@ -137,7 +141,7 @@ class WorkerProcess(ProcessProtocol):
             if self._process is not None:
                 self._process.signalProcess("KILL")
         except ProcessExitedAlready:
-            pass  # It has ended by itself.
+            pass  # The process has ended by itself.
 
     # -- from it
 
@@ -161,11 +165,12 @@ class WorkerProcess(ProcessProtocol):
                 self._employer.worker_muttered(self, line[:MAX_LINE_BYTES].decode("utf-8", "replace"))
 
     def processExited(self, reason: Failure) -> None:
-        """See ProcessProtocol. What it has started may keep its standard error open: that is not waited for."""
+        """See ProcessProtocol. Processes that the worker has started may keep its standard error open: that is not waited
+        for."""
         self._exited(how_ended(reason.value) + self._reason)
 
     def _exited(self, how: str) -> None:
-        """The process is gone. What it has said last may not have been read yet."""
+        """The process is gone. The last messages of the worker may not have been read yet."""
         self.pid = 0
         self._how = how
         if self._silent:

@@ -1,23 +1,23 @@
-"""When a worker that has died is started again, and when one that says nothing is taken for hung. Pure."""
+"""When a worker that has died is started again, and when a silent one is taken for hung. Pure."""
 
 from __future__ import annotations
 
 from typing import Callable
 
 STEADY_S = 5.0
-"""Who has served for so long dies for a reason of its own, and its successor is started at once."""
+"""A worker that has served for so many seconds died for a reason of its own, and its successor is started at once."""
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 15.0
-"""Between the death of one that did not and the next start: doubled each time. A worker that can't start costs a second of CPU
-each time, which the others need; whoever has mended what was wrong does not want to wait for minutes."""
+"""Seconds between the death of a worker that served for less and the next start: doubled each time. A worker that can't start
+costs a second of CPU each time, which the others need; whoever has mended what was wrong does not want to wait for minutes."""
 
 HUNG_BEATS = 4
 """Beats, one a second, that a worker may leave unanswered. No work of ours takes a second; a process that waits for its turn on
 a crowded host is no hung one, and killing it makes nothing better."""
 
 STARTING_BEATS = 60
-"""The same while it starts: PyPy takes two seconds on an idle host, and twenty on a busy one."""
+"""The same for a worker that starts: PyPy takes two seconds on an idle host, and twenty on a busy one."""
 
 
 class Restarts:
@@ -31,7 +31,7 @@ class Restarts:
         self._early = 0
 
     def died(self, served_s: float) -> float:
-        """A worker is dead, which has let clients in for so long; gives after how many seconds the next one is started."""
+        """A worker that has served for ``served_s`` is dead; gives after how many seconds the next one is started."""
         if served_s >= STEADY_S:
             self._early = 0
             return 0.0
@@ -41,20 +41,23 @@ class Restarts:
 
 
 class Watch:
-    """Whether a worker's loop turns: it is asked at each beat, and each word of it is an answer."""
+    """Whether a worker's loop turns: the worker is asked at each beat, and whatever comes from it is an answer.
+
+    :ivar starting: the worker has never been ready.
+    :ivar killed: the worker was found to hang, and killed.
+    """
 
     def __init__(self) -> None:
         self.starting = True
-        """Whether it has never been ready."""
         self.killed = False
-        """Whether something was done about it."""
         self._unanswered = 0
 
     def heard(self) -> None:
-        """It said something."""
+        """Bytes came from the worker."""
         self._unanswered = 0
 
     def beat(self) -> bool:
-        """Another second is over, as far as we turn ourselves; gives whether it hangs. If not, ask it."""
+        """Another beat is over, as far as our own loop turns; gives whether the worker hangs. If not, the caller asks it
+        again."""
         self._unanswered += 1
         return self._unanswered > (STARTING_BEATS if self.starting else HUNG_BEATS)

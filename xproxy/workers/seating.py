@@ -1,4 +1,4 @@
-"""Who sits where: the seats, those who leave them, and which orders each goes by."""
+"""Which worker sits where, which leave their seats, and which orders each goes by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from .seats import SeatEvent, SeatState, next_state
 
 
 class Seat:
-    """A number, and who sits there."""
+    """A number from 1, and the worker that has it.
+
+    :ivar ready_at: when that worker began to serve, by the reactor's clock; None: it does not yet.
+    :ivar restarting: the start of the next worker, while that is waited for.
+    :ivar predecessor: the worker that serves until the one that has the seat does.
+    """
 
     def __init__(self, number: int, random: Callable[[], float]) -> None:
         self.number = number
@@ -20,13 +25,11 @@ class Seat:
         self.worker: Any = None
         self.restarts = Restarts(random)
         self.ready_at: Optional[float] = None
-        """When who sits there began to let clients in."""
         self.restarting: Optional[IDelayedCall] = None
         self.predecessor: Any = None
-        """Who goes on serving until the one that sits there does."""
 
     def after(self, event: SeatEvent) -> None:
-        """Something has happened."""
+        """Go on to the state after this event. Raises KeyError for one that can't be."""
         self.state = next_state(self.state, event)
 
 
@@ -34,7 +37,8 @@ class Seating:
     """All workers, by what they do.
 
     :ivar seats: in the order of their numbers, from 1.
-    :ivar leaving: who drains, and what ends that when it takes too long.
+    :ivar leaving: the workers that drain, each with the timer that kills it when the drain takes too long.
+    :ivar begun: fires when a worker serves for the first time.
     """
 
     def __init__(self, count: int, random: Callable[[], float]) -> None:
@@ -42,42 +46,41 @@ class Seating:
         self.seats: List[Seat] = []
         self.leaving: Dict[Any, IDelayedCall] = {}
         self.begun: Deferred[None] = Deferred()
-        """Fires when somebody lets clients in, for the first time."""
         self.added(count)
 
     def added(self, count: int) -> List[Seat]:
-        """Have so many seats, if there are fewer; gives those that are new."""
+        """Have so many seats, if there are fewer; gives the new ones."""
         new = [Seat(number, self._random) for number in range(len(self.seats) + 1, count + 1)]
         self.seats += new
         return new
 
     def removed(self, count: int) -> List[Seat]:
-        """Have so many seats, if there are more; gives those that are none any more."""
+        """Have so many seats, if there are more; gives those that were removed."""
         gone, self.seats = self.seats[count:], self.seats[:count]
         return gone
 
     def seat_of(self, worker: Any) -> Optional[Seat]:
-        """Where a worker sits; None: it does not."""
+        """The seat of a worker; None: it has none."""
         return next((seat for seat in self.seats if seat.worker is worker), None)
 
     @property
     def workers(self) -> List[Any]:
-        """All that live, those that leave too."""
+        """All workers that live, those that leave too."""
         places = [worker for seat in self.seats for worker in (seat.worker, seat.predecessor) if worker is not None]
         return [*places, *(worker for worker in self.leaving if worker not in places)]
 
     @property
     def staying(self) -> List[Any]:
-        """Those of them that do not drain."""
+        """The workers that do not drain."""
         return [worker for worker in self.workers if worker not in self.leaving]
 
     @property
     def serving(self) -> bool:
-        """Whether somebody lets clients in."""
+        """Whether a worker serves."""
         return any(seat.state is SeatState.SERVING or seat.predecessor is not None for seat in self.seats)
 
     def state_of(self, worker: Any) -> SeatState:
-        """What a worker does."""
+        """The state of a worker, by that of its seat."""
         if worker in self.leaving:
             return SeatState.DRAINING
         if any(seat.predecessor is worker for seat in self.seats):
@@ -86,7 +89,7 @@ class Seating:
         return SeatState.OVER if seat is None else seat.state
 
     def gone(self, worker: Any) -> Optional[Seat]:
-        """A worker is no more; gives where it sat."""
+        """The process of a worker is gone; gives the seat that it had, None where it had none."""
         timer = self.leaving.pop(worker, None)
         if timer is not None and timer.active():
             timer.cancel()
@@ -100,7 +103,7 @@ class Seating:
 
 
 class InForce:
-    """Which orders each worker goes by, and who waits until all go by some.
+    """Which orders each worker goes by, and the reloads that wait until all go by some.
 
     :param clock: an IReactorTime.
     :ivar generations: of the orders, by worker.
@@ -113,7 +116,7 @@ class InForce:
         self._waiting: Dict[int, Deferred[None]] = {}
 
     def wait(self, workers: List[Any], generation: int, limit_s: float) -> Deferred[None]:
-        """Fires when these have answered the orders of a generation or are gone, and when the time is over."""
+        """Fires when these workers have answered the orders of a generation or are gone, or after ``limit_s`` seconds."""
         done: Deferred[None] = Deferred()
         self._awaited[generation] = [worker for worker in workers if self.generations.get(worker, 0) < generation]
         self._waiting[generation] = done
@@ -123,7 +126,7 @@ class InForce:
         return done
 
     def answered(self, worker: Any, generation: int, obeys: bool) -> None:
-        """A worker goes by these orders or, as before, by others."""
+        """A worker has answered the orders of a generation: it goes by them, or (``obeys`` is false) by others as before."""
         if obeys:
             self.generations[worker] = generation
         for number, awaited in self._awaited.items():
@@ -132,7 +135,7 @@ class InForce:
         self._look()
 
     def gone(self, worker: Any) -> None:
-        """A worker is no more."""
+        """The process of a worker is gone: its answer is not waited for."""
         self.answered(worker, max(self._awaited, default=0), False)
         self.generations.pop(worker, None)
 

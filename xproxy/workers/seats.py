@@ -1,4 +1,4 @@
-"""The seat of a worker: what becomes of it, and of who sits there. Pure. The table is in docs/architecture/workers.md."""
+"""The states of a worker's seat. Pure. The table is in docs/architecture/workers.md."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Dict, Tuple
 
 
 class SeatState(Enum):
-    """What is the matter with a seat."""
+    """The state of a seat, which is also that of its worker."""
 
     WAITING = "waiting"
-    """Nobody sits there; somebody will."""
+    """The seat is empty; a worker will be started."""
     STARTING = "starting"
     SERVING = "serving"
     DRAINING = "draining"
-    """The whole ends, and who sits there has been told."""
+    """The seat is given up, and its worker has been told to drain."""
     OVER = "over"
 
 
 class SeatEvent(Enum):
-    """What happens."""
+    """An event that changes the state of a seat."""
 
     START = "a worker is started"
     READY = "it lets clients in"
@@ -46,5 +46,5 @@ _NEXT: Dict[Tuple[SeatState, SeatEvent], SeatState] = {
 
 
 def next_state(state: SeatState, event: SeatEvent) -> SeatState:
-    """What a seat is after an event. Raises KeyError for what can't be."""
+    """The state of a seat after an event. Raises KeyError for an event that can't be in this state."""
     return _NEXT[state, event]

@@ -1,4 +1,4 @@
-"""What all workers share and nobody else knows: certificates with their keys, and the keys of session tickets."""
+"""The secrets that all workers share: certificates with their keys, and the keys of session tickets. The parent's side."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _log = Logger()
 class Secrets(MultiService):
     """Reads certificates, watches their files, and makes ticket keys.
 
-    :param changed: told that workers should be told.
-    :param random_bytes: so many, that nobody can guess.
+    :param changed: called when certificates or ticket keys are others: workers need new orders.
+    :param random_bytes: gives so many bytes that nobody can guess.
     :raises StartupError: a certificate can't be used.
     :ivar store: of the certificates in use, None when there are none.
     """
@@ -71,16 +71,16 @@ class Secrets(MultiService):
 
     @property
     def certificates(self) -> Tuple[Certificate, ...]:
-        """Those in use, for workers."""
+        """The certificates in use, as workers get them."""
         return () if self.store is None else contents(self.store.pairs)
 
     def ends(self) -> Sequence[Tuple[str, str, float]]:
-        """Name, kind of key and end (seconds since 1970) of each."""
+        """Name, kind of key and end (seconds since 1970) of each certificate in use."""
         pairs = () if self.store is None else self.store.pairs
         return [(pair.label, pair.kind, pair.not_after.timestamp()) for pair in pairs]
 
     def startService(self) -> None:
-        """Begin, and change the ticket keys now and then."""
+        """Watch the files of certificates, and change the ticket keys every ``TICKET_LIFETIME``."""
         super().startService()
         self._renewing.start(TICKET_LIFETIME.total_seconds(), now=False)
 
@@ -91,10 +91,10 @@ class Secrets(MultiService):
         return super().stopService()
 
     def renew(self) -> None:
-        """Other ticket keys."""
+        """Make other ticket keys, and have workers told."""
         self.ticket_keys = self._random_bytes(TICKET_KEYS_BYTES)
         self._changed()
 
 
 def _nothing() -> None:
-    """Nothing was read that was not read before."""
+    """Install nothing: no certificate was read."""

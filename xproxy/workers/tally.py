@@ -1,4 +1,5 @@
-"""The numbers of the whole: what all workers tell, what is known of who is silent, and what those have left who are gone."""
+"""The numbers of all workers together: of those that answer, the last known ones of those that are silent, and the sums of
+those that are gone."""
 
 from __future__ import annotations
 
@@ -15,17 +16,18 @@ from .numbers import MAXIMA, Tree, added, counts_of, settled
 from .process import IWorker
 
 ANSWER_S = 1.0
-"""How long is waited for a worker. Whoever looks has patience for more; a worker whose loop turns needs milliseconds."""
+"""How many seconds a worker's answer is waited for: less than a scrape's patience; a worker whose loop turns needs
+milliseconds."""
 
 
 @attr.frozen
 class Whole:
-    """What is known at one moment.
+    """The numbers of all workers together, at one moment.
 
     :ivar counts: of all workers, for ``/metrics``.
     :ivar status: the same for ``/status``, by pool.
-    :ivar lost_lines: by log.
-    :ivar told: what each worker that has answered tells.
+    :ivar lost_lines: lines that workers could not write, by log.
+    :ivar told: the tree of each worker that has answered.
     """
 
     counts: ProxyCounts
@@ -35,7 +37,7 @@ class Whole:
 
 
 class Tally:
-    """Asks, and remembers.
+    """Asks workers for their numbers, and remembers those of workers that are silent or gone.
 
     :param clock: an IReactorTime.
     """
@@ -49,7 +51,7 @@ class Tally:
         self._most: Tree = {}
 
     def ask(self, workers: Sequence[IWorker]) -> Deferred[Whole]:
-        """Ask all of them; fires after ANSWER_S at the latest."""
+        """Ask these workers; fires after ANSWER_S at the latest."""
         asking = _Asking(list(workers))
         question = next(self._questions)
         self._asking[question] = asking
@@ -61,7 +63,7 @@ class Tally:
         return asking.answer
 
     def told(self, worker: IWorker, question: int, numbers: Tree) -> None:
-        """A worker answers."""
+        """A worker has answered a question."""
         self._last[worker] = numbers
         asking = self._asking.get(question)
         if asking is not None:
@@ -69,7 +71,10 @@ class Tally:
             self._look(question, asking)
 
     def ended(self, worker: IWorker, numbers: Optional[Tree] = None) -> None:
-        """A worker is gone; its last numbers, where it has told them."""
+        """A worker is gone.
+
+        :param numbers: its last ones, as Drained has them; None: the worker died without, and those that it told last are kept.
+        """
         last = self._last.pop(worker, {}) if numbers is None else numbers
         self._last.pop(worker, None)
         self._gone = added([self._gone, settled(last)])
@@ -95,7 +100,7 @@ class Tally:
         asking.answer.callback(Whole(counts_of(total.get("counts", {})), status, total.get("lost_lines", {}), told))
 
     def _forget_services(self, known: List[Tree]) -> None:
-        """Of services that no worker knows any more nothing is kept: their names are theirs to choose."""
+        """Drop the services that no worker knows any more: services choose their names, and the memory must stay bounded."""
         for tree in (self._gone, self._most):
             for name, pool in tree.get("status", {}).items():
                 alive = {service for one in known for service in one["status"].get(name, {}).get("services", ())}
@@ -113,6 +118,6 @@ class _Asking:
 
 
 def _maxima(tree: Tree) -> Tree:
-    """The maxima alone."""
+    """A tree with the maxima alone."""
     found = {key: _maxima(value) if isinstance(value, dict) else value for key, value in tree.items()}
     return {key: value for key, value in found.items() if key in MAXIMA or (isinstance(value, dict) and value)}

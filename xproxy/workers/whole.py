@@ -1,6 +1,6 @@
 """The proxy as a service of a parent: its doors, its secrets and its crew.
 
-To the tree it is what ``ProxyService`` is in one process.
+It stands in the service tree where ``ProxyService`` stands in one process.
 """
 
 from __future__ import annotations
@@ -33,22 +33,25 @@ from .process import IWorker, WorkerProcess, environment
 from .secrets import Secrets
 
 ACCEPT_S = 10.0
-"""How long a reload waits until all workers go by it; one that does not answer is seen by its missing beats."""
+"""How many seconds a reload waits until all workers go by it; a worker that does not answer is seen by its missing beats."""
 
 Room = Callable[[Config], Tuple[int, int]]
+"""How many clients and files one worker has descriptors for."""
 
 
 class WholeProxy(MultiService):
     """A proxy in several processes.
 
-    :param count: how many a configuration wants.
+    :param count: how many workers a configuration wants.
     :param handoff: the path of an acceptor's handoff socket; empty: ``take_proxy`` has one.
-    :param take_proxy: gives the acceptor of this process one end of a socket pair, which is its own from there on.
-    :param room: how many clients and files there are descriptors for in one worker.
+    :param take_proxy: gives the acceptor of this process one end of a socket pair, whose descriptor is the acceptor's from
+        then on.
+    :param room: see Room.
     :param goes_on: whether the program is not about to end.
     :param hire: starts a worker; another one in tests.
-    :raises StartupError: from the constructor and from ``privilegedStartService``, for what can't be used.
-    :ivar generation: of the orders. There are more than of the configuration: renewed certificates are orders too.
+    :raises StartupError: from the constructor and from ``privilegedStartService``, for endpoints, certificates
+        and guards that can't be used.
+    :ivar generation: of the orders. It rises faster than the configuration's: renewed certificates are new orders too.
     """
 
     _log = Logger()
@@ -124,14 +127,14 @@ class WholeProxy(MultiService):
     # -- what workers are told
 
     def orders(self) -> bytes:
-        """What a worker is told now, as ``orders`` has it."""
+        """The orders of this moment, packed for a worker: see ``orders``."""
         clients, files = self._room(self._config)
         secrets = self.secrets
         config = without_files(self._config)
         return packed(Orders(config, secrets.certificates, secrets.ticket_keys, self._handoff, clients, files))
 
     def _brief(self, worker: IWorker) -> None:
-        """All that a new worker needs."""
+        """Send a new worker the page, its sockets and the orders."""
         try:
             worker.say_with(Share, os.dup(self._page_descriptor))
             for door in self.doors.sockets():
@@ -147,14 +150,14 @@ class WholeProxy(MultiService):
         worker.say_with(lambda ordinal: Listen(description, ordinal), door.copy(worker.number))
 
     def _changed(self) -> None:
-        """Other certificates or ticket keys."""
+        """Certificates or ticket keys are others: give new orders."""
         if self._begun:
             self._tell_all(())
 
     def _tell_all(self, added: Iterable[SharedSocket]) -> Deferred[Any]:
-        """Give new orders to all that do not leave; fires when they go by them.
+        """Give new orders to all workers that do not leave; fires when these go by them, after ACCEPT_S at the latest.
 
-        :param added: what they are to listen on besides.
+        :param added: the sockets on which workers are to listen besides.
         """
         self.generation += 1
         orders = Configure(self.orders(), self.generation)
@@ -182,7 +185,7 @@ class WholeProxy(MultiService):
         self._take_proxy(ours.detach())
 
     def _freed(self, number: int, leaving: bool) -> None:
-        """A worker is gone, and its clients with it."""
+        """A worker is gone, and its clients with it: no client of it is counted any more."""
         if self._page is not None:
             self._page.write(number, 0, leaving)
 
@@ -217,11 +220,11 @@ class WholeProxy(MultiService):
     # -- what is known
 
     def addresses(self) -> Sequence[IAddress]:
-        """Where it listens without TLS."""
+        """Where clients arrive without TLS."""
         return self.doors.addresses(secure=False)
 
     def secure_addresses(self) -> Sequence[IAddress]:
-        """Where it listens with TLS."""
+        """Where clients arrive with TLS."""
         return self.doors.addresses(secure=True)
 
     def certificate_ends(self) -> Sequence[Tuple[str, str, float]]:
@@ -230,7 +233,7 @@ class WholeProxy(MultiService):
 
     @property
     def can_serve(self) -> bool:
-        """Whether a worker lets clients in."""
+        """Whether a worker serves."""
         return self.crew.seating.serving
 
     async def _ask_all(self) -> Work:
@@ -245,18 +248,18 @@ class WholeProxy(MultiService):
         return shown(worker.number, worker.pid, generation, state, connections, {} if told is None else told["status"])
 
     def work(self) -> Deferred[Work]:
-        """What all workers count, together and each. Fires soon."""
+        """The numbers of all workers, together and each. Fires within ``tally.ANSWER_S``."""
         return Deferred.fromCoroutine(self._ask_all())
 
     # -- the end
 
     def drain(self) -> Deferred[Any]:
-        """Stop listening, finish what runs; fires when no worker lives."""
+        """Stop listening and have the workers drain; fires when no worker lives."""
         self.doors.close()
         return self.crew.drain()
 
     def stopService(self) -> Deferred[Any]:
-        """Kill who is left; fires when they are gone."""
+        """Kill the workers that are left; fires when their processes are gone."""
         self.doors.close()
         gone = self.crew.stop() if self._begun else None
         if self._page_descriptor >= 0:

@@ -1,7 +1,7 @@
-"""Everything that an acceptor has for its successor: what listens, the slots, and which of them its proxies have.
+"""The estate of an acceptor, for its successor: the listening sockets, the slots, and which of them its proxies lease.
 
-While it is frozen nothing of it is granted, read or accepted. Then it is let go, to the successor, or
-thawed: the acceptor serves on.
+While the estate is frozen no slot is granted or read, and no connection accepted. Then the estate is let go, to the successor,
+or thawed: the acceptor serves on.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from .offers import Expected, Offers
 from .parting import Parting
 
 Listening = Mapping[Tuple[str, str], Any]
-"""What listens, by kind and description: each with its ``port``, and with ``hand_on``."""
+"""The listening services, by kind and description: each with its ``port``, and with ``hand_on``."""
 
 
 @attr.frozen
 class Thing:
-    """Something to be given."""
+    """A socket to be given: one that listens, or a slot."""
 
     message: Callable[[int], takeover.Message]
-    """Makes its message, from the ordinal of its descriptor."""
+    """Makes the message about the socket, from the ordinal of the descriptor that goes with it."""
     copy: Callable[[], int]
-    """Makes a copy of its descriptor, which is the caller's. Raises OSError."""
+    """Makes a copy of the socket's descriptor, which is the caller's. Raises OSError."""
 
 
 class Estate:
     """See the module.
 
     :param offers: those of the acceptor's handoff socket.
-    :param listening: gives what listens.
-    :param bridged: gives the slots that can't move: another connection of theirs ends in this process.
+    :param listening: gives the listening services.
+    :param bridged: gives the slots that can't move: those over TLS, whose connection to the service ends in this process.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Estate:
         self._parted: Callable[[], object] = lambda: None
 
     def obstacle(self) -> str:
-        """Why this acceptor can't be taken over; empty: it can."""
+        """Why this acceptor can't be taken over; empty: it can be."""
         if any(not isinstance(holding.end, RemoteHolder) for holding in self._acceptor.holdings):
             return "it has a proxy in its own process"
         if self._offers.has_former:
@@ -71,7 +71,7 @@ class Estate:
     def freeze(self, parted: Callable[[], object]) -> None:
         """Accept, read and grant nothing from here on, and have the proxies hang up.
 
-        :param parted: called when the last one has, perhaps at once.
+        :param parted: called when the last proxy has hung up, perhaps at once.
         """
         self._acceptor.handing_on = True
         self._parted = parted
@@ -102,13 +102,14 @@ class Estate:
             self._parted()
 
     def expire(self) -> None:
-        """Cut off whoever has not hung up: it hangs. What it leases is given as leased; it may come and offer it yet."""
+        """Cut off the proxies that have not hung up: they hang. Their leases are given as leased; such a proxy may offer them
+        yet."""
         for parting, end in list(self._partings.items()):
             parting.expired = True
             end.drop("the acceptor is taken over, and it did not hang up")
 
     def things(self) -> Iterator[Thing]:
-        """Everything, when nobody is parting any more."""
+        """The whole estate, when no proxy is parting any more."""
         for (kind, description), each in self._listening().items():
             if each.port is not None:
                 yield self._listening_thing(kind, description, each.port)
@@ -128,7 +129,7 @@ class Estate:
         )
 
     def _expected_thing(self, slot: Expected) -> Thing:
-        """One that came from a former acceptor, and that no proxy has offered yet."""
+        """A slot that came from a former acceptor, and that no proxy has offered yet."""
         endpoint, numbered = slot.endpoint.encode(), cast(Any, slot)
         return Thing(
             lambda ordinal: takeover.SlotGiven(slot.pool, slot.service, takeover.LEASED, endpoint, int(slot.raw), ordinal),
@@ -137,7 +138,7 @@ class Estate:
 
     @staticmethod
     def thing(slot: ParkedSlot, state: str) -> Thing:
-        """One slot."""
+        """A parked slot, for the successor."""
         connection: SlotConnection = slot.transport.protocol
         endpoint, raw = connection.endpoint.encode(), int(slot.register_anew is not None)
         return Thing(
@@ -148,7 +149,7 @@ class Estate:
     # -- the end of it
 
     def thaw(self) -> None:
-        """There is no successor: serve on. The proxies dial again, and offer what they lease as they would to any acceptor."""
+        """There is no successor: serve on. The proxies dial again, and offer their leases as they would to any acceptor."""
         self._acceptor.handing_on = False
         self.expire()
         self._await_offers(self._leased)
@@ -166,7 +167,7 @@ class Estate:
             self._offers.expect_back(slot)
 
     def let_go(self) -> None:
-        """The successor has everything. Idle slots that can't move are closed, so that their services dial it."""
+        """The successor has everything. Idle slots that can't move are closed, so that their services dial the successor."""
         for each in self._listening().values():
             each.hand_on()
         bridged = self._bridged()
@@ -182,7 +183,7 @@ class Estate:
         self._leased.clear()
 
     def late(self) -> List[ParkedSlot]:
-        """After that: slots that have registered since, or were lent; those that can't move are closed."""
+        """After ``let_go``: the idle slots that have registered since, or were lent. Those that can't move are closed."""
         bridged = self._bridged()
         slots = self._acceptor.take_out_idle()
         for slot in slots:

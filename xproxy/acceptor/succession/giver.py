@@ -15,18 +15,19 @@ from .estate import Estate, Thing
 from .states import GIVER, GiverInput, Giving
 
 PART_S = 2.0
-"""How long proxies may take to hang up: they have nothing to wait for."""
+"""How many seconds proxies may take to hang up: they have nothing to wait for."""
 
 GIVE_S = 10.0
-"""How long the whole may take, from the first word to the successor's being ready: a proxy waits as long for its Hello."""
+"""How many seconds the takeover may take, from the first message to the successor's Ready: a proxy waits as long for its
+Hello."""
 
 
 class Giver(BoxConnection):
     """See the module.
 
     :param reactor: an IReactorTime.
-    :param gone: called when the successor has everything; None: nobody can take over.
-    :ivar state: where it is; None before the successor has said what it wants.
+    :param gone: called when the successor has everything; None: this acceptor can't be taken over.
+    :ivar state: of the takeover; None before the successor has asked for it.
     """
 
     _log = Logger()
@@ -56,12 +57,12 @@ class Giver(BoxConnection):
     # -- from the successor
 
     def connectionMade(self) -> None:
-        """Connected: it has to say what it wants."""
+        """Connected: the successor has to ask for the takeover within GIVE_S."""
         super().connectionMade()
         self._due = self._clock.callLater(GIVE_S, self.drop, "it did not say what it wants")
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes; the very first one has said what the connection is for."""
+        """Bytes; the very first one has said that the connection is for a takeover."""
         if not self._begun:
             self._begun = True
             data = data[1:]
@@ -132,7 +133,7 @@ class Giver(BoxConnection):
         self.send_with_descriptor(lambda ordinal: takeover.encode(thing.message(ordinal)), descriptor)
 
     def _let_go(self) -> None:
-        """The successor is ready. One that has died meanwhile is not."""
+        """The successor is ready, unless it has died meanwhile."""
         transport: Any = self.transport
         if unread(transport.getHandle()) == b"":
             self.drop("it is gone")
@@ -146,7 +147,8 @@ class Giver(BoxConnection):
         self._gone()
 
     def pass_on(self) -> None:
-        """Give what has become idle since; where the successor is gone, its services are to dial again."""
+        """Give the slots that have become idle since; where the successor is gone they are closed, and their services dial
+        again."""
         for slot in self._estate.late():
             thing = self._estate.thing(slot, takeover.IDLE)
             try:
@@ -162,10 +164,11 @@ class Giver(BoxConnection):
     # -- when it comes to nothing
 
     def answering(self, answers: bool) -> None:
-        """Never asked: the whole has its time."""
+        """Nothing: the takeover as a whole has GIVE_S."""
 
     def drop(self, reason: str) -> None:
-        """There is no successor: serve on, and say so, on both sides. Nothing ends without a word but by death."""
+        """There is no successor: serve on, and say so to the log and to the other end, which takes an end without Aborted for a
+        death."""
         if self.state in (Giving.PARTING, Giving.SENDING, Giving.SENT):
             self._step(GiverInput.FAILED)
             self._log.warn("not taken over, this acceptor serves on: {reason}", reason=reason)

@@ -1,4 +1,4 @@
-"""An acceptor that takes over from the one that runs: what it does with what it gets."""
+"""An acceptor that takes over from the one that runs: what becomes of the sockets and slots that it inherits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class AcceptorHeir(Heir):
     """See the module.
 
     :param acceptor: made, and not started.
-    :param also: what else listens in this program, by kind and description.
+    :param also: the other listening services of this program, by kind and description.
     :param start: starts the acceptor and the rest of the program; may raise StartupError.
-    :param failed: told why nothing comes of it; then nothing of ours listens, and the program is to end.
+    :param failed: told why the takeover has failed; then nothing of ours listens, and the program is to end.
     """
 
     _log = Logger()
@@ -78,7 +78,7 @@ class AcceptorHeir(Heir):
                 offers.refuse(descriptor)
             else:
                 offers.park_idle(self._expected(slot, descriptor))
-        inheritance.close(self._descriptors)  # Where we don't listen any more.
+        inheritance.close(self._descriptors)  # The sockets of endpoints that this configuration does not have.
         self._log.info("the former acceptor has handed on {number} slots", number=len(slots))
 
     @staticmethod

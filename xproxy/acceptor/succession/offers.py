@@ -1,7 +1,7 @@
-"""What proxies bring from a former acceptor: slots that they lease from it still, and that are this acceptor's from here on.
+"""The offers of proxies: slots that they lease from a former acceptor, and that are this acceptor's from here on.
 
-A proxy that finds an acceptor offers it the slots that it has: free ones and those in use. So the successor of one that has
-died has them back without any service having to dial. See docs/architecture/takeover.md.
+A proxy that finds an acceptor offers the slots that it leases: free ones and those in use. So the successor of an acceptor that
+has died has its slots back without any service having to dial. See docs/architecture/takeover.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..parked import ParkedSlot
 from ..registering import SlotConnection, SlotFactory, plain_socket
 
 CLAIM_S = 5.0
-"""How long a slot that is leased, as a former acceptor says, waits for its proxy to offer it: a proxy dials again at once, and
+"""How many seconds a slot that a former acceptor gave as leased waits for its proxy's offer: a proxy dials again at once, and
 one that hangs loses its idle slots after as long."""
 
 
@@ -30,28 +30,28 @@ class Expected:
     pool: str
     service: str
     endpoint: str = ""
-    """Where it has registered."""
+    """The description of the endpoint where the slot has registered."""
     raw: bool = False
-    """It said nothing then: a preamble may come yet."""
+    """The service said nothing then: a preamble may come yet."""
     descriptor: int = -1
-    """Our own copy."""
+    """Our own copy of the slot's descriptor."""
 
     def fileno(self) -> int:
-        """As any file has it."""
+        """The descriptor, as any file gives it."""
         return self.descriptor
 
 
 class OfferedSlot(SlotConnection):
-    """The connection of a slot that has registered elsewhere: it is parked by whoever adopts it, right away."""
+    """The connection of a slot that has registered with another acceptor: ``park`` is called right after it was adopted."""
 
     def connectionMade(self) -> None:
-        """Adopted: nothing is read yet."""
+        """Adopted: no byte is read yet."""
         transport: Any = self.transport
         transport.pauseProducing()
         self._lent = plain_socket(transport)
 
     def park(self, acceptor: Acceptor, slot: Expected, holding: Optional[Holding]) -> ParkedSlot:
-        """Park it. Raises UnknownPool."""
+        """Park the slot; ``holding`` is the proxy that leases it, None: it is idle. Raises UnknownPool."""
         assert self._lent is not None
         anew = self._register_anew if slot.raw else None
         self._slot = acceptor.park(slot.pool, slot.service, self.transport, self._lent, anew, holding)
@@ -61,19 +61,19 @@ class OfferedSlot(SlotConnection):
         return self._slot
 
     def turn_away(self, reason: str) -> None:
-        """It is no slot here: tell the service why, and close."""
+        """Tell the service why its connection is no slot here, and close."""
         transport: Any = self.transport
         transport.resumeProducing()
         self._refuse("refused_pool", reason)
 
 
 class Offers:
-    """Who may offer what. Owned by the listener of the handoff socket.
+    """Which slots may be offered. Owned by the listener of the handoff socket.
 
-    A slot is offered by one proxy: the one that had leased it. That none of ours is offered, and none twice, is seen by what
-    its descriptor is of.
+    A slot is offered by one proxy: the one that had leased it. That no slot of ours is offered, and none twice, is seen by the
+    identity of the socket behind its descriptor.
 
-    :ivar parted: slots of ours that are waited for, by what they are of.
+    :ivar parted: slots of ours whose offers are waited for, by identity.
     :ivar has_former: the acceptor that was taken over is not gone yet.
     """
 
@@ -85,7 +85,7 @@ class Offers:
         self._descriptors = descriptors_of(reactor)
         self._factory = SlotFactory(acceptor, "", reactor, monotonic)
         self._known: Dict[Identity, int] = {}
-        """The number of each slot that we have or had, by what it is of."""
+        """The number of each slot that we have or had, by identity."""
         self._last = -1
         self._factories: Dict[str, SlotFactory] = {}
         self._expected: Dict[Identity, Expected] = {}
@@ -95,11 +95,12 @@ class Offers:
         self._due: Optional[IDelayedCall] = None
 
     def add_factory(self, factory: SlotFactory) -> None:
-        """What registers at an endpoint, for slots that have registered there with a former acceptor."""
+        """Take the factory of an endpoint, for slots that have registered there with a former acceptor."""
         self._factories[factory.description] = factory
 
     def admit(self, holding: Holding, pool: str, service: str, descriptor: int) -> Optional[ParkedSlot]:
-        """A proxy offers a slot: parked, and leased to it; None when it can't be. The descriptor is closed in any case."""
+        """A proxy offers a slot; gives the slot, parked and leased to that proxy, or None when it can't be. The descriptor,
+        which is this object's, is closed in any case."""
         config = self._acceptor.config.pools.get(pool)
         book = self._acceptor.books.get(pool)
         identity = self._descriptors.identity(descriptor)
@@ -140,11 +141,11 @@ class Offers:
     # -- what is known from a former acceptor
 
     def park_idle(self, slot: Expected) -> None:
-        """It was idle: it is here. Where its pool is none of ours, its service is told so."""
+        """A slot was idle at the former acceptor, and is here. Where its pool is none of ours, its service is told so."""
         self._adopt(slot, slot.descriptor, None)
 
     def expect(self, slot: Expected) -> None:
-        """A proxy has it, and should offer it soon; where nobody does in CLAIM_S, it is closed for all."""
+        """A proxy leases this slot, and should offer it soon; a slot that is not offered within CLAIM_S is closed for all."""
         if slot.pool not in self._acceptor.books:
             self._descriptors.close(slot.descriptor)
             return
@@ -152,7 +153,7 @@ class Offers:
         self._wait()
 
     def expect_back(self, slot: ParkedSlot) -> None:
-        """The same of one of ours, whose proxy has hung up for a takeover of which nothing came."""
+        """The same for a slot of ours, whose proxy has hung up for a takeover that failed."""
         self.parted[slot.identity()] = slot
         self._wait()
 
@@ -161,28 +162,29 @@ class Offers:
             self._due = self._reactor.callLater(CLAIM_S, self._unclaimed)
 
     def refuse(self, descriptor: int) -> None:
-        """A proxy has it, and is to close it when it is free: it can't move. Until ``former_gone``."""
+        """Refuse offers of this slot until ``former_gone``: it can't move, and its proxy closes it when it is free. The
+        descriptor is closed."""
         self._staying[self._descriptors.identity(descriptor)] = None
         self._descriptors.close(descriptor)
 
     def former_gone(self) -> None:
-        """The former acceptor is gone, and with it what could not move."""
+        """The former acceptor is gone, and with it the slots that could not move."""
         self.has_former = False
         self._staying.clear()
 
     @property
     def expected(self) -> List[Expected]:
-        """What is waited for, and none of ours."""
+        """The slots of former acceptors whose offers are waited for."""
         return list(self._expected.values())
 
     def hold(self) -> None:
-        """Wait for nothing, for now: everything is being given away."""
+        """Let no wait for an offer end, for now: everything is being given to a successor."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
 
     def go_on(self) -> None:
-        """Wait on, from now."""
+        """Wait for the offers again, CLAIM_S from now."""
         if self._expected or self.parted:
             self._wait()
 
@@ -201,7 +203,7 @@ class Offers:
         self.parted.clear()
 
     def close(self) -> None:
-        """The acceptor stops: what is expected stays with the proxies that have it."""
+        """The acceptor stops: the slots whose offers it waits for stay with their proxies."""
         self.hold()
         for slot in self._expected.values():
             self._descriptors.close(slot.descriptor)
@@ -211,7 +213,7 @@ class Offers:
         self.parted.clear()
 
     def _is_ours(self, identity: Identity) -> bool:
-        """Whether we have this slot already, whoever leases it here."""
+        """Whether a slot with this identity is parked here already, leased or not."""
         slots = self._acceptor.slots
         for number in reversed(slots):
             if number <= self._last:

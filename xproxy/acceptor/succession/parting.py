@@ -1,5 +1,5 @@
-"""A proxy that was told to dial the acceptor's successor, until it has hung up: what it still says is heeded, it is granted
-nothing.
+"""A proxy that was told to dial the acceptor's successor, until it has hung up: its messages are heeded, and nothing is granted
+to it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ..parked import ParkedSlot
 
 
 class Parting(Holding):
-    """In the place of the proxy's Holding, whose leases it has; their slots are in no book any more.
+    """Takes the place and the leases of the proxy's Holding; the slots of these leases are in no book any more.
 
-    :param holding: what it replaces.
+    :param holding: the Holding that is replaced.
     :param idle: told of each slot that has come back.
-    :param over: called when the proxy has hung up. What it leases still is in ``leases``.
-    :ivar expired: it was cut off because it did not hang up.
+    :param over: called when the proxy has hung up. The slots that it leases still are in ``leases``.
+    :ivar expired: the proxy was cut off because it did not hang up.
     """
 
     def __init__(self, holding: Holding, idle: Callable[[ParkedSlot], None], over: Callable[[Parting], None]) -> None:
@@ -33,37 +33,37 @@ class Parting(Holding):
 
     @property
     def next_offer(self) -> int:
-        """Nothing can be offered."""
+        """-1: nothing can be offered."""
         return -1
 
     def ask(self, pool: str, waiting: int, seen: int, question: int = 0) -> None:
         """Nothing is granted."""
 
     def recall_done(self, pool: str, number: int) -> None:
-        """Nobody waits for that."""
+        """Nobody waits for the end of a recall."""
 
     def hang(self) -> int:
-        """It may hang: soon it is cut off."""
+        """Take nothing back from a proxy that hangs: it is cut off soon."""
         return 0
 
     def wake(self) -> None:
         """Nothing was taken back."""
 
     def give_back(self, lease: int) -> None:
-        """The slot is idle; whoever serves then reads what waits on it. Raises NotLeased."""
+        """The slot is idle; the acceptor that serves next reads the bytes that wait on it. Raises NotLeased."""
         slot = self._end(lease)
         if slot is not None:
             slot.step(SlotEvent.GIVEN_BACK)
             self._idle(slot)
 
     def lease_closed(self, lease: int) -> None:
-        """The slot is not good any more. Raises NotLeased."""
+        """The proxy has closed the lease: the slot is closed. Raises NotLeased."""
         slot = self._end(lease)
         if slot is not None:
             slot.close()
 
     def spoke(self, lease: int, data: bytes) -> None:
-        """The slot has sent this: it registers anew, or is over. Raises NotLeased."""
+        """The slot has sent ``data``, unasked: it registers anew by a preamble, or is closed. Raises NotLeased."""
         slot = self._end(lease)
         if slot is not None and slot.register_anew is not None and begins_preamble(data):
             slot.step(SlotEvent.INTRODUCED)
@@ -72,7 +72,8 @@ class Parting(Holding):
             slot.close()
 
     def leave(self, alive: bool = False) -> None:
-        """It has hung up. Where it was cut off for what it did, its slots are closed, for it may go on using them."""
+        """The proxy has hung up. Where it was cut off for a wrong message, its slots are closed, for it may go on using
+        them."""
         if self.left:
             return
         self.left = True

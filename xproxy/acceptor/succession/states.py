@@ -1,4 +1,4 @@
-"""How an acceptor gives everything to its successor, as tables: what may happen to each of the two, and what comes of it. Pure.
+"""How an acceptor gives everything to its successor, as tables of states and inputs, one for each of the two. Pure.
 
 The tables in docs/architecture/takeover.md are these; a test compares them. A pair that is not there is refused where the other
 end has caused it, and is a mistake of ours otherwise.
@@ -11,21 +11,21 @@ from typing import Dict, Tuple
 
 
 class Giving(Enum):
-    """Where the acceptor is."""
+    """The state of the acceptor that gives."""
 
     PARTING = "parting"
-    """It grants nothing, and its proxies hang up."""
+    """The acceptor grants nothing, and its proxies hang up."""
     SENDING = "sending"
     SENT = "sent"
     """The successor has everything, and gets ready."""
     GONE = "gone"
-    """It has let go: the successor serves."""
+    """The acceptor has let go: the successor serves."""
     ABORTED = "aborted"
-    """It serves on."""
+    """The acceptor serves on."""
 
 
 class GiverInput(Enum):
-    """What can happen to it."""
+    """What can happen to the acceptor that gives."""
 
     PARTED = "parted"
     """Every proxy has hung up, or has had its time."""
@@ -37,7 +37,7 @@ class GiverInput(Enum):
 
 
 class Taking(Enum):
-    """Where the successor is."""
+    """The state of the successor."""
 
     ASKED = "asked"
     RECEIVING = "receiving"
@@ -47,14 +47,14 @@ class Taking(Enum):
 
 
 class TakerInput(Enum):
-    """What can happen to it."""
+    """What can happen to the successor."""
 
     GIVING = "giving"
-    """The acceptor will."""
+    """The acceptor gives."""
     PREPARED = "prepared"
-    """Everything is here, and what is needed beside listens."""
+    """Everything is here, and the endpoints that did not come are listened on."""
     UNFIT = "unfit"
-    """We can't serve, or not in time, or stop."""
+    """The successor can't serve, or not in time, or stops."""
     YOURS = "yours"
     DIED = "died"
     """The connection ended without a word: so did the acceptor."""

@@ -1,4 +1,4 @@
-"""The succession of one acceptor: what it has from a former one, and how it is handed on to the next."""
+"""The succession of one acceptor: the slots that it has from a former acceptor, and how it is handed on to the next one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from .giver import Giver
 from .offers import Offers
 
 LEFT_LOOK_S = 0.1
-"""How often an acceptor that was taken over looks whether anything is left."""
+"""Seconds between two looks of an acceptor that was taken over, whether anything is left."""
 
 
 class Succession:
     """See the module. A part of the acceptor's service.
 
-    :param listening: gives what listens, beside what the program adds.
+    :param listening: gives the acceptor's listening services.
     :param bridged: gives the slots that can't move.
-    :param has_something: says whether anybody registers, or is carried over TLS.
-    :ivar handed_on: called when another acceptor has taken over: the program is to end, and to drain before. None: it would
-        not, and so nobody can.
-    :ivar also: gives what else listens in this program, by kind and description.
+    :param has_something: says whether a service is registering, or a slot over TLS is left.
+    :ivar handed_on: called when another acceptor has taken over: the program is to drain and end. None: this program would not
+        end, and so can't be taken over.
+    :ivar also: gives the other listening services of this program, by kind and description.
+    :ivar offers: those of the handoff socket; None before ``over``.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Succession:
         self._drained: Optional[Deferred[None]] = None
 
     def over(self, factory: HandoffFactory) -> None:
-        """Proxies and another acceptor come by this socket."""
+        """Take part in this handoff socket, by which proxies and another acceptor come."""
         self.offers = factory.offers
         factory.make_giver = self._make_giver
 
@@ -71,7 +72,7 @@ class Succession:
         return self._giver is not None and self._giver.is_gone
 
     def stop(self) -> None:
-        """This acceptor stops: nobody takes over, and what proxies have stays theirs."""
+        """This acceptor stops: a takeover that runs is aborted, and leases stay with their proxies."""
         if self._giver is not None and self._giver.is_giving and not self._giver.is_gone:
             self._giver.drop("it stops")
         if self._left is not None and self._left.running:
@@ -80,7 +81,7 @@ class Succession:
             self.offers.close()
 
     def drain(self) -> Deferred[None]:
-        """After another acceptor has taken over: pass on what becomes idle; fires when nothing is left here."""
+        """After another acceptor has taken over: pass on the slots that become idle; fires when nothing is left here."""
         if self._left is None:
             self._drained = Deferred()
             self._acceptor.lending.drain()

@@ -16,22 +16,22 @@ from ...startup import StartupError
 from .states import TAKER, TakerInput, Taking
 
 TAKE_S = 15.0
-"""How long the acceptor may take to give everything: longer than it takes by its own bounds (``giver.GIVE_S``)."""
+"""How many seconds the acceptor may take to give everything: more than its own bound (``giver.GIVE_S``)."""
 
 TOOK_EVERY = takeover.WINDOW // 2
-"""After so many things it is said how many have come."""
+"""After so many sockets a Took says how many have come."""
 
 
 @attr.define
 class Inheritance:
-    """What has come. Owns the descriptors until they are taken out."""
+    """The sockets that have come. Owns their descriptors until they are taken out."""
 
     listening: Dict[Tuple[str, str], int] = attr.field(factory=dict)
-    """By kind and description."""
+    """Listening sockets, by kind and description."""
     slots: List[Tuple[takeover.SlotGiven, int]] = attr.field(factory=list)
 
     def close(self, descriptors: IDescriptors) -> None:
-        """Close what nobody took: our copies, and nothing else."""
+        """Close the descriptors that nobody took out: our copies, and nothing else."""
         for descriptor in (*self.listening.values(), *(descriptor for _, descriptor in self.slots)):
             descriptors.close(descriptor)
         self.listening.clear()
@@ -39,28 +39,29 @@ class Inheritance:
 
 
 class Heir(Protocol):
-    """Who takes over."""
+    """The part of the program that takes over."""
 
     def prepare(self, inheritance: Inheritance) -> None:
-        """See that everything that is needed beside can be had; take nothing. Raises StartupError."""
+        """Listen on the endpoints whose sockets did not come; take nothing out. Raises StartupError."""
 
     def serve(self, inheritance: Inheritance) -> None:
-        """Everything is yours: take it, and serve. Raises StartupError, when it is too late for everybody."""
+        """Take everything out, and serve: there is no other acceptor any more. Raises StartupError: then nobody serves."""
 
     def came_late(self, slot: takeover.SlotGiven, descriptor: int) -> None:
-        """One slot more, which is yours."""
+        """Another idle slot came after ``serve``; its descriptor is the heir's."""
 
     def former_gone(self) -> None:
         """The former acceptor is gone altogether."""
 
     def failed(self, reason: str) -> None:
-        """Nothing comes of it: the former acceptor serves on, or there is none."""
+        """The takeover has failed: the former acceptor serves on, or there is none."""
 
 
 class Taker(BoxConnection):
     """See the module.
 
     :param reactor: an IReactorTime.
+    :ivar state: of the takeover.
     """
 
     max_descriptors = 2 * takeover.WINDOW
@@ -123,7 +124,7 @@ class Taker(BoxConnection):
             self.send(takeover.encode(takeover.Took(self._number)))
 
     def _prepare(self) -> None:
-        """Everything is here. From the word that we are ready on, only the acceptor's word or its death decides."""
+        """Everything is here. From our Ready on, only a message of the acceptor or its death decides who serves."""
         try:
             self._heir.prepare(self._inheritance)
         except StartupError as error:
@@ -159,14 +160,15 @@ class Taker(BoxConnection):
         """Never asked."""
 
     def drop(self, reason: str) -> None:
-        """We give up. While the acceptor was not told that we are ready, it serves on; after that it is not ours to say."""
+        """Give up. An acceptor that was not sent our Ready serves on; after Ready its own message decides."""
         if self.state in (Taking.ASKED, Taking.RECEIVING):
             self._fail(TakerInput.UNFIT, reason)
         else:
             super().drop(reason)
 
     def ended(self, reason: str) -> None:
-        """The connection is gone. An acceptor that serves on says so first: so this one has died: all is ours."""
+        """The connection is gone. An acceptor that serves on sends Aborted first; so this one has died, and everything is
+        ours."""
         self._stop_due()
         if self.state is Taking.RECEIVING:
             try:

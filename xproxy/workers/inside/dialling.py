@@ -1,4 +1,4 @@
-"""How a worker comes to a connection to its parent's acceptor: it asks the parent for one end of a socket pair."""
+"""How a worker gets a connection to its parent's acceptor: the worker asks the parent for one end of a socket pair."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Wanted = Tuple[IProtocolFactory, "Deferred[IProtocol]"]
 
 @implementer(IStreamClientEndpoint)
 class AskingEndpoint:
-    """Asks, and is given.
+    """Connects by asking the parent for a connection.
 
-    :param ask: asks the parent.
+    :param ask: sends the question to the parent; ``given`` is called with the answer.
     """
 
     def __init__(self, reactor: Any, ask: Callable[[], None]) -> None:
@@ -28,7 +28,7 @@ class AskingEndpoint:
         self._wanted: List[Wanted] = []
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See IStreamClientEndpoint. Whoever does not wait any longer cancels."""
+        """See IStreamClientEndpoint. A caller that does not wait any longer cancels the Deferred."""
         connected: Deferred[IProtocol] = Deferred(self._cancelled)
         self._wanted.append((protocolFactory, connected))
         self._ask()
@@ -38,7 +38,10 @@ class AskingEndpoint:
         self._wanted = [wanted for wanted in self._wanted if wanted[1] is not connected]
 
     def given(self, descriptor: int) -> None:
-        """Here is a connection. -1: it was lost on the way."""
+        """The parent has sent a connection.
+
+        :param descriptor: this object's from here on; -1: it was lost on the way.
+        """
         if not self._wanted:
             if descriptor >= 0:
                 descriptors_of(self._reactor).close(descriptor)

@@ -1,6 +1,7 @@
 """A worker: the process that serves clients for its parent. Started as ``python -m xproxy.workers NUMBER REACTOR``.
 
-All that it needs comes over the control connection, and what it has to say goes there. See docs/architecture/workers.md.
+Everything that a worker needs comes over the control connection, and everything that it tells goes there. See
+docs/architecture/workers.md.
 """
 
 from __future__ import annotations
@@ -58,13 +59,13 @@ from ..process import CONTROL
 from .dialling import AskingEndpoint
 
 MAX_UNREAD_BYTES = 1 << 20
-"""What may wait for a parent that does not read, before lines for its log are lost: as in ``log_file``."""
+"""How much may wait for a parent that does not read before lines for its log are lost: as much as in ``log_file``."""
 
 THE_PARENTS = "its parent"
-"""What the log calls the acceptor that has no path."""
+"""How the log names the acceptor of the parent, which has no path."""
 
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that come to the whole group, or by mistake: they are the parent's to understand."""
+"""Signals that come to the whole process group, or by mistake: the parent heeds them."""
 
 _log = Logger()
 
@@ -73,7 +74,7 @@ _log = Logger()
 class Saying:
     """Has the parent log what is logged here.
 
-    :ivar lost: how many lines were lost because it does not read.
+    :ivar lost: how many lines were lost because the parent does not read.
     """
 
     def __init__(self, link: ParentLink) -> None:
@@ -93,11 +94,12 @@ class Saying:
 
 
 class Worker:
-    """A worker's life.
+    """The whole of a worker's process.
 
-    :param number: of its seat.
-    :param descriptor: of the control connection, which is this object's.
+    :param number: of the worker's seat, from 1.
+    :param descriptor: of the control connection; this object owns it.
     :param leave: ends the process.
+    :ivar status: the exit status of the process, when it ends.
     """
 
     def __init__(self, reactor: Any, number: int, descriptor: int, leave: Callable[[], None]) -> None:
@@ -105,7 +107,6 @@ class Worker:
         self._number = number
         self._leave = leave
         self.status = 0
-        """Of the process, when it ends."""
         self.link = ParentLink(reactor, self._heard, self._parent_lost)
         self.saying = Saying(self.link)
         self._doors: Dict[str, List[int]] = {}
@@ -137,7 +138,7 @@ class Worker:
         self._heeded[type(message)](message)
 
     def _parent_lost(self, reason: str) -> None:
-        """Nobody is there any more who could tell anything: finish what runs, and end."""
+        """The parent is gone: finish what runs, and end."""
         self._alone = True
         if self.proxy is None or self._done:
             self._leave()
@@ -158,7 +159,7 @@ class Worker:
             self.proxy.reopen_logs()
 
     def _configure(self, message: Configure) -> None:
-        """Be a proxy by these orders; who can't from the start on has no reason to be."""
+        """Be a proxy by these orders. A worker that can't by its first ones ends; by later ones, it goes on as before."""
         try:
             before, self._orders = self._orders, unpacked(message.orders)
             if self.proxy is None or before is None:
@@ -221,7 +222,7 @@ class Worker:
     # -- to it
 
     def numbers(self) -> Tree:
-        """See ``numbers``."""
+        """The tree of this worker: see ``numbers``."""
         proxy = self.proxy
         if proxy is None:
             return {"counts": {}, "status": {}, "lost_lines": {}}
@@ -230,13 +231,13 @@ class Worker:
         return told(proxy.gateway.counts, proxy.status(), lost)
 
     def asked_to_leave(self) -> None:
-        """SIGTERM came to this process."""
+        """SIGTERM came to this process: ask the parent for a successor."""
         self.link.say(Leave())
 
     # -- the end
 
     def drain(self) -> None:
-        """Finish what runs, then end."""
+        """Finish what runs, take nothing new, then end."""
         if self._draining:
             return
         self._draining = True
@@ -260,7 +261,7 @@ class Worker:
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """End when all is said."""
+        """End when everything is sent to the parent."""
         self._done = True
         if self._alone:
             self._leave()
@@ -270,9 +271,9 @@ class Worker:
 
 
 def main(words: Sequence[str]) -> None:
-    """Be a worker until the end.
+    """Run a worker until its end.
 
-    :param words: the number of the seat, and the module of the reactor.
+    :param words: the command's arguments: the number of the seat, and the module of the reactor.
     """
     if len(words) != 2:
         sys.exit("this is a worker of twistd xproxy --workers, which starts it itself")
@@ -291,7 +292,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def _heed_signals(reactor: Any, worker: Worker) -> None:
-    """The reactor has taken some for itself."""
+    """Ignore IGNORED and heed SIGTERM: the reactor has installed signal handlers of its own."""
     for ignored in IGNORED:
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(worker.asked_to_leave))
