@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import resource
 import shutil
 import socket
 import tempfile
-from typing import Any, Callable, List, Tuple
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, List, Tuple
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
@@ -36,6 +39,25 @@ def soon() -> Deferred[None]:
     waiting: Deferred[None] = Deferred()
     reactor.callLater(0, waiting.callback, None)
     return waiting
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process can't have any more descriptors meanwhile."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: List[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, limits[1]))
+    try:
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 async def until(holds: Callable[[], Any]) -> None:

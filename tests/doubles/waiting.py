@@ -1,10 +1,12 @@
-"""Waiting for conditions that somebody makes true."""
+"""Waiting for conditions that somebody makes true, and for the end of a connection."""
 
 from __future__ import annotations
 
 from typing import Any, Callable, List, Tuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 
 
 class Waiting:
@@ -32,3 +34,19 @@ class Waiting:
             if value:
                 self._conditions.remove(entry)
                 entry[1].callback(value)
+
+
+class Answer(Protocol):
+    """A client that keeps what it reads, in ``data``; ``ended`` fires with all of it at the end of the connection."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.ended: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        """See Protocol."""
+        self.data += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See Protocol."""
+        self.ended.callback(self.data)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 from typing import Any, List, Tuple
 
 from twisted.internet.protocol import Factory, Protocol
 
-from tests.doubles.handoff import HELLO_ANSWER, HandoffTestCase, reactor, until
+from tests.doubles.handoff import HELLO_ANSWER, HandoffTestCase, no_descriptor_left, reactor, until
 from tests.doubles.holders import RecordingHolder
 from xproxy.handoff import acceptor_connection
 from xproxy.handoff.boxes import BoxReader, encode_box
@@ -117,22 +116,10 @@ class LostDescriptorTests(HandoffTestCase):
         """The kernel drops the first one without an error; there is room for the second, which is not taken for the first."""
         holder, _, acceptor = await self.begin()
         first, second = self.pair(), self.pair()
-        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        taken: List[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, limits[1]))
-        try:
-            while True:
-                taken.append(os.dup(0))
-        except OSError as error:
-            self.assertEqual(error.errno, errno.EMFILE)
-        try:
+        with no_descriptor_left():
             acceptor.grant(0, 0, first[0].fileno())
             acceptor.grant(1, 1, second[0].fileno())
             await until(lambda: acceptor.over or (holder.grants and LeaseClosed(0) in acceptor.heard))
-        finally:
-            for descriptor in taken:
-                os.close(descriptor)
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         self.assertEqual((holder.grants, holder.events, acceptor.over), ([("default", 1, "x")], ["found"], False))
         second[1].sendall(b"second")
         self.assertEqual(holder.sockets[1].recv(10), b"second")

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any, List, Tuple
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.doubles.certificates import DAY, NOW, Authority
 from tests.doubles.crewing import HostedWorker
 from tests.doubles.handoff import until
+from tests.doubles.waiting import Answer
 from tests.tls.test_stapling import response
 from xproxy.config import Config, from_toml
 from xproxy.net.descriptors import SYSTEM
@@ -43,22 +41,6 @@ connections = {connections}
 def configuration(body: str = "one", more: str = "", connections: int = 100, workers: int = 2) -> Config:
     """A proxy that answers by itself."""
     return from_toml(RESPONDS.format(body=body, more=more, connections=connections, workers=workers), "xproxy.toml")
-
-
-class Answer(Protocol):
-    """What came until the end, or until there is enough."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.ended: Deferred[bytes] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        """More of it."""
-        self.data += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """All of it."""
-        self.ended.callback(self.data)
 
 
 class WholeCase(TestCase):

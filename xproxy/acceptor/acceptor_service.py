@@ -18,7 +18,7 @@ from ..net.listening import ListenService, ensure_deferred
 from ..reload import Change
 from ..slots.dealing import DEAL_INTERVAL_S
 from ..startup import StartupError
-from ..tls.certificate_store import CertificateStore
+from ..tls.certificate_store import CertificateStore, exchange_stores
 from ..tls.contexts import TLSPolicy
 from .acceptor import Acceptor
 from .handoff_server import HandoffFactory, HandoffServer
@@ -194,12 +194,7 @@ class AcceptorService(MultiService):
 
     def _show(self, certificates: Optional[CertificateStore]) -> None:
         before, self.certificates = self.certificates, certificates
-        if certificates is before:
-            return
-        if before is not None:
-            before.disownServiceParent()
-        if certificates is not None:
-            certificates.setServiceParent(self)
+        exchange_stores(self, before, certificates)
 
     # -- running
 

@@ -22,7 +22,7 @@ from ..net.listening import ListenService
 from ..net.shortage import Shortage
 from ..reload import Change
 from ..startup import StartupError
-from ..tls.certificate_store import CertificateStore, utc_now
+from ..tls.certificate_store import CertificateStore, exchange_stores, utc_now
 from ..tls.contexts import TLSPolicy
 from ..tls.self_signed import self_signed_pair
 from .clients.balanced import BalancedFront
@@ -134,12 +134,7 @@ class Entrances(MultiService):
 
     def _show(self, certificates: Optional[CertificateStore]) -> None:
         before, self.certificates = self.certificates, certificates
-        if certificates is before:
-            return
-        if before is not None:
-            before.disownServiceParent()
-        if certificates is not None:
-            certificates.setServiceParent(self)
+        exchange_stores(self, before, certificates)
 
     def _wanted(self, config: cfg.ProxyConfig, secure: Optional[HTTPSFront]) -> Dict[Entrance, IProtocolFactory]:
         """The entrances of a configuration, and what stands behind each. Raises StartupError."""

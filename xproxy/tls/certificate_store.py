@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Optional, Sequence, Tuple
 
 from OpenSSL import SSL
-from twisted.application.service import Service
+from twisted.application.service import MultiService, Service
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -259,3 +259,13 @@ class CertificateStore(Service):
             verb=verb,
             date=date,
         )
+
+
+def exchange_stores(owner: MultiService, before: Optional[CertificateStore], after: Optional[CertificateStore]) -> None:
+    """Put one store in the place of another among the services of ``owner``; None: there is none, or there is to be none."""
+    if after is before:
+        return
+    if before is not None:
+        before.disownServiceParent()
+    if after is not None:
+        after.setServiceParent(owner)

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from ..config import ProxyConfig
 from ..proxy.entrances import certificates_of, tls_policy
 from ..reload import Change
-from ..tls.certificate_store import TICKET_LIFETIME, CertificateStore
+from ..tls.certificate_store import TICKET_LIFETIME, CertificateStore, exchange_stores
 from ..tls.ticket_keys import TICKET_KEYS_BYTES
 from .orders import Certificate, contents
 
@@ -61,13 +61,9 @@ class Secrets(MultiService):
 
     def _take(self, store: Optional[CertificateStore]) -> None:
         before, self.store = self.store, store
-        if store is before:
-            return
-        if before is not None:
-            before.disownServiceParent()
         if store is not None:
             store.changed = self._changed
-            store.setServiceParent(self)
+        exchange_stores(self, before, store)
 
     @property
     def certificates(self) -> Tuple[Certificate, ...]:

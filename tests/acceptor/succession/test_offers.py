@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
 import socket
 from typing import List, Tuple
 
-from tests.doubles.handoff import HandoffTestCase, ended, until
+from tests.doubles.handoff import HandoffTestCase, ended, no_descriptor_left, until
 from xproxy.acceptor.acceptor_service import AcceptorService
 from xproxy.handoff.board import make_board
 from xproxy.handoff.boxes import Box, BoxReader, encode_box
@@ -74,21 +72,9 @@ class OfferTests(HandoffTestCase):
     async def test_no_descriptor_is_left(self) -> None:
         """The one that was lost is refused, and the next is not taken for it."""
         acceptor, proxy = await self.begin()
-        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         first = self.offer(proxy, 0, 1)
-        taken: List[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, limits[1]))
-        try:
-            while True:
-                taken.append(os.dup(0))
-        except OSError as error:
-            self.assertEqual(error.errno, errno.EMFILE)
-        try:
+        with no_descriptor_left():
             await self.refused(proxy, 0)
-        finally:
-            for descriptor in taken:
-                os.close(descriptor)
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         await until(lambda: ended(first))
         second = self.offer(proxy, 1, 2)
         await until(lambda: acceptor.acceptor.books["default"].leased == 1)

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from tests.doubles.waiting import Answer
 from xproxy.net.accepting import accept, accept_plainly
 from xproxy.net.listening import ListenService
 from xproxy.net.sharing.adopted import AdoptedEndpoint
@@ -45,22 +46,6 @@ class Greeting(Factory):
                 transport.loseConnection()
 
         return Greeter()
-
-
-class Answer(Protocol):
-    """What came until the end."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.ended: Deferred[bytes] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        """More of it."""
-        self.data += data
-
-    def connectionLost(self, reason: object = None) -> None:
-        """All of it."""
-        self.ended.callback(self.data)
 
 
 class SharingTests(TestCase):
