@@ -126,7 +126,7 @@ class Reload:
         self._asking.append(answer)
         if not self._running:
             self._running = True
-            Deferred.fromCoroutine(self._run()).addErrback(lambda failure: _log.failure("a reload was left", failure))
+            Deferred.fromCoroutine(self._run()).addErrback(lambda failure: _log.failure("a reload broke off", failure))
         return answer
 
     def close(self, reason: str) -> None:

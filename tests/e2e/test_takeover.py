@@ -74,7 +74,7 @@ class TakeoverTests(SynchronousTestCase):
             successor = self.successor("--slots", where)
             self.assertEqual(1, successor.exit_status())
         successor.said("^xacceptor: cannot take over .*cannot listen on " + where)
-        self.acceptor.said("not taken over, this acceptor serves on: it is gone")
+        self.acceptor.said("not taken over, this acceptor serves on: the successor is gone")
         for proxy in self.proxies:
             proxy.said("is back")
         calls = [partial(ask, self.proxies[number % 2].http, f"/{number}", "POST", b"1") for number in range(8)]

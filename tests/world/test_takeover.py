@@ -175,7 +175,7 @@ class RefusalTests(TakeoverCase):
         self.serves_on(stage, 4, before)
         successor.process.stopped = False
         stage.world.until(lambda: successor.failure, "the successor to be told")
-        self.assertEqual((successor.serves, successor.failure), (False, "it was not ready in time"))
+        self.assertEqual((successor.serves, successor.failure), (False, "the successor was not ready in time"))
 
     @staged(slots=2)
     def test_strangers(self, stage: Stage) -> None:
@@ -239,14 +239,14 @@ class RefusalTests(TakeoverCase):
         stage.acceptor.service.succession.handed_on = None
         successor = stage.successor()
         stage.world.until(lambda: successor.failure, "the refusal")
-        self.assertEqual(successor.failure, "it is a part of another program")
+        self.assertEqual(successor.failure, "that acceptor is a part of another program")
 
     @staged(slots=2, embedded=True)
     def test_an_acceptor_that_has_a_proxy_of_its_own(self, stage: Stage) -> None:
         """They live and die together."""
         successor = stage.successor()
         stage.world.until(lambda: successor.failure, "the refusal")
-        self.assertEqual(successor.failure, "it has a proxy in its own process")
+        self.assertEqual(successor.failure, "that acceptor has a proxy in its own process")
 
     @staged(slots=4)
     def test_a_proxy_that_hangs(self, stage: Stage) -> None:
@@ -394,7 +394,7 @@ class OtherGiverTests(SynchronousTestCase):
             (yours, "no reason to say"),
             (giving * 2, "no reason to say"),
             (giving + yours, "no reason to say"),
-            (giving + encode_box(takeover.encode(takeover.Given(1))), "gave 0 things and counts 1"),
+            (giving + encode_box(takeover.encode(takeover.Given(1))), "0 sockets came, and that acceptor counts 1"),
             (giving + slot, "without the descriptor"),
             (encode_box(takeover.encode(takeover.Aborted(b"it does not want to"))), "it does not want to"),
         ):

@@ -81,4 +81,4 @@ class Takeover(Service):
         if self._dialling is not None:
             self._dialling.cancel()
         if self._taker is not None:
-            self._taker.drop("it stops")
+            self._taker.drop("the successor stops")

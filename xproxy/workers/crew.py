@@ -249,7 +249,7 @@ class Crew:
         self.seating.leaving[worker] = self._clock.callLater(self._drain_timeout() + DRAIN_GRACE_S, self._too_long, worker)
 
     def _too_long(self, worker: Any) -> None:
-        _log.error("worker {number} drains no end: it is killed", number=worker.number)
+        _log.error("worker {number} has not ended in the time of its drain: it is killed", number=worker.number)
         worker.kill()
 
     # -- the end

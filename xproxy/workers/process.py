@@ -176,7 +176,7 @@ class WorkerProcess(ProcessProtocol):
         if self._silent:
             self._over()
         else:
-            self._last_words = self._reactor.callLater(LAST_WORDS_S, self._link.drop, "it has ended")
+            self._last_words = self._reactor.callLater(LAST_WORDS_S, self._link.drop, "the worker has ended")
 
     def _over(self) -> None:
         if self._last_words is not None and self._last_words.active():

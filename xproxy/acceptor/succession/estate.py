@@ -61,9 +61,9 @@ class Estate:
     def obstacle(self) -> str:
         """Why this acceptor can't be taken over; empty: it can be."""
         if any(not isinstance(holding.end, RemoteHolder) for holding in self._acceptor.holdings):
-            return "it has a proxy in its own process"
+            return "that acceptor has a proxy in its own process"
         if self._offers.has_former:
-            return "it has itself taken over a moment ago, and the one before is not gone yet"
+            return "that acceptor has itself taken over a moment ago, and the one before it is not gone yet"
         return ""
 
     # -- frozen
@@ -106,7 +106,7 @@ class Estate:
         yet."""
         for parting, end in list(self._partings.items()):
             parting.expired = True
-            end.drop("the acceptor is taken over, and it did not hang up")
+            end.drop("the acceptor is taken over, and this proxy did not hang up")
 
     def things(self) -> Iterator[Thing]:
         """The whole estate, when no proxy is parting any more."""

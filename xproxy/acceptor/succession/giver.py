@@ -59,7 +59,7 @@ class Giver(BoxConnection):
     def connectionMade(self) -> None:
         """Connected: the successor has to ask for the takeover within GIVE_S."""
         super().connectionMade()
-        self._due = self._clock.callLater(GIVE_S, self.drop, "it did not say what it wants")
+        self._due = self._clock.callLater(GIVE_S, self.drop, "the other end did not ask for a takeover in time")
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes; the very first one has said that the connection is for a takeover."""
@@ -80,19 +80,19 @@ class Giver(BoxConnection):
         elif isinstance(message, takeover.Ready) and self.state is Giving.SENT:
             self._let_go()
         else:
-            raise Refused("it says what it has no reason to say")
+            raise Refused("a message came that is not for this moment of a takeover")
 
     def _begin(self, version: int) -> None:
-        reason = self._estate.obstacle() if self._gone is not None else "it is a part of another program"
+        reason = self._estate.obstacle() if self._gone is not None else "that acceptor is a part of another program"
         if version != takeover.VERSION:
-            reason = f"it speaks version {takeover.VERSION} of these messages, not {version}"
+            reason = f"that acceptor speaks version {takeover.VERSION} of these messages, not {version}"
         if reason:
             self._abort(reason)
             return
         self._log.info("another acceptor takes over: nothing is granted meanwhile")
         self.state = Giving.PARTING
         self._stop(self._due)
-        self._due = self._clock.callLater(GIVE_S, self.drop, "it was not ready in time")
+        self._due = self._clock.callLater(GIVE_S, self.drop, "the successor was not ready in time")
         self._parting_due = self._clock.callLater(PART_S, self._estate.expire)
         self.send(takeover.encode(takeover.Giving()))
         self._estate.freeze(self._parted)
@@ -136,7 +136,7 @@ class Giver(BoxConnection):
         """The successor is ready, unless it has died meanwhile."""
         transport: Any = self.transport
         if unread(transport.getHandle()) == b"":
-            self.drop("it is gone")
+            self.drop("the successor is gone")
             return
         self._step(GiverInput.READY)
         self._stop(self._due)
@@ -188,7 +188,7 @@ class Giver(BoxConnection):
     def ended(self, reason: str) -> None:
         """The connection is gone."""
         if self.state in (Giving.PARTING, Giving.SENDING, Giving.SENT):
-            self.drop("it is gone")
+            self.drop("the successor is gone")
         self._stop_all()
 
     def _stop_all(self) -> None:

@@ -74,7 +74,7 @@ class Succession:
     def stop(self) -> None:
         """This acceptor stops: a takeover that runs is aborted, and leases stay with their proxies."""
         if self._giver is not None and self._giver.is_giving and not self._giver.is_gone:
-            self._giver.drop("it stops")
+            self._giver.drop("the acceptor stops")
         if self._left is not None and self._left.running:
             self._left.stop()
         if self.offers is not None:

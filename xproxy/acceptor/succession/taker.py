@@ -80,7 +80,7 @@ class Taker(BoxConnection):
         super().connectionMade()
         transport: Any = self.transport
         watch_descriptors(transport, self.descriptor_lost)
-        self._due = self._clock.callLater(TAKE_S, self.drop, "it did not give everything in time")
+        self._due = self._clock.callLater(TAKE_S, self.drop, "that acceptor did not give everything in time")
         transport.write(bytes((takeover.FIRST_BYTE,)))
         self.send(takeover.encode(takeover.TakeOver(takeover.VERSION)))
 
@@ -100,7 +100,7 @@ class Taker(BoxConnection):
         elif self.state is Taking.RECEIVING:
             self._take(message)
         else:
-            raise Refused("it says what it has no reason to say")
+            raise Refused("a message came that is not for this moment of a takeover")
 
     def _take(self, message: takeover.Message) -> None:
         if isinstance(message, takeover.ListeningGiven):
@@ -108,17 +108,17 @@ class Taker(BoxConnection):
             descriptor = self.claim(message.socket)
             if key in self._inheritance.listening:
                 self.descriptors.close(descriptor)
-                raise Refused("it gives the same twice")
+                raise Refused("the same listening socket came twice")
             self._inheritance.listening[key] = descriptor
         elif isinstance(message, takeover.SlotGiven):
             self._inheritance.slots.append((message, self.claim(message.slot)))
         elif isinstance(message, takeover.Given):
             if message.number != self._number:
-                raise Refused(f"it gave {self._number} things and counts {message.number}")
+                raise Refused(f"{self._number} sockets came, and that acceptor counts {message.number}")
             self._prepare()
             return
         else:
-            raise Refused("it says what it has no reason to say")
+            raise Refused("a message came that is not for this moment of a takeover")
         self._number += 1
         if self._number % TOOK_EVERY == 0:
             self.send(takeover.encode(takeover.Took(self._number)))
