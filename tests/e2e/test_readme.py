@@ -136,7 +136,8 @@ class TourTests(SynchronousTestCase):
         for command, port in ((first + " --admin none", "8080"), (second, "8081")):
             self.run_block(command.replace("h.sock", f"/{there}")).said("proxy at")
             self.assertIn(self.ports[port], command.replace(port, self.ports[port]))
-        self.run_block(block("twist web --path"), {"index.html": "from a file"})
+        service = self.run_block(block("twist web --path"), {"index.html": "from a file"})
+        service.eventually(lambda: self.get().status != 503, "a service")  # It may need longer than clients wait for one.
         for port in ("8080", "8081"):
             self.assertEqual(self.get(port).body, b"from a file")
 
