@@ -17,6 +17,7 @@ ALL = (
     takeover.Giving(),
     takeover.ListeningGiven("slots", b"tcp:9999:interface=127.0.0.1", 0),
     takeover.SlotGiven("default", "b\u00e4ckend", takeover.IDLE, b"unix:/run/slots", 1, 7),
+    takeover.ProxyGiven(3),
     takeover.Given(2),
     takeover.Yours(),
     takeover.Aborted(b"it stops"),

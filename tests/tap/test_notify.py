@@ -61,6 +61,16 @@ class StateTests(NotifyCase):
         notify.end()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_another_process_goes_on(self) -> None:
+        """That is said, and nothing more, not that this one stops: it would be heard as the end of the unit."""
+        notify = self.notify()
+        notify.ready()
+        notify.succeeded_by(4711)
+        notify.stopping()
+        notify.ready()
+        self.assertEqual(self.heard(), ["READY=1", "MAINPID=4711"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_a_reload_that_ends_while_it_stops(self) -> None:
         """Nothing is ready any more."""
         notify = self.notify()

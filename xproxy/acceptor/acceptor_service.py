@@ -62,9 +62,12 @@ class AcceptorService(MultiService):
         self._endpoints: Dict[Endpoint, SlotsListener] = {}
         self.prepare(config).commit()
         self._handoff: List[HandoffServer] = []
-        self.succession = Succession(self.acceptor, reactor, self.listening, self._bridged, self._has_something)
+        self.succession = Succession(
+            self.acceptor, reactor, self.listening, self._bridged, self._has_something, self.take_proxy
+        )
         self._proxies = HandoffFactory(self.acceptor, reactor, monotonic)
         """Of proxies that have not come over the handoff socket."""
+        self.succession.share_offers(self._proxies)
         if config.acceptor.handoff:
             factory = HandoffFactory(self.acceptor, reactor, monotonic)
             self.add_handoff(HandoffServer(reactor, config.acceptor, factory))
@@ -207,9 +210,12 @@ class AcceptorService(MultiService):
     def take_proxy(self, descriptor: int) -> None:
         """A proxy is at the other end of a socket pair, as if it had come over the handoff socket.
 
-        :param descriptor: of our end; closed here.
+        :param descriptor: of our end; closed here, or by who takes over.
         :raises OSError: there is no descriptor to have it with.
         """
+        if self.acceptor.handing_on:
+            self.succession.proxy_came(descriptor)
+            return
         try:
             self._reactor.adoptStreamConnection(descriptor, AF_UNIX, self._proxies)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, MutableSequence, Optional, Set
+from typing import Any, Callable, Collection, MutableSequence, Optional, Set
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -11,6 +11,7 @@ from ..interfaces import BOARD_BYTES, ILeaseHolder, ISlotSource
 from ..net.descriptors import descriptors_of
 from ..slots.tides import ASHORE, Tide, Tides
 from .acceptor import Acceptor
+from .holding import Holding
 
 
 @implementer(ISlotSource)
@@ -26,6 +27,8 @@ class LocalSource:
         self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
         self._acceptor = acceptor
         self._holder = holder
+        self.moves: Optional[Callable[[], object]] = None
+        """Has the proxy look for another source of slots, since another acceptor takes over; None: it could not."""
         self._holding = acceptor.hold(self, self._busy)
         self._tides: Optional[Tides] = Tides(acceptor.tides.memory, self._holding.column)
         acceptor.greet(self._holding)
@@ -69,6 +72,21 @@ class LocalSource:
         """The proxy is over: as if its process had died, clean slots go back to the ring, those in an exchange are closed."""
         self._tides = None
         self._holding.leave()
+
+    def part(self, parting: Holding) -> None:
+        """Another acceptor takes over: the proxy has its leases as orphans, in a moment, and says nothing here any more.
+
+        :param parting: takes what it says meanwhile.
+        """
+        self._holding = parting
+        self._tides = None
+        self._acceptor.reactor.callLater(0, self._move)
+
+    def _move(self) -> None:
+        self._holder.acceptor_lost()
+        self._holding.leave()
+        assert self.moves is not None
+        self.moves()
 
     # -- LeaseEnd
 

@@ -62,6 +62,8 @@ class Sources:
     """The record of the configuration in force; None: there is no configuration."""
     controls: Optional[Controls] = None
     """The actions; None: this admin endpoint has none."""
+    upgrade: Optional[Callable[[], Mapping[str, Any]]] = None
+    """What ``/status`` says of the programs before and after this one; None: nothing."""
 
 
 @attr.frozen
@@ -80,6 +82,7 @@ class Picture:
     lost_lines: Mapping[str, int] = attr.field(factory=dict)
     reload: Optional[Reload] = None
     workers: Sequence[Mapping[str, Any]] = ()
+    upgrade: Mapping[str, Any] = attr.field(factory=dict)
     deaths: Optional[int] = None
     """Deaths of workers; None: this process has no workers."""
 
@@ -95,6 +98,7 @@ class Picture:
             "ready": self.ready,
             "acceptor": self.census is not None,
             **({} if self.reload is None else _generation(self.reload)),
+            **self.upgrade,
             "connections": None if self.counts is None else dict(self.counts.connections),
             "spools": None if self.counts is None else dict(self.counts.spools),
             "certificates": [_certificate(*certificate) for certificate in self.certificates],
@@ -181,6 +185,7 @@ async def take(sources: Sources) -> Picture:
         certificates=() if sources.certificates is None else sources.certificates(),
         lost_lines={} if sources.lost_lines is None else sources.lost_lines(),
         reload=sources.reload,
+        upgrade={} if sources.upgrade is None else sources.upgrade(),
     )
     if sources.work is not None:
         return with_work(picture, await sources.work())

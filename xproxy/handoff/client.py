@@ -32,6 +32,12 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 """Between two attempts to dial the acceptor: a restart takes about a second, and a UNIX socket costs nothing to try."""
 
+SETTLE_S = 5.0
+"""How long the successor of an acceptor is waited for at the end: as long as that waits for who has its slots."""
+
+SETTLE_LOOK_S = 0.02
+"""Between two looks whether it is there."""
+
 SAY_LOST_S = 60.0
 """How often it is said."""
 
@@ -96,6 +102,8 @@ class HandoffClient(Service):
     ) -> None:
         self.board: MutableSequence[int] = bytearray(BOARD_BYTES)
         self.holder = holder
+        self.looks = True
+        """It is no start without an acceptor; else one may come later."""
         self.spare = SpareDescriptors(reactor)
         self._clock = reactor
         self._said_lost_at = float("-inf")
@@ -105,6 +113,8 @@ class HandoffClient(Service):
         self._asks: Dict[str, Standing] = {}
         self._tides: Optional[Tides] = None
         self._lost = self._moving = False
+        self.expects_successor = False
+        """The acceptor was taken over, and another one is to be dialled."""
         self._attempts = 0
         self._delay = retry_policy or redial_delay()
         self._dialling = ClientService(
@@ -127,7 +137,7 @@ class HandoffClient(Service):
     def privilegedStartService(self) -> None:
         """Look whether there is an acceptor to dial. Raises StartupError."""
         super().privilegedStartService()
-        if self._has_path:
+        if self._has_path and self.looks:
             check_acceptor(self._path)
 
     def startService(self) -> None:
@@ -144,6 +154,25 @@ class HandoffClient(Service):
             self._connection.drop("this proxy stops")  # Not waiting until an acceptor reads that is perhaps stuck.
         return self._dialling.stopService()
 
+    def settled(self) -> Deferred[None]:
+        """Fires when the successor of an acceptor that was taken over was offered what this proxy leases, or does not come.
+
+        A proxy that ends is to wait for it: what nobody was offered would be closed. It fires at once where none is awaited.
+        """
+        done: Deferred[None] = Deferred()
+        latest = self._clock.seconds() + SETTLE_S
+
+        def look() -> None:
+            connection = self._connection
+            waits = self.expects_successor if connection is None else connection.has_unwritten
+            if waits and self.running and self._clock.seconds() < latest:
+                self._clock.callLater(SETTLE_LOOK_S, look)
+            else:
+                done.callback(None)
+
+        look()
+        return done
+
     # -- from the connection
 
     def connection_found(self, connection: AcceptorConnection, board: MutableSequence[int], tides: Tides) -> None:
@@ -151,6 +180,7 @@ class HandoffClient(Service):
         self._connection = connection
         self._tides = tides
         self._attempts = 0
+        self.expects_successor = False
         self.board = board
         if self._lost:
             self._log.info("the acceptor at {path} is back", path=self._path)
@@ -203,7 +233,7 @@ class HandoffClient(Service):
     def acceptor_moves(self, connection: AcceptorConnection) -> None:
         """Another acceptor takes over: nothing is said to this one any more, and its successor is dialled at once."""
         self._log.info("the acceptor at {path} is taken over: dialling its successor", path=self._path)
-        self._lost = self._moving = True
+        self._lost = self._moving = self.expects_successor = True
         self._forget_connection()
 
     def _forget_connection(self) -> None:

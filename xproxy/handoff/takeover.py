@@ -79,6 +79,13 @@ class SlotGiven:
 
 
 @attr.frozen
+class ProxyGiven:
+    """Said after Yours: a proxy that can't dial by itself. Brings a descriptor of the connection that it has."""
+
+    connection: int = number_field()
+
+
+@attr.frozen
 class Given:
     """That was all: so many things."""
 
@@ -100,7 +107,7 @@ class Aborted:
 IDLE, LEASED, STAYING = "idle", "leased", "staying"
 """The states of a SlotGiven."""
 
-Message = Union[TakeOver, Took, Ready, Giving, ListeningGiven, SlotGiven, Given, Yours, Aborted]
+Message = Union[TakeOver, Took, Ready, Giving, ListeningGiven, SlotGiven, ProxyGiven, Given, Yours, Aborted]
 
 _WORDS: Vocabulary[Message] = Vocabulary(get_args(Message))
 encode, decode = _WORDS.encode, _WORDS.decode

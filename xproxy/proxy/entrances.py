@@ -33,6 +33,15 @@ Entrance = Tuple[bool, str, int]
 """Whether it is one with TLS, its description without what is ours of it, and which one of those with this description."""
 
 
+def key_of(entrance: Entrance, index: int = 0) -> Tuple[str, str]:
+    """The kind and the description by which a program hands an entrance on to another one.
+
+    :param index: which of its sockets, where it has several.
+    """
+    secure, description, same = entrance
+    return f"{'https' if secure else 'http'} {same} {index}", description
+
+
 def tls_policy(config: cfg.ProxyConfig) -> TLSPolicy:
     """What every context of the ``https`` endpoints has."""
     return TLSPolicy(config.client_ca, config.client_certificates == "required", config.http2)
@@ -165,6 +174,10 @@ class Entrances(MultiService):
             for listening in self._listening.values():
                 if listening.port is not None:
                     time_out_peers(listening.port, timeout_s)
+
+    def listening(self) -> Dict[Tuple[str, str], ListenService]:
+        """Its listening services, by ``key_of``."""
+        return {key_of(entrance): listening for entrance, listening in self._listening.items()}
 
     def addresses(self, secure: bool) -> List[IAddress]:
         """Where it listens with TLS, or without."""

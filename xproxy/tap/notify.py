@@ -82,6 +82,13 @@ class Notify:
             self._stopping = True
             self._say("STOPPING=1")
 
+    def succeeded_by(self, pid: int) -> None:
+        """Another process is this program from here on: nothing more is said but that. That one says that it is ready."""
+        self._send(f"MAINPID={pid}")
+        self._owed = ""
+        self._stopping = True
+        self.end()
+
     def end(self) -> None:
         """Send nothing more."""
         calls, self._calls = self._calls, []

@@ -19,6 +19,8 @@ from .. import __version__
 from ..config import Config, ConfigError, Mistake, Overrides, Role, checks, load
 from . import pid_file, program_log
 from .rehearsal import Rehearsal
+from .upgrade.former import Former, former_of, settle
+from .upgrade.program import Origin
 
 T = TypeVar("T")
 
@@ -44,6 +46,10 @@ class StrictOptions(Options):
 
     program = ""
     """The name of the command, as twistd knows it."""
+    former: Optional[Former] = None
+    """The program that has started this one to take over."""
+    pid_file = ""
+    """That of the former program, which is ours when we have taken over."""
 
     def parseOptions(self, options: Optional[list[str]] = None) -> None:
         """Parse, or exit with status 1. The pid file of the twistd above is seen to."""
@@ -52,7 +58,10 @@ class StrictOptions(Options):
         except UsageError as mistake:
             unknown = isinstance(mistake.__context__, GetoptError)
             refuse(self.program, f"{mistake} (twistd {self.program} --help lists the options)" if unknown else str(mistake))
-        pid_file.settle(self.parent)
+        if self.former is None or self.parent is None:
+            pid_file.settle(self.parent)
+        else:
+            self.pid_file = settle(self.parent)
 
     def parseArgs(self, *words: str) -> None:
         """Nothing but options is understood."""
@@ -92,6 +101,8 @@ class ConfiguredOptions(StrictOptions):
 
     def postOptions(self) -> None:
         """Read the file, put the options on top. Exits when something is wrong, and after ``--check``."""
+        self.former = former_of(os.environ)
+        self.origin = Origin.here()
         try:
             self.config = self.load()
             self.look_at(self.config)

@@ -66,7 +66,7 @@ class XacceptorTree(ConfiguredTree):
 
     def __init__(self, reactor: Any, options: Options) -> None:
         super().__init__(reactor, options, announce=self._say)
-        self.acceptor = AcceptorService(reactor, self.config, time.monotonic)
+        self.acceptor: AcceptorService = AcceptorService(reactor, self.config, time.monotonic)
         sources = partial(
             Sources,
             program="xacceptor",
@@ -79,26 +79,20 @@ class XacceptorTree(ConfiguredTree):
             lost_lines=self.lost_lines,
         )
         self.add_admin(sources, lambda config: config.acceptor.admin, lambda: self.config.acceptor.admin_token)
-        self.acceptor.succession.also = self._also
+        self.acceptor.succession.also = self.also
         self.acceptor.succession.handed_on = lambda: self.drain_asked("taken over")
-        if options["takeover"]:
+        if options["takeover"] and options.former is None:
             self.hold_back()
-            self.admin.disownServiceParent()
             path = self.config.acceptor.handoff
-            takeover = Takeover(reactor, path, self.acceptor, self._also(), self._take_up, self._end)
+            takeover = Takeover(reactor, path, self.acceptor, self.also(), self.take_up, self._end)
             takeover.setServiceParent(self)
         else:
-            self._take_up()
+            self.begin()
         self.parts.append(self.acceptor.prepare)
         self.drain_first(self.acceptor, self.acceptor.drain, lambda: self.config.proxy.drain_timeout)
 
-    def _also(self) -> dict[tuple[str, str], Any]:
-        """The listening services beside the acceptor's, by kind and description."""
-        listening = self.admin.listening
-        return {} if listening is None else {("admin", listening.description): listening}
-
-    def _take_up(self) -> None:
-        """Start all services: this program is the acceptor from here on."""
+    def take_up(self) -> None:
+        """See ConfiguredTree."""
         self.admin.setServiceParent(self)
         self.acceptor.setServiceParent(self)
         self.serve()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Optional, Union
 
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
@@ -20,11 +20,14 @@ from ..config import DEFAULT_POOL, Config, Overrides, Role
 from ..config import checks as check
 from ..handoff.client import HandoffClient
 from ..interfaces import ISlotSource
+from ..net.descriptors import descriptors_of
 from ..net.polling import poll_plainly
 from ..proxy.proxy_service import ProxyService
 from ..reload import Change
 from ..service.demo import demo_service
 from ..startup import StartupError
+from ..workers.crew import DRAIN_GRACE_S
+from ..workers.inside.dialling import AskingEndpoint
 from ..workers.whole import WholeProxy
 from . import addresses
 from .configured_tree import ConfiguredTree, Place
@@ -126,21 +129,83 @@ class XproxyTree(ConfiguredTree):
         if not options["acceptor"]:
             self.acceptor = AcceptorService(reactor, self.config, time.monotonic)
         self.proxy, source = self._make_proxy(options["acceptor"] or "")
-        self.proxy.setServiceParent(self)
         self.parts.append(self.proxy.prepare)
-        self.drain_first(self.proxy, self.proxy.drain, delay_s=lambda: self.config.proxy.drain_delay)
+        self._source = source
+        self._client: Optional[HandoffClient] = None
+        """The proxy's way to the acceptor of another program, where it has one after that of this process."""
+        self.drain_first(self.proxy, self._drain_all, self._limit_s, self._delay_s)
         self.reopen_with(self.proxy.reopen_logs)
         self._add_admin(source)
         if self.acceptor is not None:
-            self.acceptor.setServiceParent(self)
+            self.acceptor.succession.also = self.also
             self.parts.append(self.acceptor.prepare)
-        else:
-            source.setServiceParent(self)
         self.parts.append(self._prepare_room)
         self._take_room(self.config)
         if isinstance(self.proxy, WholeProxy):
+            self.begin([self.proxy], self.proxy.warm_up)
+        else:
+            self.begin()
+
+    # -- one program after another
+
+    def also(self) -> dict[tuple[str, str], Any]:
+        """See ConfiguredTree."""
+        return {**self.proxy.listening(), **super().also()}
+
+    def take_up(self) -> None:
+        """See ConfiguredTree."""
+        self.proxy.setServiceParent(self)
+        self.admin.setServiceParent(self)
+        if self.acceptor is not None:
+            self.acceptor.setServiceParent(self)
+        else:
+            self._source.looks = self._former is None
+            self._source.setServiceParent(self)
+        if self.running:
+            self._begin_demo()
+        if isinstance(self.proxy, WholeProxy):
             self.hold_back()
             self.proxy.crew.seating.begun.addCallback(lambda _: self.serve())
+        else:
+            self.serve()
+
+    def _move(self, proxy: ProxyService, acceptor: AcceptorService) -> None:
+        """The acceptor of this process is taken over: have the proxy dial whoever serves then."""
+
+        def ask() -> None:
+            try:
+                ours, theirs = descriptors_of(self._reactor).pair()
+            except OSError:
+                endpoint.given(-1)
+                return
+            acceptor.take_proxy(ours.detach())
+            endpoint.given(theirs.detach())
+
+        endpoint = AskingEndpoint(self._reactor, ask)
+        client = HandoffClient(self._reactor, "its successor", proxy, endpoint=endpoint)
+        client.expects_successor = True
+        proxy.attach(client)
+        client.setServiceParent(self)
+        self._client = client
+
+    def _drain_all(self) -> Deferred[Any]:
+        acceptor = self.acceptor
+        if acceptor is None or not self.replaced:
+            return self.proxy.drain()
+        return Deferred.fromCoroutine(self._drain_replaced(acceptor))
+
+    async def _drain_replaced(self, acceptor: AcceptorService) -> None:
+        await DeferredList([self.proxy.drain(), acceptor.drain()], consumeErrors=True)
+        if self._client is not None:
+            await self._client.settled()
+
+    def _limit_s(self) -> Optional[float]:
+        return self.config.proxy.drain_timeout + DRAIN_GRACE_S if self.replaced else None
+
+    def _delay_s(self) -> float:
+        return 0.0 if self.replaced else self.config.proxy.drain_delay
+
+    # --
 
     def _make_proxy(self, path: str) -> tuple[Union[ProxyService, WholeProxy], Any]:
         """The proxy, in this process or in workers, and the slot source that its acceptor is to this process.
@@ -151,7 +216,12 @@ class XproxyTree(ConfiguredTree):
             return self._make_workers(path)
         proxy = ProxyService(self._reactor, self.config, time.monotonic)
         acceptor = self.acceptor
-        source: Any = HandoffClient(self._reactor, path, proxy) if acceptor is None else acceptor.local_source(proxy)
+        if acceptor is None:
+            client = HandoffClient(self._reactor, path, proxy)
+            proxy.attach(client)
+            return proxy, client
+        source = acceptor.local_source(proxy)
+        source.moves = partial(self._move, proxy, acceptor)
         proxy.attach(source)
         return proxy, source
 
@@ -208,15 +278,20 @@ class XproxyTree(ConfiguredTree):
         self.add_admin(sources, lambda config: config.proxy.admin, lambda: self.config.proxy.admin_token)
 
     def startService(self) -> None:
-        """See IService. The demo service dials the port that the acceptor has by now."""
+        """See IService."""
         self.listen()
+        if self.proxy.parent is not None:
+            self._begin_demo()
+        super().startService()
+
+    def _begin_demo(self) -> None:
+        """Begin the demo service, which dials the port that the acceptor has by now."""
         if self._demo:
             try:
                 description = addresses.client_description(self._slots()[0])
             except ValueError as error:
                 self.refuse(StartupError(f"the demo service has nowhere to register: {error}"))
             demo_service(self._reactor, description, DEMO_SLOTS, DEFAULT_POOL).setServiceParent(self)
-        super().startService()
 
     def _slots(self) -> list[IAddress]:
         """Where services of this process' acceptor register; those of the default pool come first."""

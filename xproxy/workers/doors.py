@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 import attr
 
 from ..config import Config
-from ..config.checks import BALANCED
-from ..net.sharing.opened import Address, SharedSocket, open_shared
-from ..startup import StartupError
+from ..config.checks import BALANCED, MAX_WORKERS
+from ..net.sharing.opened import Address, SharedSocket, open_shared, shared_from
+from ..proxy.entrances import key_of
+from ..startup import StartupError, os_reason
+
+Key = Tuple[str, str]
 
 Door = Tuple[bool, str, int]
 """Whether the endpoint is one of ``https``, its description without our prefix, and its number among those with this
@@ -25,6 +29,37 @@ def doors_of(config: Config) -> List[Door]:
             plain = description[len(BALANCED) :] if description.startswith(BALANCED) else description
             doors.append((secure, plain, sum((secure, plain) == door[:2] for door in doors)))
     return doors
+
+
+class Given:
+    """A socket of ours while it is given to another program. Nobody accepts from it in this process.
+
+    :ivar socket: the socket, as a port has it.
+    """
+
+    def __init__(self, shared: SharedSocket, sock: socket.socket) -> None:
+        self.socket = sock
+        self._shared = shared
+
+    @property
+    def port(self) -> Given:
+        """The same, as a listening service has its port."""
+        return self
+
+    def stopReading(self) -> None:
+        """The workers go on accepting."""
+
+    def startReading(self) -> None:
+        """They have done so all the time."""
+
+    def hand_on(self) -> None:
+        """Close our copy."""
+        self._shared.hand_on()
+
+
+def _given_for(door: Door, given: Mapping[Key, int]) -> List[Key]:
+    """What is given for a door, in its order."""
+    return [key for key in (key_of(door, index) for index in range(MAX_WORKERS)) if key in given]
 
 
 @attr.frozen
@@ -57,6 +92,8 @@ class Doors:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._sockets: Dict[Door, SharedSocket] = {}
+        self._prepared: Dict[Door, SharedSocket] = {}
+        """What ``opened`` finds open already."""
 
     def opened(self, config: Config, count: int) -> Opened:
         """Open the sockets that a configuration needs; they are the caller's. Raises StartupError: none was left open."""
@@ -66,6 +103,8 @@ class Doors:
                 shared = self._sockets.get(door)
                 if shared is not None:
                     opened.more[door] = shared.more(count)
+                elif door in self._prepared:
+                    opened.added[door] = self._prepared.pop(door)
                 else:
                     opened.added[door] = open_shared(self._reactor, door[1], count, self._sockets.values())
         except StartupError:
@@ -93,6 +132,37 @@ class Doors:
     def addresses(self, secure: bool) -> List[Address]:
         """The addresses of the endpoints with TLS, or of those without."""
         return [sock.address for door, sock in self._sockets.items() if door[0] == secure]
+
+    # -- from one program to another
+
+    def listening(self) -> Dict[Key, Given]:
+        """What is open, for another program, by ``key_of``."""
+        return {
+            key_of(door, index): Given(shared, sock)
+            for door, shared in self._sockets.items()
+            for index, sock in enumerate(shared.sockets)
+        }
+
+    def listen_beside(self, given: Mapping[Key, int], config: Config, count: int) -> None:
+        """Open what a configuration needs beside what another program gives, of which copies are taken. Raises StartupError."""
+        for door in doors_of(config):
+            there = _given_for(door, given)[:count]
+            if not there:
+                self._prepared[door] = open_shared(self._reactor, door[1], count)
+                continue
+            try:
+                shared = self._prepared[door] = shared_from(door[1], [os.dup(given[key]) for key in there])
+            except OSError as error:
+                raise StartupError(f"cannot listen on {door[1]}: {os_reason(error)}", door[1]) from error
+            shared.resize(count, shared.more(count))
+
+    def give_up(self) -> None:
+        """Nothing comes of that."""
+        for shared in self._prepared.values():
+            shared.hand_on()
+        self._prepared = {}
+
+    # -- what there is
 
     def sockets(self) -> List[SharedSocket]:
         """All sockets, in the order in which a worker listens."""

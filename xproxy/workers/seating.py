@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List, Optional
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from ..startup import StartupError
 from .restarts import Restarts
 from .seats import SeatEvent, SeatState, next_state
 
@@ -100,6 +101,29 @@ class Seating:
         if seat_of_it is not None:
             seat_of_it.worker = None
         return seat_of_it
+
+
+class Cold:
+    """Workers that start and have no orders yet.
+
+    :param count: how many.
+    :ivar warm: fires when they could take some; fails with StartupError when one has ended.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self.warm: Deferred[None] = Deferred()
+
+    def greeted(self) -> None:
+        """One has said Hello."""
+        self._missing -= 1
+        if self._missing == 0 and not self.warm.called:
+            self.warm.callback(None)
+
+    def ended(self, worker: Any, how: str) -> None:
+        """One is gone."""
+        if not self.warm.called:
+            self.warm.errback(StartupError(f"worker {worker.number} has ended: {how}"))
 
 
 class InForce:

@@ -80,6 +80,8 @@ class WholeProxy(MultiService):
         self._page: Optional[Page] = None
         self._variables: Dict[str, str] = {}
         self._opened = self._begun = False
+        self._is_cold = False
+        """Its workers have started, and have no orders yet."""
         self.generation = 1
         self._configured_at = [1]
         """The generations of orders that brought another configuration."""
@@ -117,9 +119,14 @@ class WholeProxy(MultiService):
         if not self._opened:
             self.privilegedStartService()
         super().startService()
-        self._variables = environment()
         self._begun = True
-        self.crew.start()
+        if not self._is_cold:
+            self._variables = environment()
+            self.crew.start()
+            return
+        self._is_cold = False
+        for worker in self.crew.seating.workers:
+            self._brief(worker)
 
     def _start_worker(self, number: int, crew: Any) -> IWorker:
         return WorkerProcess(self._reactor, number, crew, self._variables)
@@ -134,7 +141,9 @@ class WholeProxy(MultiService):
         return packed(Orders(config, secrets.certificates, secrets.ticket_keys, self._handoff, clients, files))
 
     def _brief(self, worker: IWorker) -> None:
-        """Send a new worker the page, its sockets and the orders."""
+        """Send a new worker the page, its sockets and the orders, unless it has to wait for them."""
+        if self._is_cold:
+            return
         try:
             worker.say_with(Share, os.dup(self._page_descriptor))
             for door in self.doors.sockets():
@@ -216,6 +225,31 @@ class WholeProxy(MultiService):
     def reopen_logs(self) -> None:
         """The files of logs were moved away."""
         self.crew.say(Reopen())
+
+    # -- from one program to another
+
+    def listening(self) -> Mapping[Tuple[str, str], Any]:
+        """What listens, for another program, by kind and description."""
+        return self.doors.listening()
+
+    def listen_beside(self, given: Mapping[Tuple[str, str], int]) -> None:
+        """Listen on what another program does not give, and on copies of what it does. Raises StartupError."""
+        self.doors.listen_beside(given, self._config, self._count(self._config))
+
+    def give_up(self) -> None:
+        """Nothing comes of that."""
+        self.doors.give_up()
+
+    def warm_up(self) -> Deferred[None]:
+        """Start the workers, which get their orders with ``startService``; fires when they can take them.
+
+        Fails with StartupError where one has ended instead.
+        """
+        self._is_cold = True
+        self._variables = environment()
+        warm = self.crew.warm_up()
+        self.crew.start()
+        return warm
 
     # -- what is known
 

@@ -6,40 +6,28 @@ or thawed: the acceptor serves on.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Mapping, Tuple, cast
-
-import attr
+from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, cast
 
 from ...handoff import takeover
-from ...net.descriptors import descriptors_of
 from ..acceptor import Acceptor
+from ..local import LocalSource
 from ..parked import ParkedSlot
-from ..registering import SlotConnection
-from ..remote_holder import RemoteHolder
+from .listening import Listening, ListeningEstate, Thing
 from .offers import Expected, Offers
 from .parting import Parting
 
-Listening = Mapping[Tuple[str, str], Any]
-"""The listening services, by kind and description: each with its ``port``, and with ``hand_on``."""
-
-
-@attr.frozen
-class Thing:
-    """A socket to be given: one that listens, or a slot."""
-
-    message: Callable[[int], takeover.Message]
-    """Makes the message about the socket, from the ordinal of the descriptor that goes with it."""
-    copy: Callable[[], int]
-    """Makes a copy of the socket's descriptor, which is the caller's. Raises OSError."""
-
-
-class Estate:
+class Estate(ListeningEstate):
     """See the module.
 
     :param offers: those of the acceptor's handoff socket.
     :param listening: gives the listening services.
     :param bridged: gives the slots that can't move: those over TLS, whose connection to the service ends in this process.
+    :param thawed: called when a takeover was aborted, and the acceptor serves on.
     """
+
+    name = "this acceptor"
+    begins = "another acceptor takes over: nothing is granted meanwhile"
+    over = "another acceptor has taken over"
 
     def __init__(
         self,
@@ -47,21 +35,25 @@ class Estate:
         offers: Offers,
         listening: Callable[[], Listening],
         bridged: Callable[[], Collection[ParkedSlot]],
+        thawed: Callable[[], object] = lambda: None,
     ) -> None:
+        super().__init__(acceptor.reactor, listening)
         self._acceptor = acceptor
         self._offers = offers
-        self._listening = listening
         self._bridged = bridged
-        self._descriptors = descriptors_of(acceptor.reactor)
+        self._thawed = thawed
         self._idle: Dict[ParkedSlot, None] = {}
         self._leased: Dict[ParkedSlot, None] = {}
-        self._partings: Dict[Parting, RemoteHolder] = {}
+        self._partings: Dict[Parting, Any] = {}
         self._parted: Callable[[], object] = lambda: None
 
     def obstacle(self) -> str:
         """Why this acceptor can't be taken over; empty: it can be."""
-        if any(not isinstance(holding.end, RemoteHolder) for holding in self._acceptor.holdings):
+        ends: List[Any] = [holding.end for holding in self._acceptor.holdings]
+        if any(isinstance(end, LocalSource) and end.moves is None for end in ends):
             return "that acceptor has a proxy in its own process"
+        if self._acceptor.handing_on:
+            return "another one takes over from that acceptor already"
         if self._offers.has_former:
             return "that acceptor has itself taken over a moment ago, and the one before it is not gone yet"
         return ""
@@ -75,9 +67,7 @@ class Estate:
         """
         self._acceptor.handing_on = True
         self._parted = parted
-        for each in self._listening().values():
-            if each.port is not None:
-                each.port.stopReading()
+        super().freeze(lambda: None)
         self._offers.hold()
         self._idle.update(dict.fromkeys(self._acceptor.take_out_idle()))
         for holding in list(self._acceptor.holdings):
@@ -110,9 +100,7 @@ class Estate:
 
     def things(self) -> Iterator[Thing]:
         """The whole estate, when no proxy is parting any more."""
-        for (kind, description), each in self._listening().items():
-            if each.port is not None:
-                yield self._listening_thing(kind, description, each.port)
+        yield from super().things()
         bridged = self._bridged()
         for slot in self._idle:
             if slot not in bridged:
@@ -122,28 +110,12 @@ class Estate:
         for expected in self._offers.expected:
             yield self._expected_thing(expected)
 
-    def _listening_thing(self, kind: str, description: str, port: Any) -> Thing:
-        return Thing(
-            lambda ordinal: takeover.ListeningGiven(kind, description.encode(), ordinal),
-            lambda: self._descriptors.dup(port.socket),
-        )
-
     def _expected_thing(self, slot: Expected) -> Thing:
         """A slot that came from a former acceptor, and that no proxy has offered yet."""
         endpoint, numbered = slot.endpoint.encode(), cast(Any, slot)
         return Thing(
             lambda ordinal: takeover.SlotGiven(slot.pool, slot.service, takeover.LEASED, endpoint, int(slot.raw), ordinal),
             lambda: self._descriptors.dup(numbered),
-        )
-
-    @staticmethod
-    def thing(slot: ParkedSlot, state: str) -> Thing:
-        """A parked slot, for the successor."""
-        connection: SlotConnection = slot.transport.protocol
-        endpoint, raw = connection.endpoint.encode(), int(slot.register_anew is not None)
-        return Thing(
-            lambda ordinal: takeover.SlotGiven(slot.pool, slot.service, state, endpoint, raw, ordinal),
-            slot.copy,
         )
 
     # -- the end of it
@@ -158,9 +130,8 @@ class Estate:
             self._acceptor.put_back(slot)
         self._leased.clear()
         self._idle.clear()
-        for each in self._listening().values():
-            if each.port is not None:
-                each.port.startReading()
+        super().thaw()
+        self._thawed()
 
     def _await_offers(self, slots: Iterable[ParkedSlot]) -> None:
         for slot in slots:
@@ -168,8 +139,7 @@ class Estate:
 
     def let_go(self) -> None:
         """The successor has everything. Idle slots that can't move are closed, so that their services dial the successor."""
-        for each in self._listening().values():
-            each.hand_on()
+        super().let_go()
         bridged = self._bridged()
         for slot in self._idle:
             if slot in bridged:

@@ -11,11 +11,13 @@ from ...handoff import takeover
 from ...handoff.boxes import Box
 from ...handoff.connection import BoxConnection, Refused
 from ...net.descriptors import unread
-from .estate import Estate, Thing
+from .listening import ListeningEstate, Thing
 from .states import GIVER, GiverInput, Giving
 
 PART_S = 2.0
 """How many seconds proxies may take to hang up: they have nothing to wait for."""
+
+GONE = "the successor is gone"
 
 GIVE_S = 10.0
 """How many seconds the takeover may take, from the first message to the successor's Ready: a proxy waits as long for its
@@ -27,13 +29,24 @@ class Giver(BoxConnection):
 
     :param reactor: an IReactorTime.
     :param gone: called when the successor has everything; None: this acceptor can't be taken over.
+    :param patience_s: how long the successor may take to ask for the takeover.
+    :param failed: told why a takeover has failed, or why the successor has not asked for it.
     :ivar state: of the takeover; None before the successor has asked for it.
     """
 
     _log = Logger()
 
-    def __init__(self, estate: Estate, reactor: Any, gone: Optional[Callable[[], object]]) -> None:
+    def __init__(
+        self,
+        estate: ListeningEstate,
+        reactor: Any,
+        gone: Optional[Callable[[], object]],
+        patience_s: float = GIVE_S,
+        failed: Callable[[str], object] = lambda reason: None,
+    ) -> None:
         super().__init__(reactor)
+        self._patience_s = patience_s
+        self._failed = failed
         self.state: Optional[Giving] = None
         self._estate = estate
         self._clock = reactor
@@ -59,7 +72,7 @@ class Giver(BoxConnection):
     def connectionMade(self) -> None:
         """Connected: the successor has to ask for the takeover within GIVE_S."""
         super().connectionMade()
-        self._due = self._clock.callLater(GIVE_S, self.drop, "the other end did not ask for a takeover in time")
+        self._due = self._clock.callLater(self._patience_s, self.drop, "the other end did not ask for a takeover in time")
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes; the very first one has said that the connection is for a takeover."""
@@ -89,7 +102,7 @@ class Giver(BoxConnection):
         if reason:
             self._abort(reason)
             return
-        self._log.info("another acceptor takes over: nothing is granted meanwhile")
+        self._log.info("{what}", what=self._estate.begins)
         self.state = Giving.PARTING
         self._stop(self._due)
         self._due = self._clock.callLater(GIVE_S, self.drop, "the successor was not ready in time")
@@ -142,7 +155,7 @@ class Giver(BoxConnection):
         self._stop(self._due)
         self._estate.let_go()
         self.send(takeover.encode(takeover.Yours()))
-        self._log.info("another acceptor has taken over")
+        self._log.info("{what}", what=self._estate.over)
         assert self._gone is not None
         self._gone()
 
@@ -161,6 +174,13 @@ class Giver(BoxConnection):
             self._send_thing(thing, descriptor)
             slot.let_go()
 
+    def pass_proxy(self, descriptor: int) -> None:
+        """Give the connection of a proxy; the proxy of one that has nobody to go to finds it closed, and dials again."""
+        if self.is_open:
+            self.send_with_descriptor(lambda ordinal: takeover.encode(takeover.ProxyGiven(ordinal)), descriptor)
+        else:
+            self.descriptors.close(descriptor)
+
     # -- when it comes to nothing
 
     def answering(self, answers: bool) -> None:
@@ -171,7 +191,7 @@ class Giver(BoxConnection):
         death."""
         if self.state in (Giving.PARTING, Giving.SENDING, Giving.SENT):
             self._step(GiverInput.FAILED)
-            self._log.warn("not taken over, this acceptor serves on: {reason}", reason=reason)
+            self._log.warn("not taken over, {what} serves on: {reason}", what=self._estate.name, reason=reason)
             self._abort(reason)
             self._estate.thaw()
         elif self.state is None:
@@ -184,11 +204,12 @@ class Giver(BoxConnection):
         if not self.was_dropped:
             self.send(takeover.encode(takeover.Aborted(reason.encode()[: takeover.MAX_REASON_BYTES])))
             self.hang_up(reason)
+            self._failed(reason)
 
     def ended(self, reason: str) -> None:
         """The connection is gone."""
-        if self.state in (Giving.PARTING, Giving.SENDING, Giving.SENT):
-            self.drop("the successor is gone")
+        if self.state in (None, Giving.PARTING, Giving.SENDING, Giving.SENT):
+            self.drop(GONE)
         self._stop_all()
 
     def _stop_all(self) -> None:

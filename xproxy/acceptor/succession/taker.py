@@ -50,6 +50,9 @@ class Heir(Protocol):
     def came_late(self, slot: takeover.SlotGiven, descriptor: int) -> None:
         """Another idle slot came after ``serve``; its descriptor is the heir's."""
 
+    def proxy_came(self, descriptor: int) -> None:
+        """The connection of a proxy, which is yours."""
+
     def former_gone(self) -> None:
         """The former acceptor is gone altogether."""
 
@@ -91,6 +94,8 @@ class Taker(BoxConnection):
         message = takeover.decode(box)
         if isinstance(message, takeover.SlotGiven) and self.state is Taking.SERVING:
             self._heir.came_late(message, self.claim(message.slot))
+        elif isinstance(message, takeover.ProxyGiven) and self.state is Taking.SERVING:
+            self._heir.proxy_came(self.claim(message.connection))
         elif isinstance(message, takeover.Giving) and self.state is Taking.ASKED:
             self._step(TakerInput.GIVING)
         elif isinstance(message, takeover.Aborted) and self.state is not Taking.SERVING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from functools import partial
-from typing import Any, Callable, Iterable, List, Optional, Union
+from typing import Any, Callable, Iterable, List, Optional, Tuple, Union
 
 import attr
 from twisted.internet import unix
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from ...config.checks import Place, place_of
 from ...startup import StartupError, failure_reason, os_reason
+from ..accepting import BACKLOG
 from ..listening import server_endpoint
 from .adopted import unblocked
 
@@ -82,6 +83,16 @@ class SharedSocket:
             return False
         return attr.evolve(own, port=address.port).clashes_with(place)
 
+    @property
+    def sockets(self) -> List[socket.socket]:
+        """Those that are open, which stay this object's."""
+        return list(self._sockets)
+
+    def hand_on(self) -> None:
+        """Another program has copies, and what belongs to them: close ours."""
+        self._end = _nothing
+        self.close()
+
     def close(self) -> None:
         """Close what is open here. Where others have copies these stay, and so does what the kernel has accepted for them."""
         sockets, self._sockets = self._sockets, []
@@ -107,6 +118,38 @@ def open_shared(reactor: Any, description: str, count: int, beside: Iterable[Sha
         reason = failure_reason(failed[0]) if failed else "it takes its time, and workers can't wait for it"
         raise StartupError(f"cannot listen on {description}: {reason}")
     return SharedSocket(description, opening.opened, opening.more, opening.end)
+
+
+def shared_from(description: str, descriptors: List[int]) -> SharedSocket:
+    """What another program has opened for an endpoint, and hands on.
+
+    :param descriptors: this object's. Raises OSError for those of no socket.
+    """
+    with unblocked():
+        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    name: Any = sockets[0].getsockname()
+    if description.startswith("systemd:"):
+        return SharedSocket(description, sockets)
+    if sockets[0].family == socket.AF_UNIX:
+        path = os.path.abspath(os.fsdecode(name))
+        return SharedSocket(description, sockets, end=partial(_remove, path, _file_at(path)))
+    for sock in sockets:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return SharedSocket(description, sockets, partial(_listening, name[1], name[0], BACKLOG))
+
+
+def _remove(path: str, file: Optional[Tuple[int, int, int]]) -> None:
+    """Remove what is at a path, unless it is another file than this one by now."""
+    if file is not None and _file_at(path) == file:
+        os.unlink(path)
+
+
+def _file_at(path: str) -> Optional[Tuple[int, int, int]]:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 class _Opening:

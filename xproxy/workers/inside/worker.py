@@ -250,6 +250,8 @@ class Worker:
         if self._part is not None:
             self._part.leave()
         await proxy.drain()
+        if self._source is not None:
+            await self._source.settled()
         await maybeDeferred(proxy.stopService)
         if self._source is not None:
             await self._source.stopService()

@@ -1,0 +1,1 @@
+SIGUSR2 replaces `xproxy` and `xacceptor` by a new program from the installed files, without closing a listening socket or dropping a request; one that does not come to serve changes nothing. `/status` has `old_generations` and `failed_upgrade`.
