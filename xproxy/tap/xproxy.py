@@ -164,7 +164,8 @@ class XproxyTree(ConfiguredTree):
         if self.running:
             self._begin_demo()
         if isinstance(self.proxy, WholeProxy):
-            self.hold_back()
+            if not self.held_back:
+                self.hold_back()
             self.proxy.crew.seating.begun.addCallback(lambda _: self.serve())
         else:
             self.serve()

@@ -92,8 +92,9 @@ class NewProgram(ProcessProtocol):
             variables = environment(os.environ, passed, pid)
             self._process = reactor.spawnProcess(self, command[0], command, variables, path=origin.directory, childFDs=channels)
         finally:
-            for descriptor in {nothing, errors}:
-                os.close(descriptor)
+            os.close(nothing)
+            if errors != nothing:
+                os.close(errors)
         self.pid = int(self._process.pid)
 
     def errReceived(self, data: bytes) -> None:
