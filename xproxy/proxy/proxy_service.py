@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
@@ -68,10 +68,6 @@ class ProxyService(MultiService):
         """The source answers."""
         self._drained: Optional[Deferred[None]] = None
         self._drain_timer: Optional[IDelayedCall] = None
-
-    def listening(self) -> Mapping[Tuple[str, str], Any]:
-        """The listening services, by the kind and description under which another program gets their sockets."""
-        return self.entrances.listening()
 
     def certificate_ends(self) -> Sequence[Tuple[str, str, float]]:
         """Name, kind of key and end (seconds since 1970) of each certificate in use."""

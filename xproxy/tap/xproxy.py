@@ -27,6 +27,7 @@ from ..reload import Change
 from ..service.demo import demo_service
 from ..startup import StartupError
 from ..workers.crew import DRAIN_GRACE_S
+from ..workers.doors import DoorsBeside
 from ..workers.inside.dialling import AskingEndpoint
 from ..workers.whole import WholeProxy
 from . import addresses
@@ -142,7 +143,7 @@ class XproxyTree(ConfiguredTree):
         self.parts.append(self._prepare_room)
         self._take_room(self.config)
         if isinstance(self.proxy, WholeProxy):
-            self.begin([self.proxy], self.proxy.warm_up)
+            self.begin([DoorsBeside(self.proxy.doors, self.config, workers_of(self.config))], self.proxy.warm_up)
         else:
             self.begin()
 
@@ -150,7 +151,9 @@ class XproxyTree(ConfiguredTree):
 
     def also(self) -> dict[tuple[str, str], Any]:
         """See ConfiguredTree."""
-        return {**self.proxy.listening(), **super().also()}
+        proxy = self.proxy
+        clients = proxy.entrances.listening() if isinstance(proxy, ProxyService) else proxy.doors.listening()
+        return {**clients, **super().also()}
 
     def take_up(self) -> None:
         """See ConfiguredTree."""

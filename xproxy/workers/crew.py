@@ -6,7 +6,7 @@ docs/architecture/workers.md.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
@@ -29,7 +29,7 @@ from .messages import (
 )
 from .numbers import Tree
 from .process import IEmployer, IWorker
-from .seating import Cold, InForce, Seat, Seating
+from .seating import InForce, Seat, Seating
 from .seats import SeatEvent, SeatState
 from .tally import Tally, Whole
 
@@ -87,7 +87,6 @@ class Crew:
         self.in_force = InForce(clock)
         self._last_words: Dict[Any, Tree] = {}
         self._stopping = False
-        self._cold: Optional[Cold] = None
         self.deaths = 0
         self._beat = LoopingCall(self._look)
         self._beat.clock = clock
@@ -99,11 +98,6 @@ class Crew:
         self._beat.start(BEAT_S, now=False)
         for seat in self.seating.seats:
             self._fill(seat)
-
-    def warm_up(self) -> Deferred[None]:
-        """Fires when all who are started next are there to be told something; fails with StartupError when one has ended."""
-        self._cold = Cold(len(self.seating.seats))
-        return self._cold.warm
 
     def _fill(self, seat: Seat) -> None:
         seat.restarting = None
@@ -168,8 +162,8 @@ class Crew:
             text = "worker {number} is of version {its}, and this is {ours}: the program was replaced, and must be restarted"
             _log.critical(text, number=worker.number, its=message.version, ours=__version__)
             worker.kill()
-        elif self._cold is not None:
-            self._cold.greeted()
+        elif self.seating.cold is not None:
+            self.seating.cold.greeted()
 
     def worker_muttered(self, worker: Any, line: str) -> None:
         """See IEmployer."""
@@ -177,8 +171,8 @@ class Crew:
 
     def worker_ended(self, worker: Any, how: str) -> None:
         """See IEmployer."""
-        if self._cold is not None:
-            self._cold.ended(worker, how)
+        if self.seating.cold is not None:
+            self.seating.cold.ended(worker, how)
         numbers = self._last_words.pop(worker, None)
         self.tally.ended(worker, numbers)
         self.in_force.gone(worker)

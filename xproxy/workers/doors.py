@@ -57,6 +57,27 @@ class Given:
         self._shared.hand_on()
 
 
+class DoorsBeside:
+    """The doors of a program that takes over from another one.
+
+    :param config: by which they are opened.
+    :param count: for so many workers.
+    """
+
+    def __init__(self, doors: Doors, config: Config, count: int) -> None:
+        self._doors = doors
+        self._config = config
+        self._count = count
+
+    def listen_beside(self, given: Mapping[Key, int]) -> None:
+        """See ``Doors``. Raises StartupError."""
+        self._doors.listen_beside(given, self._config, self._count)
+
+    def give_up(self) -> None:
+        """See ``Doors``."""
+        self._doors.give_up()
+
+
 def _given_for(door: Door, given: Mapping[Key, int]) -> List[Key]:
     """What is given for a door, in its order."""
     return [key for key in (key_of(door, index) for index in range(MAX_WORKERS)) if key in given]

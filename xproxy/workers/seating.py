@@ -39,6 +39,7 @@ class Seating:
 
     :ivar seats: in the order of their numbers, from 1.
     :ivar leaving: the workers that drain, each with the timer that kills it when the drain takes too long.
+    :ivar cold: those that are started before there are orders; None: there are orders from the start on.
     :ivar begun: fires when a worker serves for the first time.
     """
 
@@ -46,6 +47,7 @@ class Seating:
         self._random = random
         self.seats: List[Seat] = []
         self.leaving: Dict[Any, IDelayedCall] = {}
+        self.cold: Optional[Cold] = None
         self.begun: Deferred[None] = Deferred()
         self.added(count)
 
@@ -54,6 +56,11 @@ class Seating:
         new = [Seat(number, self._random) for number in range(len(self.seats) + 1, count + 1)]
         self.seats += new
         return new
+
+    def warm_up(self) -> Deferred[None]:
+        """Fires when those who are started next can take orders; fails with StartupError when one has ended instead."""
+        self.cold = Cold(len(self.seats))
+        return self.cold.warm
 
     def removed(self, count: int) -> List[Seat]:
         """Have so many seats, if there are more; gives those that were removed."""

@@ -226,20 +226,6 @@ class WholeProxy(MultiService):
         """The files of logs were moved away."""
         self.crew.say(Reopen())
 
-    # -- from one program to another
-
-    def listening(self) -> Mapping[Tuple[str, str], Any]:
-        """What listens, for another program, by kind and description."""
-        return self.doors.listening()
-
-    def listen_beside(self, given: Mapping[Tuple[str, str], int]) -> None:
-        """Listen on what another program does not give, and on copies of what it does. Raises StartupError."""
-        self.doors.listen_beside(given, self._config, self._count(self._config))
-
-    def give_up(self) -> None:
-        """Nothing comes of that."""
-        self.doors.give_up()
-
     def warm_up(self) -> Deferred[None]:
         """Start the workers, which get their orders with ``startService``; fires when they can take them.
 
@@ -247,7 +233,7 @@ class WholeProxy(MultiService):
         """
         self._is_cold = True
         self._variables = environment()
-        warm = self.crew.warm_up()
+        warm = self.crew.seating.warm_up()
         self.crew.start()
         return warm
 

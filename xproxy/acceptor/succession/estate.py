@@ -16,6 +16,7 @@ from .listening import Listening, ListeningEstate, Thing
 from .offers import Expected, Offers
 from .parting import Parting
 
+
 class Estate(ListeningEstate):
     """See the module.
 
