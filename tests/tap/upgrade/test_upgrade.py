@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.doubles.logged import Logged
+from xproxy.acceptor.succession.giver import GONE
 from xproxy.tap.upgrade.former import Predecessor
 from xproxy.tap.upgrade.states import Stage
 from xproxy.tap.upgrade.upgrade import END_S, START_S, Upgrade
@@ -101,7 +102,7 @@ class UpgradeTests(SynchronousTestCase):
     def test_ends_before(self) -> None:
         """Why is said with its last words, and another can be asked for."""
         self.upgrade.asked()
-        self.givers[0].failed("it is gone")
+        self.givers[0].failed(GONE)
         self.programs[0].ended("xproxy: bad (exit status 1)")
         self.said("this one carries on: xproxy: bad (exit status 1)")
         shown = self.upgrade.shown()["failed_upgrade"]
@@ -131,7 +132,7 @@ class UpgradeTests(SynchronousTestCase):
         """The one that starts is killed, and takes nothing; that is no failure."""
         self.upgrade.asked()
         self.upgrade.stopped()
-        self.assertEqual(("it stops", 1), (self.givers[0].dropped, self.programs[0].killed))
+        self.assertEqual(("the program stops", 1), (self.givers[0].dropped, self.programs[0].killed))
         self.programs[0].ended("killed by SIGKILL")
         self.assertIsNone(self.upgrade.failure)
         self.assertEqual([], self.replaced_by)

@@ -149,7 +149,7 @@ class Giver(BoxConnection):
         """The successor is ready, unless it has died meanwhile."""
         transport: Any = self.transport
         if unread(transport.getHandle()) == b"":
-            self.drop("the successor is gone")
+            self.drop(GONE)
             return
         self._step(GiverInput.READY)
         self._stop(self._due)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Optional, Protocol, Tuple
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from ...acceptor.succession.giver import GONE
 from ...admin.numbers import moment
 from ...net.descriptors import adopt, descriptors_of
 from ...startup import os_reason
@@ -96,7 +97,7 @@ class Upgrade:
     def stopped(self) -> None:
         """This program ends. One that starts is not to take over."""
         if self._step(Event.STOPPED) is Stage.STARTING:
-            self._giver.drop("it stops")
+            self._giver.drop("the program stops")
             if self._program is not None:
                 self._program.kill()
 
@@ -137,7 +138,7 @@ class Upgrade:
         if self.stage is Stage.REPLACED:
             self._log.error("the new program has ended: {how}", how=how)
         elif program is not None:
-            late = f"{self._not_given}; " if self._not_given not in ("", "it is gone") else ""
+            late = f"{self._not_given}; " if self._not_given not in ("", GONE) else ""
             self._fail(late + how)
 
     def _fail(self, reason: str) -> None:
