@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Optional
 
-from twisted.internet import reactor
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.doubles.logged import Logged
@@ -17,12 +17,11 @@ from xproxy.tap.upgrade.upgrade import END_S, START_S, Upgrade
 
 
 class ClockWithSockets(Clock):
-    """Time of the test's, and connections of the kernel's."""
+    """Time of the test's, and connections that are none."""
 
-    def adoptStreamConnection(self, descriptor: int, family: Any, factory: Any) -> Any:
+    def adoptStreamConnection(self, descriptor: int, family: Any, factory: Any) -> None:
         """See IReactorSocket."""
-        real: Any = reactor
-        return real.adoptStreamConnection(descriptor, family, factory)
+        factory.buildProtocol(None).makeConnection(StringTransport())
 
 
 class PlayedGiver(Protocol):
@@ -32,11 +31,6 @@ class PlayedGiver(Protocol):
 
     def __init__(self, gone: Callable[[], object], patience_s: float, failed: Callable[[str], object]) -> None:
         self.gone, self.patience_s, self.failed = gone, patience_s, failed
-
-    def end(self) -> None:
-        """The test is over."""
-        if self.transport is not None:
-            self.transport.loseConnection()
 
     def drop(self, reason: str) -> None:
         """See BoxConnection."""
@@ -69,7 +63,6 @@ class UpgradeTests(SynchronousTestCase):
     def give(self, gone: Callable[[], object], patience_s: float, failed: Callable[[str], object]) -> PlayedGiver:
         """Makes one."""
         self.givers.append(PlayedGiver(gone, patience_s, failed))
-        self.addCleanup(self.givers[-1].end)
         return self.givers[-1]
 
     def start(self, connection: int, ended: Callable[[str], object]) -> PlayedProgram:
