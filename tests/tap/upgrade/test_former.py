@@ -50,6 +50,11 @@ class FormerTests(SynchronousTestCase):
         self.assertEqual("", settle(options))
         self.assertIsNone(options["logfile"])
 
+    def test_twist(self) -> None:
+        """It has none of these options, and gets none."""
+        options = Options()
+        self.assertEqual(("", {}), (settle(options), dict(options)))
+
     def test_pid_file(self) -> None:
         """It is replaced in one step."""
         path = self.mktemp()
@@ -76,5 +81,8 @@ class OriginTests(SynchronousTestCase):
         self.assertEqual(0, passed_by_systemd({}, 7))
         self.assertEqual({"A": "b", VARIABLE: "5,6,7"}, environment({"A": "b"}, 2, 7))
         origin = Origin(["/python", "twistd", "-n"], "/")
-        self.assertEqual(["/python", "twistd", "-n"], command_of(origin, 0))
-        self.assertEqual(["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", "/python", "twistd", "-n"], command_of(origin, 2))
+        self.assertEqual(["/python", "twistd", "-n"], command_of(origin))
+        self.assertEqual(
+            ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", "/python", "twistd", "-n"],
+            command_of(Origin(origin.command, "/", 2)),
+        )

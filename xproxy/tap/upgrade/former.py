@@ -56,6 +56,8 @@ def settle(twistd: Options) -> str:
     :param twistd: twistd's own options, before it goes by them.
     :returns: the pid file, which is the former program's until we serve; empty: there is none.
     """
+    if "nodaemon" not in twistd:
+        return ""  # It is another program than twistd, such as twist, which does none of this.
     if not twistd.get("nodaemon"):
         twistd["nodaemon"] = True
         twistd["logfile"] = twistd.get("logfile") or DAEMON_FILE

@@ -34,13 +34,21 @@ class Origin:
 
     command: Sequence[str]
     directory: str
+    passed: int = 0
+    """How many sockets systemd has passed to it."""
+    variables: Mapping[str, str] = attr.field(factory=dict)
+    """Those of the environment about them, which Twisted takes away when it has read them."""
 
     @classmethod
     def here(cls) -> Origin:
         """As seen before anybody has gone to another directory. Raises OSError where there is no proc(5)."""
         with open("/proc/self/cmdline", "rb") as file:
             words = file.read().split(b"\0")[:-1]
-        return cls([sys.executable, *map(os.fsdecode, words[1:])], os.getcwd())
+        with open("/proc/self/environ", "rb") as file:
+            entries = [os.fsdecode(entry).partition("=") for entry in file.read().split(b"\0")]
+        variables = {name: value for name, _, value in entries if name.startswith("LISTEN_")}
+        passed = passed_by_systemd(variables, os.getpid())
+        return cls([sys.executable, *map(os.fsdecode, words[1:])], os.getcwd(), passed, variables if passed else {})
 
 
 def environment(variables: Mapping[str, str], passed: int, pid: int) -> Dict[str, str]:
@@ -59,11 +67,11 @@ def passed_by_systemd(variables: Mapping[str, str], pid: int) -> int:
     return int(count) if variables.get("LISTEN_PID") == str(pid) and count.isdecimal() else 0
 
 
-def command_of(origin: Origin, passed: int) -> List[str]:
+def command_of(origin: Origin) -> List[str]:
     """What is to be executed. Where systemd has passed sockets, a shell says first that they are for the new process: its
     number is not known before.
     """
-    if not passed:
+    if not origin.passed:
         return list(origin.command)
     return ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *origin.command]
 
@@ -78,10 +86,8 @@ class NewProgram(ProcessProtocol):
     def __init__(self, reactor: Any, origin: Origin, connection: int, ended: Callable[[str], object]) -> None:
         self._ended = ended
         self._said = b""
-        pid = os.getpid()
-        passed = passed_by_systemd(os.environ, pid)
-        first = FIRST_PASSED + passed
-        command = command_of(origin, passed)
+        first = FIRST_PASSED + origin.passed
+        command = command_of(origin)
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         errors = nothing
         try:
@@ -89,7 +95,7 @@ class NewProgram(ProcessProtocol):
             errors = os.dup(streams[2])
             channels: Dict[int, Any] = {0: streams[0], 1: streams[1], 2: "r", first: connection, first + 1: errors}
             channels.update((number, number) for number in range(FIRST_PASSED, first))
-            variables = environment(os.environ, passed, pid)
+            variables = environment({**os.environ, **origin.variables}, origin.passed, os.getpid())
             self._process = reactor.spawnProcess(self, command[0], command, variables, path=origin.directory, childFDs=channels)
         finally:
             os.close(nothing)
