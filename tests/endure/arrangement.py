@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.clients import together
 from tests.e2e.processes import Answering, configuration, short_path
+from tests.endure.lasting import Lasting
 from tests.endure.load import TUNNELS, Load, Place
 from tests.endure.services import Counts, Service, parked
 
@@ -84,10 +85,10 @@ class Arrangement(ABC):
 
     # -- the programs
 
-    def program(self, command: str, *options: str) -> Answering:
+    def program(self, command: str, *options: str) -> Lasting:
         """A command of ours with our configuration."""
         arguments = ("--config", self.file, "--admin", ANY, *options)
-        return Answering(self.test, command, *arguments, started_by=["env", f"{MARK}={self.mark}"])
+        return Lasting(self.test, command, *arguments, started_by=["env", f"{MARK}={self.mark}"])
 
     def ready(self, program: Answering) -> Answering:
         """Wait until it has said where its admin endpoint is."""

@@ -159,7 +159,7 @@ class Whole(Arrangement):
             if row["state"] == "serving"
         ]
         worker = Use(max(each.descriptors for each in workers), max(each.kilobytes for each in workers))
-        return {"parent": use_of(self.parent.process.pid, 0), "worker": worker}
+        return {"parent": use_of(self.parent.pid, 0), "worker": worker}
 
     def serving(self) -> Dict[int, int]:
         """The processes that serve, by their seats."""
@@ -189,6 +189,11 @@ class Whole(Arrangement):
         self.parent.eventually(lambda: self.serving().get(seat) not in (None, old), f"another worker {seat}")
         self.parent.eventually(lambda: not os.path.exists(f"/proc/{old}"), f"the end of {old}")
 
+    def upgrade(self, number: int) -> None:
+        """SIGUSR2: a new program takes the place of the one that runs."""
+        self.parent.upgrade()
+        self.all_serve()
+
     def kill_worker(self, number: int) -> None:
         """``kill -9``. What runs there may fail: it is stopped first, so that its connections can be known."""
         seat = 1 + number % 2
@@ -211,6 +216,7 @@ class Whole(Arrangement):
     events = (
         ("reload", reload),
         ("drain of a worker", drain),
+        ("upgrade", upgrade),
         ("service restart", Arrangement.restart),
         ("service resize", Arrangement.resize),
         ("all at once", all_at_once),

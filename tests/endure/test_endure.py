@@ -26,5 +26,5 @@ class EndureTests(SynchronousTestCase):
         self.endure(Apart(self))
 
     def test_workers(self) -> None:
-        """Reload, drain, services, ``kill -9`` of a worker."""
+        """Reload, drain, upgrade, services, ``kill -9`` of a worker."""
         self.endure(Whole(self))
