@@ -56,6 +56,18 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.table.join(), second.column)
         self.assertEqual(again.of(second.column), (0.0, 0.0, 0))
 
+    def test_a_holder_that_was_silenced_says_it_again(self) -> None:
+        """Its process did not turn its loop; it is told of its pools when it does again, and its line is what it was."""
+        column = self.table.join()
+        tides = Tides(self.memory, column)
+        tides.put("web", self.table.place("web"))
+        tides.tide("web").say(*WAITING)
+        other = self.holder()
+        self.table.clear(column)
+        self.assertEqual(other.of(column), (0.0, 0.0, 0))
+        tides.put("web", self.table.place("web"))
+        self.assertEqual(other.of(column), WAITING)
+
     def test_as_many_as_there_are_columns(self) -> None:
         """The first is the acceptor's."""
         tides = [self.holder() for _ in range(HOLDERS - 1)]

@@ -170,7 +170,8 @@ class Holding:
         return len(free)
 
     def wake(self) -> None:
-        """It turns its loop again: what it asked for holds again."""
+        """It turns its loop again: what it asked for holds again, and hearing of its pools it says anew what waits there."""
+        self._acceptor.greet(self)
         for pool, standing in list(self._asks.items()):
             book = self._acceptor.books.get(pool)
             if book is not None:

@@ -219,13 +219,15 @@ class Tides:
         return tide
 
     def put(self, pool: str, place: int) -> None:
-        """The acceptor has said where a pool's row is. Raises ValueError when there is no such row."""
+        """The acceptor has said where a pool's row is, perhaps again. Raises ValueError when there is no such row.
+
+        What was said there is said once more: a holder for which its process did not turn its loop was made to say nothing.
+        """
         if not NOWHERE <= place < PLACES:
             raise ValueError(f"the table has no row {place}")
-        if self._places.get(pool) != place:
-            self._places[pool] = place
-            if pool in self._tides:
-                self._tides[pool].put(place)
+        self._places[pool] = place
+        if pool in self._tides:
+            self._tides[pool].put(place)
 
 
 ASHORE = Tide(bytearray(0), OWN_COLUMN)
