@@ -90,17 +90,6 @@ class Arrangement(ABC):
         arguments = ("--config", self.file, "--admin", ANY, *options)
         return Lasting(self.test, command, *arguments, started_by=["env", f"{MARK}={self.mark}"])
 
-    def ready(self, program: Answering) -> Answering:
-        """Wait until it has said where its admin endpoint is."""
-        found = program.said(r"admin (?:at )?http://([\d.]+):(\d+)/")
-        program.admin = found[1], int(found[2])
-        return program
-
-    def place(self, proxy: Answering) -> Place:
-        """Where a proxy listens."""
-        http, https = (proxy.said(rf"proxy at {scheme}://([\d.]+):(\d+)/") for scheme in ("http", "https"))
-        return Place((http[1], int(http[2])), (https[1], int(https[2])))
-
     @abstractmethod
     def start(self) -> None:
         """Start the programs, and wait until they serve."""
@@ -241,6 +230,19 @@ class Arrangement(ABC):
 
     def _processes(self) -> List[Tuple[int, str]]:
         return processes_with(f"{MARK}={self.mark}".encode())
+
+
+def ready(program: Answering) -> Answering:
+    """Wait until it has said where its admin endpoint is."""
+    found = program.said(r"admin (?:at )?http://([\d.]+):(\d+)/")
+    program.admin = found[1], int(found[2])
+    return program
+
+
+def place_of(proxy: Answering) -> Place:
+    """Where a proxy listens."""
+    http, https = (proxy.said(rf"proxy at {scheme}://([\d.]+):(\d+)/") for scheme in ("http", "https"))
+    return Place((http[1], int(http[2])), (https[1], int(https[2])))
 
 
 def processes_with(mark: bytes) -> List[Tuple[int, str]]:

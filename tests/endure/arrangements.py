@@ -11,7 +11,7 @@ from typing import Dict, List, Set
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.processes import Answering, short_path
-from tests.endure.arrangement import SLOTS, Arrangement, Use, use_of
+from tests.endure.arrangement import SLOTS, Arrangement, Use, place_of, ready, use_of
 from tests.endure.load import Place
 
 PROXIES = 2
@@ -35,8 +35,8 @@ class Apart(Arrangement):
         self.proxies = [self.program("xproxy", *options) for _ in range(PROXIES)]
         self.acceptor_ready(self.acceptor)
         for proxy in self.proxies:
-            self.ready(proxy)
-        self._places = [self.place(proxy) for proxy in self.proxies]
+            ready(proxy)
+        self._places = [place_of(proxy) for proxy in self.proxies]
 
     def start_acceptor(self, *options: str) -> Answering:
         """Another one."""
@@ -46,7 +46,7 @@ class Apart(Arrangement):
         """Wait until it serves."""
         found = acceptor.said(r"slots at ([\d.]+):(\d+)$")
         acceptor.slots = found[1], int(found[2])
-        self.ready(acceptor)
+        ready(acceptor)
 
     @property
     def places(self) -> List[Place]:
@@ -132,8 +132,8 @@ class Whole(Arrangement):
         self.parent = self.program("xproxy", "--self-signed")
         found = self.parent.said(r"slots at ([\d.]+):(\d+)$")
         self.parent.slots = found[1], int(found[2])
-        self.ready(self.parent)
-        self._places = [self.place(self.parent)]
+        ready(self.parent)
+        self._places = [place_of(self.parent)]
         self.all_serve()
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -25,10 +27,18 @@ class WorkersTests(SynchronousTestCase):
     def test_count(self) -> None:
         """As written; by itself as many as there are cores, and never more than there may be."""
         self.assertEqual(3, workers_of(configured(3)))
-        self.patch(os, "sched_getaffinity", lambda pid: set(range(5)))
+        self.patch(workers, "usable_cores", lambda: 5)
         self.assertEqual(5, workers_of(configured('"auto"')))
-        self.patch(os, "sched_getaffinity", lambda pid: set(range(500)))
+        self.patch(workers, "usable_cores", lambda: 500)
         self.assertEqual(64, workers_of(configured('"auto"')))
+
+    def test_usable_cores(self) -> None:
+        """As the kernel says it, with and without Python's own call."""
+        before = subprocess.run(["nproc"], check=True, capture_output=True, env={"PATH": os.environ["PATH"]}).stdout
+        self.assertEqual(int(before), workers.usable_cores())
+        if hasattr(os, "sched_getaffinity"):
+            self.patch(workers, "os", SimpleNamespace(cpu_count=os.cpu_count))
+            self.assertEqual(int(before), workers.usable_cores())
 
     def test_room(self) -> None:
         """Each worker has as many descriptors as its parent; it is told where all of them have too few for all clients."""

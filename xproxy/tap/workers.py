@@ -18,8 +18,20 @@ from .room import Room, hard_limit, room_for
 
 
 def workers_of(config: Config) -> int:
-    """How many workers a configuration wants; with ``"auto"`` as many as this process may use cores (sched_setaffinity(2))."""
-    return config.proxy.workers or min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+    """How many workers a configuration wants; with ``"auto"`` as many as this process may use cores."""
+    return config.proxy.workers or min(MAX_WORKERS, usable_cores())
+
+
+def usable_cores() -> int:
+    """How many cores this process may use (sched_setaffinity(2)). PyPy has no name for the call: there proc(5) says it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:
+            (mask,) = (line.split()[1] for line in file if line.startswith("Cpus_allowed:"))
+    except OSError:  # No Linux.
+        return os.cpu_count() or 1
+    return bin(int(mask.replace(",", ""), 16)).count("1")
 
 
 def worker_room(config: Config) -> tuple[int, int]:
