@@ -16,6 +16,8 @@ from xproxy.log_file import MAX_HELD_BYTES, NOT_TAKEN, LogFile
 
 PATIENCE_S = 30.0
 """How long a test waits for a thread."""
+CHANCE_S = 0.1
+"""How long a thread has for what it must not do."""
 
 
 class LogFileTestCase(SynchronousTestCase):
@@ -212,6 +214,29 @@ class PipeTests(LogFileTestCase):
         self.read(15020)
         self.assertTrue(log.drain(PATIENCE_S))
         self.assertEqual([len(piece) for piece in pieces], [4000, 2010, 4096, 4096, 818])
+
+    def test_two_logs_of_a_process(self) -> None:
+        """Lines longer than a pipe takes whole are not mixed: who has begun one ends it before the other writes."""
+        lines = [b"%d" % number * 6999 + b"\n" for number in range(2)]
+        logs = [self.log(begin=False) for _ in lines]
+        mixed = threading.Event()
+        real = os.write
+
+        def write(descriptor: int, data: Any) -> int:
+            if data[0] == ord("1"):
+                mixed.set()
+            written = real(descriptor, data)
+            if data[0] == ord("0") and data[-1] != ord("\n"):
+                logs[1].begin()
+                self.assertFalse(mixed.wait(CHANCE_S), "the other one writes in the middle of a line")
+            return written
+
+        self.patch(os, "write", write)
+        for log, line in zip(logs, lines):
+            log.write(line)
+        logs[0].begin()
+        got = self.read(2 * 7000)
+        self.assertEqual(got, lines[0] + lines[1])
 
     def test_the_reader_is_gone(self) -> None:
         """Lines are lost; nobody is killed by a signal."""

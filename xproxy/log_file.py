@@ -16,7 +16,7 @@ import stat
 import sys
 import threading
 from collections import deque
-from typing import Deque, List, Optional
+from typing import Deque, Dict, List, Optional, Tuple
 
 from .startup import os_reason
 
@@ -37,6 +37,9 @@ NOT_TAKEN = "nobody takes them"
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 """O_APPEND: several processes may append to one file. O_NONBLOCK: a FIFO that nobody has opened for reading is an error now and
 not a wait (fifo(7)); for files it means nothing."""
+
+_TURNS: Dict[Tuple[int, int], threading.Lock] = {}
+"""By device and inode: held while something is written to a file that two may write to, such as standard output."""
 
 
 class LogFile:
@@ -68,10 +71,17 @@ class LogFile:
         atexit.register(self.drain)
 
     def _look_at_file(self) -> None:
-        """What is written to a pipe is whole lines of at most PIPE_BUF bytes, which are not mixed with others' (pipe(7))."""
-        mode = os.fstat(self._descriptor).st_mode if self._descriptor >= 0 else 0
+        """What is written to a pipe is whole lines of at most PIPE_BUF bytes, which are not mixed with others' (pipe(7)).
+
+        Longer ones are not mixed with those of this process: who has begun a line there ends it before another one writes.
+        """
+        status = os.fstat(self._descriptor) if self._descriptor >= 0 else None
+        mode = status.st_mode if status is not None else 0
         self._piece_bytes = select.PIPE_BUF if stat.S_ISFIFO(mode) else MAX_HELD_BYTES
         self._never_waits = stat.S_ISREG(mode)
+        self._turn = threading.Lock()
+        if status is not None and not self._never_waits:
+            self._turn = _TURNS.setdefault((status.st_dev, status.st_ino), self._turn)
 
     # -- what its user calls
 
@@ -172,6 +182,10 @@ class LogFile:
 
     def _append(self, batch: bytes) -> int:
         """Write; gives how much was written before an error."""
+        with self._turn:
+            return self._append_in_turn(batch)
+
+    def _append_in_turn(self, batch: bytes) -> int:
         at = 0
         try:
             if self._torn and batch:
