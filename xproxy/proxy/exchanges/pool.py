@@ -210,7 +210,9 @@ class Pool:
         if slot.lease.orphaned and self.asking.source is not None:
             slot.close()
             return
-        self._free(slot, self.line.freed(slot, now), now)
+        fate = self.line.freed(slot, now)
+        if fate is not Fate.KEEP or self.line.others_wait:
+            self._free(slot, fate, now)
 
     def _free(self, slot: LeasedSlot, fate: Union[Exchange, Fate], now: float) -> None:
         if fate is Fate.GIVE_BACK:
