@@ -29,7 +29,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/twistd -n xproxy --demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses $(JOBS) $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(TESTS)
 
 trial: $(VENV)/.dev
 	$(BIN)/trial --temp-directory=$(VENV)/trial_temp $(subst /,.,$(TESTS))

@@ -41,6 +41,11 @@ ENDED_BY_SIGTERM = -signal.SIGTERM
 Seen = TypeVar("Seen")
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A suite that runs in the background of a shell is made to ignore it. Our programs would too, as they should there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Program:
     """One process, from its start to its end, which the test's cleanup sees to.
 
